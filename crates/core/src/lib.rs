@@ -1,0 +1,1 @@
+//! The state machines of the ottla Kafka client, without I/O or clock.

@@ -1,0 +1,1 @@
+//! A pure-Rust, async client for Apache Kafka.

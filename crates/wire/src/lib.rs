@@ -1,0 +1,1 @@
+//! Bytes, messages and record batches of the Apache Kafka protocol.
