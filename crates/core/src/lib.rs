@@ -1,1 +1,3 @@
 //! The state machines of the ottla Kafka client, without I/O or clock.
+
+pub mod backoff;
