@@ -52,6 +52,32 @@ impl Random {
     }
 }
 
+/// The waits of one retry loop: counts its failures and draws its jitter.
+#[derive(Debug, Clone)]
+pub struct Pauses {
+    backoff: Backoff,
+    random: Random,
+    failures: u32,
+}
+
+impl Pauses {
+    /// Equal seeds give equal waits.
+    pub fn new(backoff: Backoff, seed: u64) -> Self {
+        Self { backoff, random: Random::new(seed), failures: 0 }
+    }
+
+    /// One more failure: how long to wait before the next attempt.
+    pub fn next_delay(&mut self) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        self.backoff.delay(self.failures, self.random.next_u64())
+    }
+
+    /// A success: the next failure is the first.
+    pub fn reset(&mut self) {
+        self.failures = 0;
+    }
+}
+
 /// Maps 64 random bits to `0.0..1.0`.
 fn fraction(random: u64) -> f64 {
     (random >> 11) as f64 / (1_u64 << 53) as f64

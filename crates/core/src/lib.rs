@@ -1,3 +1,22 @@
-//! The state machines of the ottla Kafka client, without I/O or clock.
+//! The state machines of the ottla Kafka client: all that takes time, is retried, or has several things in flight.
+//!
+//! No I/O, no clock, no runtime, no locks: time and randomness are arguments, so that thousands of simulated runs
+//! fit into a second, and a run repeats from its seed. `ottla` wraps these machines in tasks and sockets.
+//!
+//! Every machine has the same four kinds of method: plain getters; commands such as `send` or `push`;
+//! `handle_*(now, input)`; and `poll_*`, which say what to do next and when to look again.
+//!
+//! | machine | owns |
+//! |---|---|
+//! | [`connection::Connection`] | version negotiation, what is in flight, time-outs, throttling |
+//! | [`metadata::Metadata`] | brokers, topics, leaders; what is stale, and one refresh at a time |
+//! | [`calls::Call`] | the retry loop of a request that may simply be sent again |
 
 pub mod backoff;
+pub mod calls;
+pub mod connection;
+pub mod error;
+mod host_port;
+pub mod metadata;
+
+pub use host_port::{HostPort, InvalidAddress};

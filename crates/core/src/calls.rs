@@ -1,0 +1,334 @@
+//! The retry loop of a request that may simply be sent again: where it goes, when it is tried again, when it ends.
+//!
+//! One [`Call`] is one such request. Its owner asks for the next [`Step`], does it, and reports what came of it.
+//! Produce, session fetches and group membership have outcomes that a blind retry would spoil: they do not pass here.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ottla_wire::{ApiKey, ErrorCode, Uuid};
+
+use crate::backoff::Pauses;
+use crate::connection::OVERDUE_AFTER;
+use crate::error::{Failure, Outcome, Peer, RequestError};
+use crate::metadata::{Destination, Leader, Lookup, Metadata};
+
+/// Who can serve a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// Any broker.
+    AnyBroker,
+    /// The broker that speaks for the controller.
+    Controller,
+    /// This broker alone.
+    Broker(i32),
+    /// The leader of a partition.
+    Leader {
+        /// The topic's name.
+        topic: Arc<str>,
+        /// Its id when the caller first heard of it; nil where ids are unknown.
+        topic_id: Uuid,
+        /// The partition's number.
+        partition: i32,
+    },
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AnyBroker => f.write_str("any broker"),
+            Self::Controller => f.write_str("the controller"),
+            Self::Broker(id) => write!(f, "broker {id}"),
+            Self::Leader { topic, partition, .. } => write!(f, "the leader of {topic}/{partition}"),
+        }
+    }
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Step {
+    /// Send the request there; then report with [`Call::handle_error`], [`Call::handle_code`], or not at all when
+    /// it is done. While the answer is out, [`Call::has_moved`] tells when it is no longer worth waiting for.
+    Send {
+        /// Whom to ask.
+        to: Destination,
+        /// The leader it goes to, for the epoch in the request.
+        leader: Option<Leader>,
+    },
+    /// Wait until then, or until the metadata changes.
+    Wait(Instant),
+    /// It is over.
+    GiveUp(CallError),
+}
+
+/// One request on its way to an answer.
+#[derive(Debug)]
+pub struct Call {
+    api: ApiKey,
+    target: Target,
+    started: Instant,
+    deadline: Instant,
+    own_wait: Duration,
+    attempt: u32,
+    pauses: Pauses,
+    not_before: Instant,
+    /// Where the last attempt went, and under which leader.
+    asked: Option<(Destination, Option<Leader>, Instant)>,
+    /// Brokers that could not be reached since the last round.
+    unreachable: Vec<Destination>,
+    last: Option<Cause>,
+    ended: Option<End>,
+}
+
+impl Call {
+    /// A call that starts now and is over at `now + timeout`, whatever happens. `own_wait` is how long a broker may
+    /// rightly take to answer.
+    pub fn new(now: Instant, api: ApiKey, target: Target, timeout: Duration, own_wait: Duration, pauses: Pauses) -> Self {
+        Self {
+            api,
+            target,
+            started: now,
+            deadline: now + timeout,
+            own_wait,
+            attempt: 0,
+            pauses,
+            not_before: now,
+            asked: None,
+            unreachable: Vec::new(),
+            last: None,
+            ended: None,
+        }
+    }
+
+    /// When it is over.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// How often it was sent.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// What went wrong last.
+    pub fn last_cause(&self) -> Option<&Cause> {
+        self.last.as_ref()
+    }
+
+    /// What to do now.
+    pub fn poll_step(&mut self, now: Instant, metadata: &mut Metadata) -> Step {
+        if let Some(end) = self.ended.take() {
+            return Step::GiveUp(self.error(end));
+        }
+        if self.deadline <= now {
+            return Step::GiveUp(self.error(End::TimedOut(self.deadline - self.started)));
+        }
+        let (to, leader) = match self.route(now, metadata) {
+            Ok(Some(route)) => route,
+            Ok(None) => return Step::Wait(self.look_again(now, metadata)),
+            Err(end) => return Step::GiveUp(self.error(end)),
+        };
+        if now < self.not_before && !self.is_news(&to, leader) {
+            return Step::Wait(self.not_before.min(self.deadline));
+        }
+        self.attempt += 1;
+        self.asked = Some((to.clone(), leader, now));
+        Step::Send { to, leader }
+    }
+
+    /// Whether the answer that is out is no longer worth waiting for: the leader or the controller is another broker
+    /// now, or a broker that any other could stand in for is silent.
+    pub fn has_moved(&mut self, now: Instant, metadata: &Metadata) -> bool {
+        let Some((to, leader, since)) = &self.asked else { return false };
+        let moved = match &self.target {
+            Target::Broker(_) => false,
+            Target::AnyBroker => now >= *since + self.own_wait + OVERDUE_AFTER && metadata.brokers().nth(1).is_some(),
+            Target::Controller => metadata.controller_id().is_some_and(|id| *to != Destination::Broker(id)),
+            Target::Leader { topic, partition, .. } => match (metadata.topic(topic), leader) {
+                (Lookup::Known(topic), Some(asked)) => topic
+                    .leader(*partition)
+                    .is_some_and(|now| now.epoch > asked.epoch && now.broker_id != asked.broker_id),
+                _ => false,
+            },
+        };
+        if moved {
+            self.unreachable.push(to.clone());
+            self.not_before = now;
+        }
+        moved
+    }
+
+    /// When [`Call::has_moved`] should be asked even if the metadata has not changed.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let (_, _, since) = self.asked.as_ref()?;
+        (self.target == Target::AnyBroker).then(|| *since + self.own_wait + OVERDUE_AFTER)
+    }
+
+    /// The attempt got no answer.
+    pub fn handle_error(&mut self, now: Instant, error: RequestError, metadata: &mut Metadata) {
+        if error.reason.is_retriable() {
+            if let Some((to, _, _)) = &self.asked {
+                self.unreachable.push(to.clone());
+            }
+            metadata.request_refresh(now, error.peer.broker_id);
+            // A connection that had gone idle costs nothing: the request never left.
+            let unsent = error.outcome == Outcome::NotSent && matches!(error.reason, Failure::Closed(_));
+            let again = matches!(self.last, Some(Cause::Request(_)));
+            self.not_before = if unsent && !again { now } else { now + self.pauses.next_delay() };
+        } else {
+            self.ended = Some(End::Permanent);
+        }
+        self.last = Some(Cause::Request(error));
+    }
+
+    /// The attempt was answered with an error code; one that cannot pass ends the call.
+    pub fn handle_code(&mut self, now: Instant, peer: Arc<Peer>, code: ErrorCode, message: Option<&str>, metadata: &mut Metadata) {
+        if code.is_retriable() {
+            if code.needs_metadata() || self.target == Target::Controller {
+                metadata.request_refresh(now, None);
+            }
+            self.not_before = now + self.pauses.next_delay();
+        } else {
+            self.ended = Some(End::Permanent);
+        }
+        self.last = Some(Cause::Code { peer, code, message: message.map(Into::into) });
+    }
+
+    fn route(&mut self, now: Instant, metadata: &mut Metadata) -> Result<Option<(Destination, Option<Leader>)>, End> {
+        match &self.target {
+            Target::AnyBroker => Ok(Some((metadata.any_broker(&self.unreachable), None))),
+            Target::Broker(id) => Ok(metadata.broker(*id).map(|_| (Destination::Broker(*id), None))),
+            Target::Controller => Ok(match metadata.controller_id() {
+                Some(id) if metadata.broker(id).is_some() => Some((Destination::Broker(id), None)),
+                _ => None,
+            }),
+            Target::Leader { topic, topic_id, partition } => {
+                metadata.want_topic(now, topic);
+                let Lookup::Known(known) = metadata.topic(topic) else { return Ok(None) };
+                if known.id != *topic_id && !topic_id.is_nil() && !known.id.is_nil() {
+                    return Err(End::Recreated { held: *topic_id, found: known.id });
+                }
+                let leader = known.leader(*partition).filter(|leader| metadata.broker(leader.broker_id).is_some());
+                Ok(leader.map(|leader| (Destination::Broker(leader.broker_id), Some(leader))))
+            }
+        }
+    }
+
+    /// Nobody to ask is known: fresh metadata, at a growing distance.
+    fn look_again(&mut self, now: Instant, metadata: &mut Metadata) -> Instant {
+        if now >= self.not_before {
+            metadata.request_refresh(now, None);
+            self.not_before = now + self.pauses.next_delay();
+        }
+        self.not_before.min(self.deadline)
+    }
+
+    /// A leader that has not been asked yet need not wait for the back-off.
+    fn is_news(&self, to: &Destination, leader: Option<Leader>) -> bool {
+        match (&self.asked, leader) {
+            (Some((asked, asked_leader, _)), Some(leader)) => {
+                asked != to && asked_leader.is_none_or(|asked| leader.epoch > asked.epoch)
+            }
+            _ => false,
+        }
+    }
+
+    fn error(&self, end: End) -> CallError {
+        CallError { api: self.api, target: self.target.clone(), attempts: self.attempt, end, last: self.last.clone() }
+    }
+}
+
+/// What went wrong with one attempt.
+#[derive(Debug, Clone)]
+pub enum Cause {
+    /// There was no answer.
+    Request(RequestError),
+    /// The broker answered with an error.
+    Code {
+        /// Who answered.
+        peer: Arc<Peer>,
+        /// The error.
+        code: ErrorCode,
+        /// What the broker said about it.
+        message: Option<Arc<str>>,
+    },
+}
+
+impl Cause {
+    /// The broker's error code, if it answered with one.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Code { code, .. } => Some(*code),
+            Self::Request(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(error) => error.fmt(f),
+            Self::Code { peer, code, message } => {
+                write!(f, "{peer} answered {code}")?;
+                message.as_ref().map_or(Ok(()), |message| write!(f, ": {message}"))
+            }
+        }
+    }
+}
+
+/// How a call ended without success.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
+    /// Its time was over.
+    TimedOut(Duration),
+    /// What went wrong cannot pass.
+    Permanent,
+    /// The topic is not the one the caller knew.
+    Recreated {
+        /// The id the caller holds.
+        held: Uuid,
+        /// The id the topic has now.
+        found: Uuid,
+    },
+}
+
+/// A call that ended without success.
+#[derive(Debug, Clone)]
+pub struct CallError {
+    /// What was asked.
+    pub api: ApiKey,
+    /// Of whom.
+    pub target: Target,
+    /// How often it was sent.
+    pub attempts: u32,
+    /// Why it ended.
+    pub end: End,
+    /// What went wrong last.
+    pub last: Option<Cause>,
+}
+
+impl CallError {
+    /// Whether a broker may have acted on it although the call ended without success.
+    pub fn may_have_happened(&self) -> bool {
+        matches!(&self.last, Some(Cause::Request(error)) if error.outcome == Outcome::Unknown)
+    }
+}
+
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { api, target, attempts, end, last } = self;
+        match end {
+            End::TimedOut(after) => write!(f, "{api} to {target} got no usable answer within {after:?}")?,
+            End::Permanent => write!(f, "{api} to {target} was refused")?,
+            End::Recreated { held, found } => write!(
+                f,
+                "{api} to {target}: the topic was deleted and created again (its id was {held}, now it is {found}); make a new client for it"
+            )?,
+        }
+        write!(f, ", attempts: {attempts}")?;
+        last.as_ref().map_or(Ok(()), |last| write!(f, ", last: {last}"))
+    }
+}
+
+impl std::error::Error for CallError {}

@@ -1,0 +1,90 @@
+//! Cuts a byte stream into frames (protocol guide, "Request and response format"): a signed 32-bit size, then that
+//! many bytes.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+const SIZE_LEN: usize = 4;
+
+/// Takes the next whole frame off the front of `buffer`, without its size.
+///
+/// `Ok(None)` asks for more bytes; [`missing`] says how many. A size that is negative or above `limit` is an error:
+/// it is checked before anything is allocated for it.
+pub fn next_frame(buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, Arc<str>> {
+    let Some(size) = announced(buffer, limit)? else { return Ok(None) };
+    if buffer.len() < SIZE_LEN + size {
+        return Ok(None);
+    }
+    let mut frame = buffer.split_to(SIZE_LEN + size).freeze();
+    Ok(Some(frame.split_off(SIZE_LEN)))
+}
+
+/// How many bytes the frame at the front of `buffer` still lacks; 0 when that is not known yet.
+pub fn missing(buffer: &[u8], limit: usize) -> usize {
+    match announced(buffer, limit) {
+        Ok(Some(size)) => (SIZE_LEN + size).saturating_sub(buffer.len()),
+        _ => 0,
+    }
+}
+
+fn announced(buffer: &[u8], limit: usize) -> Result<Option<usize>, Arc<str>> {
+    let Some(prefix) = buffer.first_chunk::<SIZE_LEN>() else { return Ok(None) };
+    match ottla_wire::frame_size(*prefix, limit) {
+        Ok(size) => Ok(Some(size)),
+        Err(error) => Err(match stranger(*prefix) {
+            Some(protocol) => format!("the peer speaks {protocol}, not Kafka: check the port and the listener"),
+            None => error.to_string(),
+        }
+        .into()),
+    }
+}
+
+/// What else is known to answer on a port where Kafka was expected.
+fn stranger(prefix: [u8; SIZE_LEN]) -> Option<&'static str> {
+    match prefix {
+        [b'H', b'T', b'T', b'P'] => Some("HTTP"),
+        // A TLS alert or handshake record of any version.
+        [0x15 | 0x16, 3, 0..=4, _] => Some("TLS"),
+        [b'S', b'S', b'H', b'-'] => Some("SSH"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(bytes: &[u8]) -> Result<Option<Bytes>, Arc<str>> {
+        next_frame(&mut BytesMut::from(bytes), 100)
+    }
+
+    /// D2: a frame is whole or not there yet.
+    #[test]
+    fn a_frame_comes_out_once_it_is_whole() {
+        let stream = [0, 0, 0, 2, 7, 8, 0, 0, 0, 0, 9];
+        for end in 0..6 {
+            assert_eq!(cut(&stream[..end]), Ok(None));
+        }
+        let mut buffer = BytesMut::from(&stream[..]);
+        assert_eq!(next_frame(&mut buffer, 100).unwrap().unwrap(), [7, 8][..]);
+        assert_eq!(next_frame(&mut buffer, 100).unwrap().unwrap(), [][..]);
+        assert_eq!(buffer, [9][..]);
+        assert_eq!(missing(&stream[..5], 100), 1);
+    }
+
+    /// D2, Trap W4: the size is judged before any memory is taken for it.
+    #[test]
+    fn a_negative_or_oversized_frame_is_refused() {
+        assert!(cut(&[0xff; 4]).is_err());
+        assert!(cut(&[0, 0, 0, 101]).is_err());
+        assert!(cut(&[0, 0, 0, 100]).unwrap().is_none());
+    }
+
+    /// Trap N7: a peer that speaks something else is named.
+    #[test]
+    fn a_peer_of_another_protocol_is_named() {
+        assert!(cut(b"HTTP/1.1 400").unwrap_err().contains("HTTP"));
+        assert!(cut(&[0x15, 3, 3, 0, 2]).unwrap_err().contains("TLS"));
+    }
+}

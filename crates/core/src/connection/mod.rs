@@ -1,0 +1,599 @@
+//! One connection to one broker, as a machine: version negotiation, the FIFO of what is in flight, time-outs,
+//! throttling, idleness. It owns no socket and no clock, and does not know what the requests mean.
+//!
+//! ```text
+//! send ──> waiting ──> poll_transmit ──> socket          Connecting ── handle_connected ──> Negotiating
+//!                        │                                   │                                  │ ApiVersions answered
+//!                     in_flight <── handle_bytes <── socket  └── handle_failed ─> Closed <──────┴── Ready
+//!                        └──> Event::Answer | Failed
+//! ```
+//!
+//! A broker answers in the order of the requests and reads the next one only when it has answered the last, so what
+//! is in flight is a queue, and the first of it tells how the peer is doing.
+
+mod frames;
+mod versions;
+
+pub use frames::{missing, next_frame};
+pub use versions::Versions;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use ottla_wire::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+use ottla_wire::{AnyRequest, ApiKey, DecodeError, Encoded, ErrorCode, Request, Str, VersionRange};
+
+use crate::error::{CloseReason, Failure, Outcome, Peer, RequestError};
+
+/// How much older than its own wait the oldest request may become before its owner is told to look elsewhere.
+pub const OVERDUE_AFTER: Duration = Duration::from_secs(2);
+
+/// How long a released connection goes on reading the answers it is owed.
+const READ_OUT: Duration = Duration::from_secs(5);
+
+/// How many requests without an answer (acks=0) are remembered, in case the broker answers one all the same.
+const SILENT_REMEMBERED: usize = 64;
+
+/// The versions of ApiVersions that are tried one after another, on answers and on connections cut short.
+const NEGOTIATION_LADDER: [i16; 3] = [4, 3, 0];
+
+/// What connections of one client have in common.
+#[derive(Debug, Clone)]
+pub struct ConnectionSettings {
+    /// Sent in every request header.
+    pub client_id: Option<String>,
+    /// Sent in ApiVersions (KIP-511).
+    pub software_name: String,
+    /// Sent in ApiVersions (KIP-511).
+    pub software_version: String,
+    /// How long after its own wait an answer may take before the peer counts as dead.
+    pub request_timeout: Duration,
+    /// How long nobody may use the connection before it is closed.
+    pub idle_timeout: Duration,
+    /// The largest frame accepted, in bytes.
+    pub max_response_bytes: usize,
+}
+
+impl Default for ConnectionSettings {
+    fn default() -> Self {
+        Self {
+            client_id: Some("ottla".to_owned()),
+            software_name: "ottla".to_owned(),
+            software_version: env!("CARGO_PKG_VERSION").to_owned(),
+            request_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(9 * 60),
+            max_response_bytes: 100 << 20,
+        }
+    }
+}
+
+/// A request on its way into a connection.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The message; encoded when the version is known.
+    pub request: Box<dyn AnyRequest>,
+    /// When whoever asked stops waiting, wherever the request is then.
+    pub deadline: Instant,
+    /// How long the broker may rightly hold the answer back: the maximum wait of a Fetch, the time-out of an admin
+    /// request, zero for everything else.
+    pub own_wait: Duration,
+    /// False for Produce with acks=0: brokers do not answer it.
+    pub expects_answer: bool,
+}
+
+/// The bytes of an answer and what is needed to read them.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Who answered.
+    pub peer: Arc<Peer>,
+    /// The version the request was sent in.
+    pub version: i16,
+    /// The frame after its size: response header, then body.
+    pub payload: Bytes,
+}
+
+impl Answer {
+    /// The message, with every byte accounted for.
+    pub fn decode<R: Request>(&self) -> Result<R::Response, DecodeError> {
+        ottla_wire::decode_response::<R>(self.payload.clone(), self.version).map(|(_, response)| response)
+    }
+}
+
+/// What the connection's owner has to know.
+#[derive(Debug)]
+pub enum Event<T> {
+    /// The answer to the request sent with this token.
+    Answer {
+        /// As given to [`Connection::send`].
+        token: T,
+        /// Its bytes.
+        answer: Answer,
+    },
+    /// A request that expects no answer was written.
+    Sent {
+        /// As given to [`Connection::send`].
+        token: T,
+    },
+    /// The request sent with this token gets no answer.
+    Failed {
+        /// As given to [`Connection::send`].
+        token: T,
+        /// Why, and whether the broker may have acted on it.
+        error: RequestError,
+    },
+    /// The oldest request is [`OVERDUE_AFTER`] older than its own wait: time to ask for fresh metadata elsewhere.
+    Overdue,
+}
+
+/// A connection to one broker. `T` is what the owner wants back with each outcome.
+#[derive(Debug)]
+pub struct Connection<T> {
+    settings: Arc<ConnectionSettings>,
+    peer: Arc<Peer>,
+    phase: Phase,
+    waiting: VecDeque<Waiting<T>>,
+    in_flight: VecDeque<InFlight<T>>,
+    outbox: Vec<Bytes>,
+    events: VecDeque<Event<T>>,
+    next_correlation_id: i32,
+    throttled_until: Option<Instant>,
+    last_activity: Instant,
+    /// When the peer last answered: the first in flight has been served since then, not since it was sent.
+    last_answer: Instant,
+    overdue_reported: bool,
+    /// No waiter's deadline is earlier; only [`Connection::handle_timeout`] looks for the true one.
+    next_deadline: Option<Instant>,
+    /// When a connection nobody needs any more ends at the latest.
+    released: Option<Instant>,
+}
+
+#[derive(Debug)]
+enum Phase {
+    Connecting { deadline: Instant, rung: usize },
+    Negotiating { deadline: Instant, rung: usize },
+    Ready { versions: Versions },
+    Closed { reason: CloseReason },
+}
+
+#[derive(Debug)]
+struct Waiting<T> {
+    outgoing: Outgoing,
+    since: Instant,
+    token: T,
+}
+
+#[derive(Debug)]
+struct InFlight<T> {
+    correlation_id: i32,
+    api: ApiKey,
+    version: i16,
+    sent: Instant,
+    own_wait: Duration,
+    deadline: Instant,
+    waiter: Waiter<T>,
+}
+
+#[derive(Debug)]
+enum Waiter<T> {
+    /// The connection itself: version negotiation.
+    Negotiation,
+    Answer(T),
+    /// Told already: its answer is read and dropped.
+    Gone,
+    /// Written without asking for an answer; `Some` until it has left.
+    Silent(Option<T>),
+}
+
+impl<T> Connection<T> {
+    /// A connection that is about to be dialled, and gives up when it is not ready at `deadline`. Requests may be
+    /// sent at once: they wait.
+    pub fn new(now: Instant, peer: Arc<Peer>, settings: Arc<ConnectionSettings>, deadline: Instant) -> Self {
+        Self {
+            settings,
+            peer,
+            phase: Phase::Connecting { deadline, rung: 0 },
+            waiting: VecDeque::new(),
+            in_flight: VecDeque::new(),
+            outbox: Vec::new(),
+            events: VecDeque::new(),
+            next_correlation_id: 0,
+            throttled_until: None,
+            last_activity: now,
+            last_answer: now,
+            overdue_reported: false,
+            next_deadline: None,
+            released: None,
+        }
+    }
+
+    /// Who is at the other end.
+    pub fn peer(&self) -> &Arc<Peer> {
+        &self.peer
+    }
+
+    /// Why the connection ended; `None` while it lives.
+    pub fn closed(&self) -> Option<&CloseReason> {
+        match &self.phase {
+            Phase::Closed { reason } => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// What the broker offers, once that is known.
+    pub fn versions(&self) -> Option<&Versions> {
+        match &self.phase {
+            Phase::Ready { versions } => Some(versions),
+            _ => None,
+        }
+    }
+
+    /// How many requests have no outcome yet.
+    pub fn load(&self) -> usize {
+        self.waiting.len() + self.in_flight.len()
+    }
+
+    /// Queues a request. Its outcome comes as one [`Event`] with `token`, whatever happens.
+    pub fn send(&mut self, now: Instant, outgoing: Outgoing, token: T) {
+        self.last_activity = now;
+        if let Phase::Closed { reason } = &self.phase {
+            let reason = Failure::Closed(reason.clone());
+            return self.fail(token, outgoing.request.key(), Outcome::NotSent, reason);
+        }
+        self.expect_deadline(outgoing.deadline);
+        self.waiting.push_back(Waiting { outgoing, since: now, token });
+    }
+
+    /// An answer asked for a pause: nothing more is written before `pause` is over (KIP-219). The request it
+    /// answered has been served all the same.
+    pub fn throttle(&mut self, now: Instant, pause: Duration) {
+        self.throttled_until = self.throttled_until.max(Some(now + pause));
+    }
+
+    /// The owner needs the connection no more: it ends once what is in flight is answered, or after five seconds.
+    pub fn release(&mut self, now: Instant) {
+        self.released.get_or_insert(now + READ_OUT);
+    }
+
+    /// The socket is open.
+    pub fn handle_connected(&mut self, now: Instant) {
+        if let Phase::Connecting { deadline, rung } = self.phase {
+            self.phase = Phase::Negotiating { deadline, rung };
+            self.last_answer = now;
+            self.negotiate(now);
+        }
+    }
+
+    /// Reads whole frames off the front of what the socket gave.
+    pub fn handle_bytes(&mut self, now: Instant, buffer: &mut BytesMut) {
+        while self.closed().is_none() {
+            match next_frame(buffer, self.settings.max_response_bytes) {
+                Ok(Some(frame)) => self.handle_frame(now, frame),
+                Ok(None) => return,
+                Err(problem) => self.close(CloseReason::Protocol(problem)),
+            }
+        }
+    }
+
+    /// What was given out by [`Connection::poll_transmit`] has been written to the socket.
+    pub fn handle_transmitted(&mut self, now: Instant) {
+        self.last_activity = now;
+        for entry in &mut self.in_flight {
+            if let Waiter::Silent(token) = &mut entry.waiter
+                && let Some(token) = token.take()
+            {
+                self.events.push_back(Event::Sent { token });
+            }
+        }
+        self.forget_silent();
+    }
+
+    /// The socket could not be opened.
+    pub fn handle_connect_failure(&mut self, cause: Arc<str>) {
+        self.end(CloseReason::Io(cause.clone()), &Failure::Connect(cause));
+    }
+
+    /// The socket is gone, or the owner gives the connection up. Whether the socket should be dialled again for
+    /// another try at version negotiation is what comes back: some brokers cut the connection on a version of
+    /// ApiVersions they do not know. The tries are bounded: each uses a lower version.
+    pub fn handle_closed(&mut self, reason: CloseReason) -> bool {
+        if let Phase::Negotiating { deadline, rung } = self.phase
+            && reason == CloseReason::ByPeer
+            && rung + 1 < NEGOTIATION_LADDER.len()
+        {
+            self.phase = Phase::Connecting { deadline, rung: rung + 1 };
+            self.in_flight.clear();
+            self.outbox.clear();
+            return true;
+        }
+        self.close(reason);
+        false
+    }
+
+    /// Does what time has made due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        match &self.phase {
+            Phase::Connecting { deadline, .. } | Phase::Negotiating { deadline, .. } if *deadline <= now => {
+                let cause: Arc<str> = match self.phase {
+                    Phase::Connecting { .. } => "the connect time-out passed".into(),
+                    _ => "connected, but the peer does not answer ApiVersions (is this a plaintext Kafka listener?)".into(),
+                };
+                return self.end(CloseReason::Io(cause.clone()), &Failure::Connect(cause));
+            }
+            _ => {}
+        }
+        if self.released.is_some_and(|end| end <= now) {
+            return self.close(CloseReason::Released);
+        }
+        self.expire_waiters(now);
+        self.throttled_until = self.throttled_until.filter(|until| *until > now);
+        if let Some(since) = self.oldest_since() {
+            if since + self.settings.request_timeout <= now {
+                self.close(CloseReason::Silent(self.settings.request_timeout));
+            } else if since + OVERDUE_AFTER <= now && !self.overdue_reported {
+                self.overdue_reported = true;
+                self.events.push_back(Event::Overdue);
+            }
+        } else if self.is_unused() && self.last_activity + self.settings.idle_timeout <= now {
+            self.close(CloseReason::Idle);
+        }
+    }
+
+    /// The bytes to write next, in order; empty when there is nothing to write now. Everything that may go out is
+    /// in it, for one vectored write.
+    pub fn poll_transmit(&mut self, now: Instant) -> Vec<Bytes> {
+        if let Phase::Ready { versions } = &self.phase {
+            let versions = versions.clone();
+            while self.throttled_until.is_none_or(|until| until <= now)
+                && let Some(next) = self.waiting.pop_front()
+            {
+                self.start(now, next, &versions);
+            }
+            }
+        if self.released.is_some() && self.is_unused() && self.outbox.is_empty() {
+            self.close(CloseReason::Released);
+        }
+        std::mem::take(&mut self.outbox)
+    }
+
+    /// What happened, in order.
+    pub fn poll_event(&mut self) -> Option<Event<T>> {
+        self.events.pop_front()
+    }
+
+    /// When [`Connection::handle_timeout`] is due next.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let phase = match &self.phase {
+            Phase::Connecting { deadline, .. } | Phase::Negotiating { deadline, .. } => Some(*deadline),
+            Phase::Ready { .. } => None,
+            Phase::Closed { .. } => return None,
+        };
+        let peer = match self.oldest_since() {
+            Some(since) if self.overdue_reported => Some(since + self.settings.request_timeout),
+            Some(since) => Some(since + OVERDUE_AFTER.min(self.settings.request_timeout)),
+            None if self.is_unused() => Some(self.last_activity + self.settings.idle_timeout),
+            None => None,
+        };
+        let throttle = self.throttled_until.filter(|_| !self.waiting.is_empty());
+        [phase, peer, throttle, self.next_deadline, self.released].into_iter().flatten().min()
+    }
+
+    fn negotiate(&mut self, now: Instant) {
+        let Phase::Negotiating { deadline, rung } = self.phase else { return };
+        let request = ApiVersionsRequest {
+            client_software_name: Str::from(self.settings.software_name.as_str()),
+            client_software_version: Str::from(self.settings.software_version.as_str()),
+            ..Default::default()
+        };
+        let correlation_id = self.take_correlation_id();
+        let version = NEGOTIATION_LADDER[rung];
+        match request.encode_frame(version, correlation_id, self.settings.client_id.as_deref()) {
+            Ok(Encoded { chunks, .. }) => {
+                self.outbox.extend(chunks);
+                self.in_flight.push_back(InFlight {
+                    correlation_id,
+                    api: ApiKey::API_VERSIONS,
+                    version,
+                    sent: now,
+                    own_wait: Duration::ZERO,
+                    deadline,
+                    waiter: Waiter::Negotiation,
+                });
+            }
+            Err(error) => self.close(CloseReason::Protocol(error.to_string().into())),
+        }
+    }
+
+    fn start(&mut self, now: Instant, next: Waiting<T>, versions: &Versions) {
+        let Waiting { outgoing, token, .. } = next;
+        let api = outgoing.request.key();
+        let version = match versions.choose(api, outgoing.request.versions()) {
+            Ok(version) => version,
+            Err(reason) => return self.fail(token, api, Outcome::NotSent, reason),
+        };
+        let correlation_id = self.take_correlation_id();
+        match outgoing.request.encode_frame(version, correlation_id, self.settings.client_id.as_deref()) {
+            Ok(Encoded { chunks, .. }) => self.outbox.extend(chunks),
+            Err(error) => return self.fail(token, api, Outcome::NotSent, Failure::Encode(error)),
+        }
+        self.in_flight.push_back(InFlight {
+            correlation_id,
+            api,
+            version,
+            sent: now,
+            own_wait: outgoing.own_wait,
+            deadline: outgoing.deadline,
+            waiter: if outgoing.expects_answer { Waiter::Answer(token) } else { Waiter::Silent(Some(token)) },
+        });
+    }
+
+    fn handle_frame(&mut self, now: Instant, frame: Bytes) {
+        let Some(correlation_id) = ottla_wire::correlation_id(&frame) else {
+            return self.close(CloseReason::Protocol("an answer too short for its header".into()));
+        };
+        let Some(entry) = self.take_in_flight(correlation_id) else { return };
+        self.last_answer = now;
+        self.last_activity = now;
+        self.overdue_reported = false;
+        match entry.waiter {
+            Waiter::Negotiation => self.handle_versions(now, frame, entry.version),
+            Waiter::Answer(token) => {
+                let answer = Answer { peer: self.peer.clone(), version: entry.version, payload: frame };
+                self.events.push_back(Event::Answer { token, answer });
+            }
+            Waiter::Gone | Waiter::Silent(_) => {}
+        }
+    }
+
+    /// The entry an answer belongs to. Requests that asked for no answer are passed over, or matched when the
+    /// broker answers all the same.
+    fn take_in_flight(&mut self, correlation_id: i32) -> Option<InFlight<T>> {
+        while let Some(first) = self.in_flight.pop_front() {
+            if first.correlation_id == correlation_id {
+                return Some(first);
+            }
+            if !matches!(first.waiter, Waiter::Silent(_)) {
+                let problem = format!(
+                    "answer with correlation id {correlation_id} where {} ({}) was expected",
+                    first.correlation_id, first.api
+                );
+                self.in_flight.push_front(first);
+                self.close(CloseReason::Protocol(problem.into()));
+                return None;
+            }
+        }
+        self.close(CloseReason::Protocol(format!("answer {correlation_id} to a request nobody made").into()));
+        None
+    }
+
+    /// Brokers that do not know the version asked for answer in version 0 with UNSUPPORTED_VERSION, listing perhaps
+    /// only ApiVersions itself (KIP-511).
+    fn handle_versions(&mut self, now: Instant, frame: Bytes, version: i16) {
+        let Phase::Negotiating { deadline, rung } = self.phase else { return };
+        let response = match read_versions(frame, version) {
+            Ok(response) => response,
+            Err(error) => return self.close(CloseReason::Protocol(error.to_string().into())),
+        };
+        if response.error_code == ErrorCode::UNSUPPORTED_VERSION {
+            let theirs = Versions::from_response(&response).offered(ApiKey::API_VERSIONS);
+            let highest = theirs.map_or(0, |range| range.max);
+            let next = (rung + 1..NEGOTIATION_LADDER.len()).find(|&rung| NEGOTIATION_LADDER[rung] <= highest);
+            let Some(rung) = next else {
+                return self.close(CloseReason::Protocol("the broker knows no version of ApiVersions".into()));
+            };
+            self.phase = Phase::Negotiating { deadline, rung };
+            return self.negotiate(now);
+        }
+        if !response.error_code.is_none() {
+            let problem = format!("ApiVersions was answered with {}", response.error_code);
+            return self.close(CloseReason::Protocol(problem.into()));
+        }
+        self.phase = Phase::Ready { versions: Versions::from_response(&response) };
+    }
+
+    fn take_correlation_id(&mut self) -> i32 {
+        let id = self.next_correlation_id;
+        self.next_correlation_id = id.checked_add(1).unwrap_or(0);
+        id
+    }
+
+    /// Tells waiters whose deadline has passed. What is in flight stays there: its answer will come.
+    fn expire_waiters(&mut self, now: Instant) {
+        if self.next_deadline.is_none_or(|deadline| deadline > now) {
+            return;
+        }
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for entry in waiting.drain(..) {
+            if entry.outgoing.deadline > now {
+                self.waiting.push_back(entry);
+            } else {
+                let after = entry.outgoing.deadline.saturating_duration_since(entry.since);
+                self.fail(entry.token, entry.outgoing.request.key(), Outcome::NotSent, Failure::TimedOut(after));
+            }
+        }
+        for entry in &mut self.in_flight {
+            if entry.deadline > now || !matches!(entry.waiter, Waiter::Answer(_)) {
+                continue;
+            }
+            let Waiter::Answer(token) = std::mem::replace(&mut entry.waiter, Waiter::Gone) else { continue };
+            let after = entry.deadline.saturating_duration_since(entry.sent);
+            self.events.push_back(Event::Failed {
+                token,
+                error: RequestError {
+                    peer: self.peer.clone(),
+                    api: entry.api,
+                    outcome: Outcome::Unknown,
+                    reason: Failure::TimedOut(after),
+                },
+            });
+        }
+        let waiting = self.waiting.iter().map(|entry| entry.outgoing.deadline);
+        let answers = self.in_flight.iter().filter(|entry| matches!(entry.waiter, Waiter::Answer(_)));
+        self.next_deadline = waiting.chain(answers.map(|entry| entry.deadline)).min();
+    }
+
+    fn expect_deadline(&mut self, deadline: Instant) {
+        self.next_deadline = Some(self.next_deadline.map_or(deadline, |next| next.min(deadline)));
+    }
+
+    /// Since when the peer owes the answer to the first request that expects one, its own wait not counted.
+    fn oldest_since(&self) -> Option<Instant> {
+        let owes = |entry: &&InFlight<T>| matches!(entry.waiter, Waiter::Answer(_) | Waiter::Gone);
+        self.in_flight.iter().find(owes).map(|entry| {
+            let throttled = self.throttled_until.unwrap_or(entry.sent);
+            entry.sent.max(self.last_answer).max(throttled) + entry.own_wait
+        })
+    }
+
+    fn is_unused(&self) -> bool {
+        self.waiting.is_empty() && self.in_flight.iter().all(|entry| matches!(entry.waiter, Waiter::Silent(None)))
+    }
+
+    fn forget_silent(&mut self) {
+        while self.in_flight.len() > SILENT_REMEMBERED
+            && self.in_flight.front().is_some_and(|entry| matches!(entry.waiter, Waiter::Silent(None)))
+        {
+            self.in_flight.pop_front();
+        }
+    }
+
+    fn fail(&mut self, token: T, api: ApiKey, outcome: Outcome, reason: Failure) {
+        let error = RequestError { peer: self.peer.clone(), api, outcome, reason };
+        self.events.push_back(Event::Failed { token, error });
+    }
+
+    fn close(&mut self, reason: CloseReason) {
+        self.end(reason.clone(), &Failure::Closed(reason));
+    }
+
+    /// Everything that has no outcome yet gets one.
+    fn end(&mut self, reason: CloseReason, failure: &Failure) {
+        if self.closed().is_some() {
+            return;
+        }
+        self.phase = Phase::Closed { reason };
+        self.outbox.clear();
+        for entry in std::mem::take(&mut self.in_flight) {
+            match entry.waiter {
+                Waiter::Answer(token) | Waiter::Silent(Some(token)) => {
+                    self.fail(token, entry.api, Outcome::Unknown, failure.clone());
+                }
+                Waiter::Negotiation | Waiter::Gone | Waiter::Silent(None) => {}
+            }
+        }
+        for entry in std::mem::take(&mut self.waiting) {
+            self.fail(entry.token, entry.outgoing.request.key(), Outcome::NotSent, failure.clone());
+        }
+        self.next_deadline = None;
+    }
+}
+
+/// Reads an answer to ApiVersions that may be in version 0 although more was asked for: its first field, the error
+/// code, is the same in all versions.
+fn read_versions(frame: Bytes, version: i16) -> Result<ApiVersionsResponse, DecodeError> {
+    const CORRELATION_ID_LEN: usize = 4;
+    let code = frame.get(CORRELATION_ID_LEN..CORRELATION_ID_LEN + 2).map(|code| i16::from_be_bytes([code[0], code[1]]));
+    let version = if code == Some(ErrorCode::UNSUPPORTED_VERSION.0) { 0 } else { version };
+    ottla_wire::decode_response::<ApiVersionsRequest>(frame, version).map(|(_, response)| response)
+}

@@ -1,0 +1,22 @@
+//! The tasks and locks around the machines of `ottla-core`. Nothing here decides: it carries bytes, time and wakers.
+
+pub(crate) mod cluster;
+pub(crate) mod connection;
+pub(crate) mod lanes;
+mod race;
+
+pub(crate) use race::{Either, race};
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// The machines' clock: tokio's, so that paused clocks work.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// Locks, whatever happened to whoever held the lock before: what is guarded is changed in single steps, and a
+/// panicked task's waiters must still be told.
+pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,85 @@
+//! Plain TCP: resolve, then try every address.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_core::HostPort;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{BoxFuture, Socket, Transport};
+
+/// Turns a host name into addresses.
+pub trait Resolve: fmt::Debug + Send + Sync + 'static {
+    /// All addresses of `address`, in the order they are to be tried.
+    fn resolve<'a>(&'a self, address: &'a HostPort) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>>;
+}
+
+/// TCP with no-delay and keep-alive. All addresses of a host are tried in turn, IPv6 included; each gets its share
+/// of the time, so that one that swallows packets does not use up what the next one needs.
+#[derive(Debug, Clone)]
+pub struct TcpTransport {
+    resolver: Arc<dyn Resolve>,
+    patience: Duration,
+}
+
+impl TcpTransport {
+    /// With the system's resolver.
+    pub fn new() -> Self {
+        Self { resolver: Arc::new(System), patience: Duration::from_secs(9) }
+    }
+
+    /// With another resolver.
+    pub fn with_resolver(mut self, resolver: impl Resolve) -> Self {
+        self.resolver = Arc::new(resolver);
+        self
+    }
+}
+
+impl Default for TcpTransport {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Transport for TcpTransport {
+    fn connect<'a>(&'a self, address: &'a HostPort) -> BoxFuture<'a, io::Result<Box<dyn Socket>>> {
+        Box::pin(async move {
+            let candidates = self.resolver.resolve(address).await?;
+            let share = self.patience / u32::try_from(candidates.len().max(1)).unwrap_or(u32::MAX);
+            let mut refusals = Vec::new();
+            for candidate in candidates {
+                match timeout(share, open(candidate)).await {
+                    Ok(Ok(socket)) => return Ok(Box::new(socket) as Box<dyn Socket>),
+                    Ok(Err(error)) => refusals.push(format!("{candidate}: {error}")),
+                    Err(_) => refusals.push(format!("{candidate}: no answer within {share:?}")),
+                }
+            }
+            match refusals.is_empty() {
+                true => Err(io::Error::new(io::ErrorKind::NotFound, format!("{} has no address", address.host()))),
+                false => Err(io::Error::new(io::ErrorKind::ConnectionRefused, refusals.join("; "))),
+            }
+        })
+    }
+}
+
+async fn open(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect(address).await?;
+    socket.set_nodelay(true)?;
+    SockRef::from(&socket).set_keepalive(true)?;
+    Ok(socket)
+}
+
+/// The system's resolver, on a thread where it may block.
+#[derive(Debug)]
+struct System;
+
+impl Resolve for System {
+    fn resolve<'a>(&'a self, address: &'a HostPort) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async move { Ok(tokio::net::lookup_host((address.host(), address.port())).await?.collect()) })
+    }
+}
