@@ -1,1 +1,57 @@
 //! Bytes, messages and record batches of the Apache Kafka protocol.
+//!
+//! This crate turns bytes into values and values into bytes, and does nothing else: no socket, no clock, no lock.
+//! Who sends what, when, and what an answer means is decided elsewhere.
+//!
+//! ```text
+//!            request struct --encode_request-->  Encoded { head, batches, .. }  --> a vectored write
+//! frame -->  decode_response::<R>  -->  response struct, whose strings and records are slices of the frame
+//!                                           `-- records::batches --> RecordBatch --> RecordView
+//! ```
+//!
+//! - [`messages`] is the table: a module for each API, a struct for each message, written once for all of its
+//!   versions. The [`Request`] trait says what a request's key, versions and destination are.
+//! - [`Reader`] and [`Writer`] are the protocol's primitives. Both keep their first error, so that the code which
+//!   the table expands to is one call a field.
+//! - [`encode_request`], [`decode_response`] and their opposites for the server's side add headers and frames.
+//! - [`records`] holds the record batches inside Produce and Fetch, [`compression`] their codecs.
+//!
+//! Nothing a peer sends makes this crate panic, or allocate more than the bytes that came justify.
+//!
+//! Source: the [protocol guide](https://kafka.apache.org/protocol) and, for the messages, the schema files that
+//! Apache Kafka 4.3 publishes inside its `kafka-clients` jar.
+
+#[macro_use]
+mod table;
+
+mod api;
+mod error;
+mod error_code;
+mod frame;
+mod header;
+mod reader;
+mod record_set;
+mod str;
+mod tags;
+mod uuid;
+mod writer;
+
+pub mod compression;
+pub mod messages;
+pub mod records;
+
+pub use self::str::Str;
+pub use api::{AnyRequest, ApiKey, Data, Request, Route, VersionRange};
+pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
+pub use error_code::ErrorCode;
+pub use frame::{
+    Encoded, correlation_id, decode_data, decode_request_body, decode_response, encode_data, encode_request,
+    encode_response, frame_size,
+};
+pub use header::{RequestHeader, decode_request_header};
+pub use reader::Reader;
+pub use record_set::RecordSet;
+pub use table::{FieldInfo, Kind, Message, Wire};
+pub use tags::{UnknownTag, UnknownTags};
+pub use uuid::{ParseUuidError, Uuid};
+pub use writer::Writer;

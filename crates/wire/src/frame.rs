@@ -1,0 +1,138 @@
+//! Whole frames: size, header, body. A frame is a signed 32-bit size and that many bytes.
+//!
+//! Those who read sockets take four bytes, ask [`frame_size`], and collect that many more: the payload.
+
+use bytes::{Bytes, BytesMut};
+
+use crate::header::{decode_response_header, encode_request_header, encode_response_header};
+use crate::{
+    Data, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Message, Reader, Request, Writer,
+};
+
+/// A frame ready to be written, its size included: pieces in order. All that is small is in one buffer; batches of
+/// records are pieces of their own, which nobody has copied.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Encoded {
+    /// The pieces.
+    pub chunks: Vec<Bytes>,
+    /// Their length in all.
+    pub len: usize,
+}
+
+impl Encoded {
+    /// One piece; copies if there are several.
+    pub fn into_bytes(self) -> Bytes {
+        match <[Bytes; 1]>::try_from(self.chunks) {
+            Ok([one]) => one,
+            Err(chunks) => {
+                let mut joined = BytesMut::with_capacity(self.len);
+                chunks.iter().for_each(|chunk| joined.extend_from_slice(chunk));
+                joined.freeze()
+            }
+        }
+    }
+}
+
+/// The frame of a request.
+///
+/// Fails if the table does not have `version`, or if `version` lacks a field that is neither at its default nor may
+/// be dropped.
+pub fn encode_request<R: Request>(
+    request: &R,
+    version: i16,
+    correlation_id: i32,
+    client_id: Option<&str>,
+) -> Result<Encoded, EncodeError> {
+    encode_frame::<R, _>(request, version, |w| {
+        encode_request_header::<R>(w, version, correlation_id, client_id)
+    })
+}
+
+/// The frame of the response to a request of type `R`; for servers.
+pub fn encode_response<R: Request>(
+    response: &R::Response,
+    version: i16,
+    correlation_id: i32,
+) -> Result<Encoded, EncodeError> {
+    encode_frame::<R, _>(response, version, |w| encode_response_header::<R>(w, version, correlation_id))
+}
+
+fn encode_frame<R: Request, M: Message>(
+    message: &M,
+    version: i16,
+    header: impl FnOnce(&mut Writer),
+) -> Result<Encoded, EncodeError> {
+    if !R::has_version(version) {
+        return Err(EncodeError { message: M::NAME, version, field: "", kind: EncodeErrorKind::Version });
+    }
+    let mut w = Writer::new(R::is_flexible(version));
+    w.i32(0);
+    header(&mut w);
+    message.encode(&mut w, version);
+    w.write_frame_size();
+    w.finish(M::NAME, version)
+}
+
+/// Correlation id and body of a response's payload, every byte of which must belong to them.
+pub fn decode_response<R: Request>(payload: &Bytes, version: i16) -> Result<(i32, R::Response), DecodeError> {
+    check_version::<R>(R::Response::NAME, version)?;
+    let (correlation_id, mut r) = decode_response_header::<R>(Reader::new(payload), version);
+    let response = R::Response::decode(&mut r, version);
+    r.finish(R::Response::NAME)?;
+    Ok((correlation_id, response))
+}
+
+/// The body of a request, which starts behind its header; for servers.
+pub fn decode_request_body<R: Request>(body: &Bytes, version: i16) -> Result<R, DecodeError> {
+    check_version::<R>(R::NAME, version)?;
+    let mut r = Reader::new(body).with_flexible(R::is_flexible(version));
+    let request = R::decode(&mut r, version);
+    r.finish(R::NAME)?;
+    Ok(request)
+}
+
+/// A struct of its own, which fills `bytes`.
+pub fn decode_data<D: Data>(bytes: &Bytes, version: i16) -> Result<D, DecodeError> {
+    if !D::VERSIONS.contains(version) {
+        return Err(unknown_version(D::NAME, version));
+    }
+    let mut r = Reader::new(bytes).with_flexible(D::is_flexible(version));
+    let data = D::decode(&mut r, version);
+    r.finish(D::NAME)?;
+    Ok(data)
+}
+
+/// The bytes of a struct of its own.
+pub fn encode_data<D: Data>(data: &D, version: i16) -> Result<Bytes, EncodeError> {
+    if !D::VERSIONS.contains(version) {
+        return Err(EncodeError { message: D::NAME, version, field: "", kind: EncodeErrorKind::Version });
+    }
+    let mut w = Writer::new(D::is_flexible(version));
+    data.encode(&mut w, version);
+    Ok(w.finish(D::NAME, version)?.into_bytes())
+}
+
+fn check_version<R: Request>(message: &'static str, version: i16) -> Result<(), DecodeError> {
+    if R::has_version(version) { Ok(()) } else { Err(unknown_version(message, version)) }
+}
+
+fn unknown_version(message: &'static str, version: i16) -> DecodeError {
+    DecodeError { message, field: "", offset: 0, kind: DecodeErrorKind::Version(version) }
+}
+
+/// The size of the payload that follows these four bytes; an error if it is negative or above `limit` bytes.
+pub fn frame_size(prefix: [u8; 4], limit: usize) -> Result<usize, DecodeError> {
+    let size = i32::from_be_bytes(prefix);
+    match usize::try_from(size) {
+        Ok(size) if size <= limit => Ok(size),
+        _ => {
+            let kind = DecodeErrorKind::FrameSize { size, limit };
+            Err(DecodeError { message: "frame", field: "", offset: 0, kind })
+        }
+    }
+}
+
+/// The correlation id at the start of a response's payload, if there are bytes enough.
+pub fn correlation_id(payload: &[u8]) -> Option<i32> {
+    payload.first_chunk().map(|bytes| i32::from_be_bytes(*bytes))
+}

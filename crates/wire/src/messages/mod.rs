@@ -1,0 +1,55 @@
+//! The messages, one module for each API: the request, the response, and the structs inside them.
+//!
+//! The rows follow the schema of Kafka 4.3; names are the schema's in snake case. A struct has every field of every
+//! version; write it as a literal with `..Default::default()`, which is also how it survives the fields of a later
+//! release. What a version cannot carry is an error, unless the value is the field's default or the field may be
+//! dropped.
+
+use crate::{ApiKey, Request};
+
+/// `module: Request` for each API; what has to know all of them is made from this list.
+macro_rules! apis {
+    ($($module:ident: $request:ident),* $(,)?) => {
+        $( pub mod $module; )*
+
+        /// The APIs of the table.
+        pub const KEYS: &[ApiKey] = &[$( $module::$request::KEY ),*];
+
+        /// Calls `visitor` with the request type of `key`, if the table has it.
+        pub fn visit<V: Visitor>(key: ApiKey, visitor: V) -> Option<V::Output> {
+            match key {
+                $( <$module::$request as Request>::KEY => Some(visitor.visit::<$module::$request>()), )*
+                _ => None,
+            }
+        }
+    };
+}
+
+apis! {
+    api_versions: ApiVersionsRequest,
+    metadata: MetadataRequest,
+}
+
+/// Something to be done with the request type that belongs to an [`ApiKey`].
+pub trait Visitor {
+    /// What comes of it.
+    type Output;
+
+    /// Does it.
+    fn visit<R: Request>(self) -> Self::Output;
+}
+
+/// Whether `version` of `key` is flexible; false for APIs that the table does not have.
+pub(crate) fn is_flexible(key: ApiKey, version: i16) -> bool {
+    struct IsFlexible(i16);
+
+    impl Visitor for IsFlexible {
+        type Output = bool;
+
+        fn visit<R: Request>(self) -> bool {
+            R::is_flexible(self.0)
+        }
+    }
+
+    visit(key, IsFlexible(version)).unwrap_or(false)
+}

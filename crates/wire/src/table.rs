@@ -1,0 +1,549 @@
+//! The table: what a row of [`crate::messages`] may say, and what it expands to.
+//!
+//! ```text
+//! wire! {
+//!     /// What the message is for.
+//!     #[api(key = 2, versions = 1..=11, flexible = 6.., route = leader, response = ListOffsetsResponse)]
+//!     pub struct ListOffsetsRequest {
+//!         /// What the field means.
+//!         timeout_ms: i32 [10.., ignorable],
+//!     }
+//! }
+//! ```
+//!
+//! A struct stands for all versions of its message. A field without attributes is in all of them. The attributes:
+//!
+//! | attribute | meaning |
+//! |---|---|
+//! | `4..`, `..=7`, `4..=7` | the versions that have the field |
+//! | `ignorable` | a version that lacks the field drops its value silently; otherwise only the default may be dropped |
+//! | `tag = 0` | a tagged field (KIP-482) |
+//! | `default = -1` | what [`Default`] gives; without it zero, empty, or for an `Option` `Some` of that |
+//! | `nullable 4..` | for an `Option`: only these versions have a null |
+//!
+//! Any other word does not compile. The macros read attributes one a step, and put them into one fixed order for
+//! those that need them (`attributes!`), so each is understood in one place.
+
+use bytes::Bytes;
+
+use crate::{ErrorCode, Reader, RecordSet, Str, Uuid, Writer};
+
+/// A struct of the table: a whole message or a part of one.
+pub trait Message: Default + Clone + std::fmt::Debug + PartialEq + Send + Sync + 'static {
+    /// The name in Kafka's schema.
+    const NAME: &'static str;
+    /// The rows, in the order in which they are on the wire.
+    const FIELDS: &'static [FieldInfo];
+
+    /// Reads the struct as `version` has it. Errors stay in the reader.
+    fn decode(reader: &mut Reader<'_>, version: i16) -> Self;
+
+    /// Writes the struct as `version` has it. Errors stay in the writer.
+    fn encode(&self, writer: &mut Writer, version: i16);
+}
+
+/// A type that a field may have.
+pub trait Wire: Sized {
+    /// Its name in the schema.
+    const KIND: Kind;
+    /// Whether it has a null.
+    const NULLABLE: bool = false;
+
+    /// The default of a field of this type that names none.
+    fn initial() -> Self;
+    /// Reads one value.
+    fn read(reader: &mut Reader<'_>, version: i16) -> Self;
+    /// Writes one value.
+    fn write(&self, writer: &mut Writer, version: i16);
+}
+
+/// One row of the table, for comparing it with the schema and for generating samples.
+#[derive(Debug, Clone, Copy)]
+pub struct FieldInfo {
+    /// The name, in snake case.
+    pub name: &'static str,
+    /// The type, without its being nullable.
+    pub kind: Kind,
+    /// First and last version that have the field; 0 and `i16::MAX` where the row says nothing.
+    pub versions: (i16, i16),
+    /// Its number, if it is a tagged field.
+    pub tag: Option<u32>,
+    /// Its default as the row spells it, if it does.
+    pub default: Option<&'static str>,
+    /// First and last version in which it may be null.
+    pub nullable: Option<(i16, i16)>,
+    /// Whether versions that lack it drop its value silently.
+    pub ignorable: bool,
+}
+
+/// A type as the schema names it.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// A primitive: `int32`, `string`, `records`, ...
+    Primitive(&'static str),
+    /// An array of something.
+    Array(&'static Kind),
+    /// A struct: its name and rows.
+    Struct(&'static str, &'static [FieldInfo]),
+}
+
+impl FieldInfo {
+    /// Whether `version` has the field.
+    pub fn is_in(&self, version: i16) -> bool {
+        (self.versions.0..=self.versions.1).contains(&version)
+    }
+
+    /// Whether the field may be null in `version`.
+    pub fn is_nullable_in(&self, version: i16) -> bool {
+        self.nullable.is_some_and(|(first, last)| (first..=last).contains(&version))
+    }
+}
+
+/// `type name, value from a reader, value to a writer` for a primitive and, where it has a null, its `Option`.
+macro_rules! primitive {
+    ($type:ty, $kind:literal, |$r:ident| $read:expr, |$value:ident, $w:ident| $write:expr) => {
+        impl Wire for $type {
+            const KIND: Kind = Kind::Primitive($kind);
+
+            #[inline]
+            fn initial() -> Self {
+                Self::default()
+            }
+
+            #[inline]
+            fn read($r: &mut Reader<'_>, _: i16) -> Self {
+                $read
+            }
+
+            #[inline]
+            fn write(&self, $w: &mut Writer, _: i16) {
+                let $value = self;
+                $write
+            }
+        }
+    };
+    ($type:ty, null = $null:expr, $kind:literal, |$r:ident| $read:expr, |$value:ident, $w:ident| $write:expr) => {
+        primitive!(
+            $type,
+            $kind,
+            |$r| {
+                let value = $read;
+                $r.not_null(value)
+            },
+            |value, $w| {
+                let $value = Some(value);
+                $write
+            }
+        );
+
+        impl Wire for Option<$type> {
+            const KIND: Kind = Kind::Primitive($kind);
+            const NULLABLE: bool = true;
+
+            #[inline]
+            fn initial() -> Self {
+                $null
+            }
+
+            #[inline]
+            fn read($r: &mut Reader<'_>, _: i16) -> Self {
+                $read
+            }
+
+            #[inline]
+            fn write(&self, $w: &mut Writer, _: i16) {
+                let $value = self.as_ref();
+                $write
+            }
+        }
+    };
+}
+
+primitive!(bool, "bool", |r| r.bool(), |v, w| w.bool(*v));
+primitive!(i8, "int8", |r| r.i8(), |v, w| w.i8(*v));
+primitive!(i16, "int16", |r| r.i16(), |v, w| w.i16(*v));
+primitive!(u16, "uint16", |r| r.u16(), |v, w| w.u16(*v));
+primitive!(i32, "int32", |r| r.i32(), |v, w| w.i32(*v));
+primitive!(i64, "int64", |r| r.i64(), |v, w| w.i64(*v));
+primitive!(f64, "float64", |r| r.f64(), |v, w| w.f64(*v));
+primitive!(Uuid, "uuid", |r| r.uuid(), |v, w| w.uuid(v));
+primitive!(ErrorCode, "int16", |r| ErrorCode(r.i16()), |v, w| w.i16(v.0));
+primitive!(Str, null = Some(Str::default()), "string", |r| r.string(), |v, w| w.string(v.map(Str::as_str)));
+primitive!(Bytes, null = Some(Bytes::new()), "bytes", |r| r.bytes(), |v, w| w.bytes(v.map(|b| &b[..])));
+primitive!(RecordSet, null = None, "records", |r| r.bytes().map(RecordSet::from), |v, w| w.records(v));
+
+impl<T: Wire> Wire for Vec<T> {
+    const KIND: Kind = Kind::Array(&T::KIND);
+
+    fn initial() -> Self {
+        Self::new()
+    }
+
+    fn read(reader: &mut Reader<'_>, version: i16) -> Self {
+        let value = reader.array(version);
+        reader.not_null(value)
+    }
+
+    fn write(&self, writer: &mut Writer, version: i16) {
+        writer.array(Some(self), version);
+    }
+}
+
+impl<T: Wire> Wire for Option<Vec<T>> {
+    const KIND: Kind = Kind::Array(&T::KIND);
+    const NULLABLE: bool = true;
+
+    fn initial() -> Self {
+        Some(Vec::new())
+    }
+
+    fn read(reader: &mut Reader<'_>, version: i16) -> Self {
+        reader.array(version)
+    }
+
+    fn write(&self, writer: &mut Writer, version: i16) {
+        writer.array(self.as_deref(), version);
+    }
+}
+
+impl<T: Message> Wire for T {
+    const KIND: Kind = Kind::Struct(T::NAME, T::FIELDS);
+
+    fn initial() -> Self {
+        Self::default()
+    }
+
+    fn read(reader: &mut Reader<'_>, version: i16) -> Self {
+        Self::decode(reader, version)
+    }
+
+    fn write(&self, writer: &mut Writer, version: i16) {
+        self.encode(writer, version);
+    }
+}
+
+/// One byte in front says whether there is a struct: -1 for none, 1 for one.
+impl<T: Message> Wire for Option<T> {
+    const KIND: Kind = Kind::Struct(T::NAME, T::FIELDS);
+    const NULLABLE: bool = true;
+
+    fn initial() -> Self {
+        Some(T::default())
+    }
+
+    fn read(reader: &mut Reader<'_>, version: i16) -> Self {
+        (reader.i8() >= 0).then(|| T::decode(reader, version))
+    }
+
+    fn write(&self, writer: &mut Writer, version: i16) {
+        writer.i8(if self.is_some() { 1 } else { -1 });
+        if let Some(value) = self {
+            value.encode(writer, version);
+        }
+    }
+}
+
+/// Expands rows into structs, their `Default`, and [`Message`]; for a request also [`crate::Request`].
+macro_rules! wire {
+    ($(
+        $(#[doc = $doc:literal])*
+        $(#[api $api:tt])?
+        $(#[data $data:tt])?
+        pub struct $name:ident {
+            $( $(#[doc = $field_doc:literal])* $field:ident: $type:ty $([ $($attribute:tt)* ])? ),* $(,)?
+        }
+    )*) => { $(
+        $(#[doc = $doc])*
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $name {
+            $( $(#[doc = $field_doc])* pub $field: $type, )*
+            /// Tagged fields that came and that the table does not know.
+            pub unknown_tags: $crate::UnknownTags,
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self {
+                    $( $field: attributes!(field_default [$type] $($($attribute)*)?), )*
+                    unknown_tags: $crate::UnknownTags::default(),
+                }
+            }
+        }
+
+        #[allow(unused_mut, unused_variables)]
+        impl $crate::Message for $name {
+            const NAME: &'static str = stringify!($name);
+            const FIELDS: &'static [$crate::FieldInfo] =
+                &[ $( attributes!(field_info [$field $type] $($($attribute)*)?), )* ];
+
+            fn decode(r: &mut $crate::Reader<'_>, version: i16) -> Self {
+                $( let mut $field = attributes!(field_read [r version $name $field $type] $($($attribute)*)?); )*
+                let mut unknown_tags = $crate::UnknownTags::default();
+                let mut left = r.tag_count();
+                while let Some((tag, size)) = r.next_tag(&mut left) {
+                    $( attributes!(field_read_tag [r version $name $field tag size $type] $($($attribute)*)?); )*
+                    r.unknown_tag(&mut unknown_tags, tag, size);
+                }
+                Self { $( $field, )* unknown_tags }
+            }
+
+            fn encode(&self, w: &mut $crate::Writer, version: i16) {
+                let mut tags = 0;
+                $( attributes!(field_write [self w version $name $field tags $type] $($($attribute)*)?); )*
+                if w.is_flexible() {
+                    let mut unknown = self.unknown_tags.as_slice();
+                    w.tag_count(tags, &self.unknown_tags);
+                    $( attributes!(field_write_tag [self w version $name $field unknown $type] $($($attribute)*)?); )*
+                    w.unknown_tags(u32::MAX, &mut unknown);
+                }
+            }
+        }
+
+        $( api! { $name $api } )?
+        $( data! { $name $data } )?
+    )* };
+}
+
+/// What `#[api(..)]` says about a request.
+macro_rules! api {
+    ($name:ident (
+        key = $key:literal, versions = $first:literal..=$last:literal $(, unstable = $unstable:literal)?,
+        flexible = $flexible:tt $(..)?, route = $route:ident, response = $response:ident
+    )) => {
+        impl $crate::Request for $name {
+            const KEY: $crate::ApiKey = $crate::ApiKey($key);
+            const VERSIONS: $crate::VersionRange = $crate::VersionRange { min: $first, max: $last };
+            $( const LATEST_UNSTABLE: Option<i16> = Some($unstable); )?
+            const FLEXIBLE: Option<i16> = option!($flexible);
+            const ROUTE: $crate::Route = route!($route);
+            type Response = $response;
+        }
+    };
+}
+
+#[cfg_attr(
+    not(test),
+    expect(unused_macros, reason = "the messages inside group protocols come with the groups")
+)]
+/// What `#[data(..)]` says about a struct that is embedded in records or in other messages' bytes.
+macro_rules! data {
+    ($name:ident (versions = $first:literal..=$last:literal, flexible = $flexible:tt $(..)?)) => {
+        impl $crate::Data for $name {
+            const VERSIONS: $crate::VersionRange = $crate::VersionRange { min: $first, max: $last };
+            const FLEXIBLE: Option<i16> = option!($flexible);
+        }
+    };
+}
+
+/// A number, or none.
+macro_rules! option {
+    ($(none)?) => {
+        None
+    };
+    ($number:literal) => {
+        Some($number)
+    };
+}
+
+/// Where a request goes.
+macro_rules! route {
+    (any) => {
+        $crate::Route::AnyBroker
+    };
+    (broker) => {
+        $crate::Route::Broker
+    };
+    (controller) => {
+        $crate::Route::Controller
+    };
+    (leader) => {
+        $crate::Route::Leader
+    };
+    (group) => {
+        $crate::Route::GroupCoordinator
+    };
+    (transaction) => {
+        $crate::Route::TransactionCoordinator
+    };
+    (share) => {
+        $crate::Route::ShareCoordinator
+    };
+}
+
+/// `attributes!(then [args] attribute, ...)` calls `then!` with the attributes in one fixed order:
+/// `[args] [first last] [tag] [default] [first last of null] [ignorable]`, each bracket empty where the row says nothing.
+macro_rules! attributes {
+    ($then:ident $args:tt $($attribute:tt)*) => { attribute! { $then $args [] [] [] [] [] $($attribute)* } };
+}
+
+/// One attribute a step.
+macro_rules! attribute {
+    ($then:ident $args:tt $range:tt $tag:tt $default:tt $null:tt $ignorable:tt) => {
+        $then! { $args $range $tag $default $null $ignorable }
+    };
+    ($then:ident $a:tt [] $t:tt $d:tt $n:tt $i:tt $first:literal.. $(, $($rest:tt)*)?) => {
+        attribute! { $then $a [$first (i16::MAX)] $t $d $n $i $($($rest)*)? }
+    };
+    ($then:ident $a:tt [] $t:tt $d:tt $n:tt $i:tt $first:literal..=$last:literal $(, $($rest:tt)*)?) => {
+        attribute! { $then $a [$first $last] $t $d $n $i $($($rest)*)? }
+    };
+    ($then:ident $a:tt [] $t:tt $d:tt $n:tt $i:tt ..=$last:literal $(, $($rest:tt)*)?) => {
+        attribute! { $then $a [0 $last] $t $d $n $i $($($rest)*)? }
+    };
+    ($then:ident $a:tt $r:tt [] $d:tt $n:tt $i:tt tag = $tag:literal $(, $($rest:tt)*)?) => {
+        attribute! { $then $a $r [$tag] $d $n $i $($($rest)*)? }
+    };
+    ($then:ident $a:tt $r:tt $t:tt [] $n:tt $i:tt default = $d:tt $($d2:literal)? $(, $($rest:tt)*)?) => {
+        attribute! { $then $a $r $t [$d $($d2)?] $n $i $($($rest)*)? }
+    };
+    ($then:ident $a:tt $r:tt $t:tt $d:tt [] $i:tt nullable $first:literal.. $(, $($rest:tt)*)?) => {
+        attribute! { $then $a $r $t $d [$first (i16::MAX)] $i $($($rest)*)? }
+    };
+    ($then:ident $a:tt $r:tt $t:tt $d:tt [] $i:tt nullable $first:literal..=$last:literal $(, $($rest:tt)*)?) => {
+        attribute! { $then $a $r $t $d [$first $last] $i $($($rest)*)? }
+    };
+    ($then:ident $a:tt $r:tt $t:tt $d:tt [] $i:tt nullable ..=$last:literal $(, $($rest:tt)*)?) => {
+        attribute! { $then $a $r $t $d [0 $last] $i $($($rest)*)? }
+    };
+    ($then:ident $a:tt $r:tt $t:tt $d:tt $n:tt [] ignorable $(, $($rest:tt)*)?) => {
+        attribute! { $then $a $r $t $d $n [true] $($($rest)*)? }
+    };
+}
+
+/// Whether a version lies in a range of the fixed order.
+macro_rules! in_range {
+    ($version:ident []) => {
+        true
+    };
+    ($version:ident [0 $last:tt]) => {
+        $version <= $last
+    };
+    ($version:ident [$first:literal (i16::MAX)]) => {
+        $version >= $first
+    };
+    ($version:ident [$first:literal $last:tt]) => {
+        $version >= $first && $version <= $last
+    };
+}
+
+/// First and last version of a range of the fixed order.
+macro_rules! range_of {
+    ([]) => {
+        (0, i16::MAX)
+    };
+    ([$first:tt $last:tt]) => {
+        ($first, $last)
+    };
+}
+
+macro_rules! field_default {
+    ([$type:ty] $range:tt $tag:tt [] $null:tt $ignorable:tt) => { <$type as $crate::Wire>::initial() };
+    ([$type:ty] $range:tt $tag:tt [$($default:tt)+] $null:tt $ignorable:tt) => { $($default)+ };
+}
+
+macro_rules! field_info {
+    ([$field:ident $type:ty] $range:tt [$($tag:literal)?] [$($default:tt)*] $null:tt [$($ignorable:literal)?]) => {
+        $crate::FieldInfo {
+            name: stringify!($field),
+            kind: <$type as $crate::Wire>::KIND,
+            versions: range_of!($range),
+            tag: option!($($tag)?),
+            default: spelled!($($default)*),
+            nullable: if <$type as $crate::Wire>::NULLABLE { Some(range_of!($null)) } else { None },
+            ignorable: false $( || $ignorable )?,
+        }
+    };
+}
+
+/// A default as text, if there is one.
+macro_rules! spelled {
+    () => { None };
+    ($($default:tt)+) => { Some(concat!($( stringify!($default) ),+)) };
+}
+
+macro_rules! field_read {
+    ([$r:ident $version:ident $name:ident $field:ident $type:ty] $range:tt [] $default:tt $null:tt $ignorable:tt) => {
+        if in_range!($version $range) {
+            $r.at(&concat!(stringify!($name), ".", stringify!($field)));
+            let value = <$type as $crate::Wire>::read($r, $version);
+            check_null!($r $version value $null $crate::DecodeErrorKind::Null);
+            value
+        } else {
+            field_default!([$type] $range [] $default $null $ignorable)
+        }
+    };
+    ([$r:ident $version:ident $name:ident $field:ident $type:ty] $range:tt $tag:tt $default:tt $null:tt $ignorable:tt) => {
+        field_default!([$type] $range $tag $default $null $ignorable)
+    };
+}
+
+macro_rules! field_read_tag {
+    ($args:tt $range:tt [] $default:tt $null:tt $ignorable:tt) => {};
+    ([$r:ident $version:ident $name:ident $field:ident $tag:ident $size:ident $type:ty]
+     $range:tt [$number:literal] $default:tt $null:tt $ignorable:tt) => {
+        if $tag == $number && in_range!($version $range) {
+            $r.at(&concat!(stringify!($name), ".", stringify!($field)));
+            $field = $r.tagged::<$type>($size, $version);
+            check_null!($r $version $field $null $crate::DecodeErrorKind::Null);
+            continue;
+        }
+    };
+}
+
+macro_rules! field_write {
+    ([$self:ident $w:ident $version:ident $name:ident $field:ident $tags:ident $type:ty]
+     $range:tt [] $default:tt $null:tt $ignorable:tt) => {
+        if in_range!($version $range) {
+            $w.at(&concat!(stringify!($name), ".", stringify!($field)));
+            let value = &$self.$field;
+            check_null!($w $version value $null $crate::EncodeErrorKind::Null);
+            <$type as $crate::Wire>::write(value, $w, $version);
+        } else {
+            field_absent!([$self $w $name $field $type] $range [] $default $null $ignorable);
+        }
+    };
+    ([$self:ident $w:ident $version:ident $name:ident $field:ident $tags:ident $type:ty]
+     $range:tt $tag:tt $default:tt $null:tt $ignorable:tt) => {
+        if !(in_range!($version $range)) {
+            field_absent!([$self $w $name $field $type] $range $tag $default $null $ignorable);
+        } else if $self.$field != field_default!([$type] $range $tag $default $null $ignorable) {
+            $tags += 1;
+        }
+    };
+}
+
+macro_rules! field_write_tag {
+    ($args:tt $range:tt [] $default:tt $null:tt $ignorable:tt) => {};
+    ([$self:ident $w:ident $version:ident $name:ident $field:ident $unknown:ident $type:ty]
+     $range:tt [$number:literal] $default:tt $null:tt $ignorable:tt) => {
+        if in_range!($version $range)
+            && $self.$field != field_default!([$type] $range [$number] $default $null $ignorable)
+        {
+            $w.at(&concat!(stringify!($name), ".", stringify!($field)));
+            let value = &$self.$field;
+            check_null!($w $version value $null $crate::EncodeErrorKind::Null);
+            $w.tagged::<$type>($number, value, $version, &mut $unknown);
+        }
+    };
+}
+
+/// A value that the version lacks: dropped if the row or its default allows it.
+macro_rules! field_absent {
+    ($args:tt $range:tt $tag:tt $default:tt $null:tt [true]) => {};
+    ([$self:ident $w:ident $name:ident $field:ident $type:ty] $range:tt $tag:tt $default:tt $null:tt []) => {
+        if $self.$field != field_default!([$type] $range $tag $default $null []) {
+            $w.at(&concat!(stringify!($name), ".", stringify!($field)));
+            $w.fail($crate::EncodeErrorKind::NotInVersion);
+        }
+    };
+}
+
+/// A null in a version that has none, for rows that say which versions have it.
+macro_rules! check_null {
+    ($io:ident $version:ident $value:ident [] $kind:expr) => {};
+    ($io:ident $version:ident $value:ident $null:tt $kind:expr) => {
+        if $value.is_none() && !(in_range!($version $null)) {
+            $io.fail($kind);
+        }
+    };
+}
