@@ -40,6 +40,9 @@ pub trait Message: Default + Clone + std::fmt::Debug + PartialEq + Send + Sync +
 
     /// Writes the struct as `version` has it. Errors stay in the writer.
     fn encode(&self, writer: &mut Writer, version: i16);
+
+    /// Its `throttle_time_ms`, or 0 if it has none.
+    fn throttle_time_ms(&self) -> i32;
 }
 
 /// A type that a field may have.
@@ -297,6 +300,10 @@ macro_rules! wire {
                     w.unknown_tags(u32::MAX, &mut unknown);
                 }
             }
+
+            fn throttle_time_ms(&self) -> i32 {
+                0 $( + throttle_time!(self $field) )*
+            }
         }
 
         $( api! { $name $api } )?
@@ -410,6 +417,16 @@ macro_rules! attribute {
     };
 }
 
+/// The value of `throttle_time_ms`; 0 for any other field.
+macro_rules! throttle_time {
+    ($self:ident throttle_time_ms) => {
+        $self.throttle_time_ms
+    };
+    ($self:ident $other:ident) => {
+        0
+    };
+}
+
 /// Whether a version lies in a range of the fixed order.
 macro_rules! in_range {
     ($version:ident []) => {
@@ -422,7 +439,7 @@ macro_rules! in_range {
         $version >= $first
     };
     ($version:ident [$first:literal $last:tt]) => {
-        $version >= $first && $version <= $last
+        ($first..=$last).contains(&$version)
     };
 }
 

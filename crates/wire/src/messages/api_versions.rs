@@ -1,6 +1,6 @@
 //! ApiVersions: what the broker at the other end speaks (KIP-35, features KIP-584, client names KIP-511).
 //! 
-//! The response has header version 0 in every version, and a broker that does not know the version that was asked for
+//! The response has header version 0 in every version, and a broker that does not know the version asked for
 //! answers with version 0 and `UNSUPPORTED_VERSION`.
 
 use crate::{ErrorCode, Str};
@@ -41,7 +41,7 @@ wire! {
         api_key: i16,
         /// Lowest version or level.
         min_version: i16,
-        /// Highest version or level. 
+        /// Highest version or level.
         max_version: i16,
     }
 
@@ -51,7 +51,7 @@ wire! {
         name: Str [3..],
         /// Lowest version or level.
         min_version: i16 [3..],
-        /// Highest version or level. 
+        /// Highest version or level.
         max_version: i16 [3..],
     }
 

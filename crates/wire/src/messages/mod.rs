@@ -26,8 +26,19 @@ macro_rules! apis {
 }
 
 apis! {
-    api_versions: ApiVersionsRequest,
+    produce: ProduceRequest,
+    fetch: FetchRequest,
+    list_offsets: ListOffsetsRequest,
     metadata: MetadataRequest,
+    find_coordinator: FindCoordinatorRequest,
+    api_versions: ApiVersionsRequest,
+    create_topics: CreateTopicsRequest,
+    delete_topics: DeleteTopicsRequest,
+    delete_records: DeleteRecordsRequest,
+    init_producer_id: InitProducerIdRequest,
+    offset_for_leader_epoch: OffsetForLeaderEpochRequest,
+    describe_configs: DescribeConfigsRequest,
+    create_partitions: CreatePartitionsRequest,
 }
 
 /// Something to be done with the request type that belongs to an [`ApiKey`].
