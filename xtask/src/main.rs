@@ -1,2 +1,51 @@
-//! What the project does to itself: tests against real brokers, checks, captures.
-fn main() {}
+//! `cargo xtask`: what the project does to itself.
+//!
+//! `test` runs every test against brokers it starts and stops; `kafka` keeps a cluster running between test
+//! runs. Neither needs anything but cargo: what is missing is installed. This crate depends on nothing of the
+//! workspace, so it builds and works however broken the rest is.
+
+mod cluster;
+mod control;
+mod guardian;
+mod home;
+mod kafka;
+mod metadata;
+mod process;
+mod tools;
+
+use std::process::ExitCode;
+
+/// What a step returns: its value, or one sentence for the person at the terminal.
+pub(crate) type Outcome<T = ()> = Result<T, String>;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test [--kafka HOST:PORT] [-- FILTER...]
+      runs all tests; without --kafka against Apache Kafka nodes started for the run
+  kafka up [--nodes N] [--version V] [--name NAME]
+      starts a cluster and keeps it running; NAME is `one` or, with three nodes, `three` unless told
+  kafka down|status|env|ready [--name NAME]
+      stops it; shows it; prints the environment its tests need; waits for leaders and full ISRs
+  kafka kill|pause|resume|stop|restart|logs N [--name NAME]
+      SIGKILL; SIGSTOP; SIGCONT; SIGTERM; starts the node again; prints its log";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> Outcome {
+    let (command, rest) = args.split_first().ok_or(USAGE)?;
+    match command.as_str() {
+        "kafka" => kafka::run(rest),
+        guardian::COMMAND => guardian::run(rest),
+        _ => Err(USAGE.to_owned()),
+    }
+}

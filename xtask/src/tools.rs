@@ -1,0 +1,125 @@
+//! What the tests need from outside, installed when missing: JDK, Maven and Python from the system's package
+//! manager, Kafka's jars through Maven, Python packages through pip. Everything fetched is kept and keyed by
+//! version; a second run fetches nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Outcome;
+use crate::home::Home;
+use crate::process::{output, run, works};
+
+/// The release that the tests are written against.
+pub(crate) const NEWEST: &str = "4.3.1";
+
+/// Installs the JDK and Maven when they are missing.
+pub(crate) fn java() -> Outcome {
+    let mut missing = Vec::new();
+    if java_major().is_none_or(|major| major < 17) || !works("javac", &["-version"]) {
+        missing.push("openjdk-17-jdk-headless");
+    }
+    if !works("mvn", &["-version"]) {
+        missing.push("maven");
+    }
+    install(&missing)
+}
+
+/// The folder with the jars of one Kafka release, fetched on first use.
+pub(crate) fn libs(home: &Home, version: &str) -> Outcome<PathBuf> {
+    let libs = home.libs(version);
+    if libs.is_dir() {
+        return Ok(libs);
+    }
+    if version.is_empty() || !version.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-') {
+        return Err(format!("'{version}' is not a Kafka version"));
+    }
+    eprintln!("fetching the jars of Kafka {version}");
+    let scratch = home.scratch(&format!("libs-{version}"))?;
+    let pom = scratch.join("pom.xml");
+    fs::write(&pom, POM.replace("VERSION", version)).map_err(|e| format!("{}: {e}", pom.display()))?;
+    let jars = scratch.join("jars");
+    let mut maven = Command::new("mvn");
+    maven.args(["-q", "-B", "dependency:copy-dependencies"]).current_dir(&scratch);
+    maven.arg(format!("-DoutputDirectory={}", jars.display()));
+    output(&mut maven)?;
+    place(&jars, &libs)?;
+    fs::remove_dir_all(&scratch).map_err(|e| format!("{}: {e}", scratch.display()))?;
+    Ok(libs)
+}
+
+/// The interpreter of a Python environment that has the packages of `tools/python/requirements.txt`.
+pub(crate) fn python(home: &Home) -> Outcome<PathBuf> {
+    let list = home.workspace().join("tools/python/requirements.txt");
+    let wanted = fs::read_to_string(&list).map_err(|e| format!("{}: {e}", list.display()))?;
+    let venv = home.venv();
+    let installed = venv.join("installed-requirements.txt");
+    let python = venv.join("bin/python");
+    if fs::read_to_string(&installed).is_ok_and(|had| had == wanted) {
+        return Ok(python);
+    }
+    if !works("python3", &["-c", "import venv, ensurepip"]) {
+        install(&["python3", "python3-venv"])?;
+    }
+    eprintln!("installing the Python packages");
+    output(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
+    output(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&list))?;
+    fs::write(&installed, wanted).map_err(|e| format!("{}: {e}", installed.display()))?;
+    Ok(python)
+}
+
+fn java_major() -> Option<u32> {
+    // `java -version` speaks to stderr, `--version` to stdout: "openjdk 17.0.15 2025-04-15".
+    let said = output(Command::new("java").arg("--version")).ok()?;
+    said.split_whitespace().nth(1)?.split(['.', '-', '+']).next()?.parse().ok()
+}
+
+fn install(packages: &[&str]) -> Outcome {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let list = packages.join(" ");
+    if !works("apt-get", &["--version"]) {
+        return Err(format!("these are missing, and there is no apt-get to install them with: {list}"));
+    }
+    eprintln!("installing {list}");
+    run(apt().arg("update").arg("-qq"))?;
+    run(apt().args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages))
+}
+
+/// `apt-get` as root, or through `sudo` for others.
+fn apt() -> Command {
+    let root = output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    let mut command = Command::new(if root { "apt-get" } else { "sudo" });
+    if !root {
+        command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+    }
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+/// Moves a finished folder to its place. Another run may have been quicker: then its folder stays.
+fn place(from: &Path, to: &Path) -> Outcome {
+    if let Some(parent) = to.parent() {
+        fs::create_dir_all(parent).map_err(|e| format!("{}: {e}", parent.display()))?;
+    }
+    match fs::rename(from, to) {
+        Err(_) if to.is_dir() => Ok(()),
+        done => done.map_err(|e| format!("{}: {e}", to.display())),
+    }
+}
+
+/// The broker, its tools, and a logging back end, which Kafka's own POMs leave out.
+const POM: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>ottla</groupId>
+  <artifactId>kafka-libs</artifactId>
+  <version>VERSION</version>
+  <dependencies>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>VERSION</version></dependency>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>VERSION</version></dependency>
+    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
+  </dependencies>
+</project>
+"#;
