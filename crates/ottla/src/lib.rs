@@ -1,1 +1,22 @@
 //! A pure-Rust, async client for Apache Kafka.
+//!
+//! The README, which is also this crate's front page, is in the repository's root.
+
+pub mod transport;
+
+mod client;
+mod driver;
+mod error;
+mod partition;
+mod producer;
+mod record;
+
+pub use client::{Client, ClientBuilder, ClusterDescription, ControllerClient, NewTopic, Topic};
+pub use error::{Error, Result};
+pub use ottla_core::partition_queue::Acks;
+pub use ottla_core::{HostPort, InvalidAddress};
+pub use ottla_wire as wire;
+pub use ottla_wire::compression::{Codec, Compression};
+pub use ottla_wire::{ErrorCode, Uuid};
+pub use partition::{IsolationLevel, OffsetAt, PartitionClient, PartitionClientBuilder, UnknownTopic};
+pub use record::{Payload, Record, RecordAndOffset, Timestamp};

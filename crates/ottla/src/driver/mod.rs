@@ -3,9 +3,12 @@
 pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod lanes;
+pub(crate) mod producer;
 mod race;
+mod versioned;
 
 pub(crate) use race::{Either, race};
+pub(crate) use versioned::ByVersion;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

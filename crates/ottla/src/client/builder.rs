@@ -1,0 +1,237 @@
+//! The settings of a client, checked before anything is started.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_core::HostPort;
+use ottla_core::backoff::Backoff;
+use ottla_core::connection::ConnectionSettings;
+use ottla_core::metadata::MetadataSettings;
+
+use super::Client;
+use crate::driver::cluster::{Cluster, Settings};
+use crate::error::{Error, Result};
+use crate::transport::{TcpTransport, Transport};
+
+/// Makes a [`Client`]. Every setting has a default that suits most users; odd ones are refused by
+/// [`ClientBuilder::build`], by name.
+///
+/// ```no_run
+/// # async fn example() -> ottla::Result<()> {
+/// let client = ottla::ClientBuilder::new(vec!["localhost:9092".to_owned()]).client_id("orders").build().await?;
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct ClientBuilder {
+    bootstrap: Vec<String>,
+    transport: Arc<dyn Transport>,
+    client_id: String,
+    connect_timeout: Duration,
+    request_timeout: Duration,
+    metadata_max_age: Duration,
+    rebootstrap_after: Duration,
+    idle_timeout: Duration,
+    retry: Backoff,
+    reconnect: Backoff,
+    max_response_bytes: usize,
+    fetch_connections: usize,
+    admin_connections: usize,
+}
+
+impl ClientBuilder {
+    /// A client of the cluster that these addresses belong to, each `host:port`; IPv6 addresses in brackets. Some of
+    /// them may be down.
+    pub fn new(bootstrap: Vec<String>) -> Self {
+        let connection = ConnectionSettings::default();
+        let metadata = MetadataSettings::default();
+        Self {
+            bootstrap,
+            transport: Arc::new(TcpTransport::new()),
+            client_id: "ottla".to_owned(),
+            connect_timeout: Duration::from_secs(10),
+            request_timeout: connection.request_timeout,
+            metadata_max_age: metadata.max_age,
+            rebootstrap_after: metadata.rebootstrap_after,
+            idle_timeout: connection.idle_timeout,
+            retry: Backoff::RETRY,
+            reconnect: Backoff::RECONNECT,
+            max_response_bytes: connection.max_response_bytes,
+            fetch_connections: 32,
+            admin_connections: 4,
+        }
+    }
+
+    /// How sockets are opened; plain TCP by default.
+    pub fn transport(mut self, transport: impl Transport) -> Self {
+        self.transport = Arc::new(transport);
+        self
+    }
+
+    /// The name that brokers see in their logs, metrics and quotas. Default: `ottla`.
+    pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
+        self.client_id = client_id.into();
+        self
+    }
+
+    /// How long opening a connection may take, from resolving the name to the first answer. Default: 10 s.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a call may take, retries included; what the call itself is allowed to wait comes on top. Default: 30 s.
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// How old the client's picture of the cluster may become. Default: 5 min.
+    pub fn metadata_max_age(mut self, age: Duration) -> Self {
+        self.metadata_max_age = age;
+        self
+    }
+
+    /// After this time without any answer, the brokers once known are forgotten and the bootstrap addresses asked
+    /// again (KIP-1102). Default: 300 s.
+    pub fn rebootstrap_after(mut self, time: Duration) -> Self {
+        self.rebootstrap_after = time;
+        self
+    }
+
+    /// How long a connection may be unused before it is closed. Brokers close theirs after 10 min. Default: 9 min.
+    pub fn idle_timeout(mut self, time: Duration) -> Self {
+        self.idle_timeout = time;
+        self
+    }
+
+    /// The pauses between attempts: the first one and the longest one, doubling in between, with 20 % jitter.
+    /// Default: 100 ms to 1 s.
+    pub fn retry_backoff(mut self, first: Duration, longest: Duration) -> Self {
+        self.retry = Backoff { initial: first, max: longest };
+        self
+    }
+
+    /// The pauses before a broker that could not be reached is dialled again, as in
+    /// [`retry_backoff`](Self::retry_backoff). Default: 50 ms to 1 s.
+    pub fn reconnect_backoff(mut self, first: Duration, longest: Duration) -> Self {
+        self.reconnect = Backoff { initial: first, max: longest };
+        self
+    }
+
+    /// The largest answer accepted, in bytes. Default: 100 MiB.
+    pub fn max_response_bytes(mut self, bytes: usize) -> Self {
+        self.max_response_bytes = bytes;
+        self
+    }
+
+    /// How many [`fetch_records`](crate::PartitionClient::fetch_records) calls may wait at one broker at once, each
+    /// on a connection of its own; further ones wait for their turn. Default: 32.
+    pub fn fetch_connections(mut self, count: usize) -> Self {
+        self.fetch_connections = count;
+        self
+    }
+
+    /// How many slow administrative calls may wait at one broker at once. Default: 4.
+    pub fn admin_connections(mut self, count: usize) -> Self {
+        self.admin_connections = count;
+        self
+    }
+
+    /// Connects to the cluster: done when a first broker has answered. Its tasks run on the current runtime.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a setting that cannot work; [`Error::Unreachable`] when no broker answers within the
+    /// request time-out, or at once when what answers is no Kafka broker.
+    ///
+    /// Cancel safe: dropped, everything that was opened closes.
+    pub async fn build(self) -> Result<Client> {
+        let bootstrap = self.addresses()?;
+        self.check()?;
+        let connection = ConnectionSettings {
+            client_id: Some(self.client_id),
+            request_timeout: self.request_timeout,
+            idle_timeout: self.idle_timeout,
+            max_response_bytes: self.max_response_bytes,
+            ..ConnectionSettings::default()
+        };
+        let settings = Settings {
+            connection: Arc::new(connection),
+            metadata: MetadataSettings {
+                max_age: self.metadata_max_age,
+                backoff: self.retry,
+                rebootstrap_after: self.rebootstrap_after,
+                request_timeout: self.request_timeout,
+            },
+            connect_timeout: self.connect_timeout,
+            request_timeout: self.request_timeout,
+            retry: self.retry,
+            reconnect: self.reconnect,
+            fetch_connections: self.fetch_connections,
+            admin_connections: self.admin_connections,
+        };
+        let cluster = Cluster::start(settings, bootstrap, self.transport, seed());
+        cluster.ready(self.request_timeout).await?;
+        Ok(Client::new(cluster))
+    }
+
+    fn addresses(&self) -> Result<Vec<HostPort>> {
+        if self.bootstrap.is_empty() {
+            return Err(Error::config("bootstrap", "is empty: give at least one host:port"));
+        }
+        self.bootstrap.iter().map(|address| address.parse().map_err(Error::from)).collect()
+    }
+
+    fn check(&self) -> Result<()> {
+        let durations = [
+            ("connect_timeout", self.connect_timeout),
+            ("request_timeout", self.request_timeout),
+            ("metadata_max_age", self.metadata_max_age),
+            ("rebootstrap_after", self.rebootstrap_after),
+            ("idle_timeout", self.idle_timeout),
+            ("retry_backoff", self.retry.initial),
+            ("reconnect_backoff", self.reconnect.initial),
+        ];
+        for (setting, duration) in durations {
+            check_duration(setting, duration)?;
+        }
+        for (setting, backoff) in [("retry_backoff", self.retry), ("reconnect_backoff", self.reconnect)] {
+            if backoff.max < backoff.initial {
+                return Err(Error::config(
+                    setting,
+                    format!("starts at {:?}, above its longest pause of {:?}", backoff.initial, backoff.max),
+                ));
+            }
+        }
+        for (setting, count) in [("fetch_connections", self.fetch_connections), ("admin_connections", self.admin_connections)] {
+            if !(1..=1_000).contains(&count) {
+                return Err(Error::config(setting, format!("is {count}: it must be from 1 to 1000")));
+            }
+        }
+        if !(MIN_RESPONSE..=i32::MAX as usize).contains(&self.max_response_bytes) {
+            let problem = format!("is {}: it must be from {MIN_RESPONSE} to {}", self.max_response_bytes, i32::MAX);
+            return Err(Error::config("max_response_bytes", problem));
+        }
+        if self.client_id.len() > i16::MAX as usize {
+            return Err(Error::config("client_id", format!("has {} bytes: at most 32767 fit", self.client_id.len())));
+        }
+        Ok(())
+    }
+}
+
+/// The least that lets a client work: metadata of a small cluster.
+const MIN_RESPONSE: usize = 64 << 10;
+
+/// A time-out that is zero would fail every call, one of more than a day is a mistake in the unit.
+pub(crate) fn check_duration(setting: &'static str, duration: Duration) -> Result<()> {
+    const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+    if duration < Duration::from_millis(1) || duration > LONGEST {
+        return Err(Error::config(setting, format!("is {duration:?}: it must be from 1 ms to 24 h")));
+    }
+    Ok(())
+}
+
+/// Differs between clients and processes; spreads them over brokers and time, and guards nothing.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(0)
+}

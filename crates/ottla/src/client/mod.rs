@@ -1,0 +1,117 @@
+//! The way in: [`ClientBuilder`] makes a [`Client`], and everything else is made from that.
+
+mod builder;
+mod controller;
+
+pub use builder::ClientBuilder;
+pub(crate) use builder::check_duration;
+pub(crate) use controller::wait;
+pub use controller::{ControllerClient, NewTopic};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_core::calls::Target;
+use ottla_core::metadata::{self, Broker};
+use ottla_wire::ErrorCode;
+use ottla_wire::messages::metadata::{MetadataRequest, MetadataResponse};
+
+use crate::driver::cluster::{Cluster, Plan, Purpose, Verdict};
+use crate::error::{Error, Result};
+use crate::partition::{PartitionClient, PartitionClientBuilder};
+use crate::producer::ProducerHandle;
+
+/// A client of one Kafka cluster. Cheap to clone; all clones share their connections.
+///
+/// A client is one handle among those made from it: dropping it closes nothing that they use.
+#[derive(Debug, Clone)]
+pub struct Client {
+    cluster: Arc<Cluster>,
+    producer: ProducerHandle,
+}
+
+/// A topic as [`Client::list_topics`] reports it.
+pub use ottla_core::metadata::Topic;
+
+/// The cluster as [`Client::describe_cluster`] reports it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClusterDescription {
+    /// The cluster's id, where it has one.
+    pub cluster_id: Option<Arc<str>>,
+    /// The broker that takes requests for the controller.
+    pub controller_id: Option<i32>,
+    /// All live brokers, by id.
+    pub brokers: Vec<Broker>,
+}
+
+impl Client {
+    pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
+        let producer = ProducerHandle::start(cluster.clone());
+        Self { cluster, producer }
+    }
+
+    /// All topics that this client may see, by name.
+    ///
+    /// One request to any broker, over within the client's request time-out. Cancel safe.
+    pub async fn list_topics(&self) -> Result<Vec<Topic>> {
+        let response = self.ask(None).await?;
+        let mut topics: Vec<Topic> = response.topics.iter().filter_map(metadata::describe_topic).collect();
+        topics.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(topics)
+    }
+
+    /// The brokers and the controller, asked for now.
+    ///
+    /// One request to any broker, over within the client's request time-out. Cancel safe.
+    pub async fn describe_cluster(&self) -> Result<ClusterDescription> {
+        let response = self.ask(Some(Vec::new())).await?;
+        let broker = |b: &ottla_wire::messages::metadata::MetadataResponseBroker| {
+            metadata::broker(b.node_id, &b.host, b.port, b.rack.as_deref())
+        };
+        let mut brokers: Vec<Broker> = response.brokers.iter().filter_map(broker).collect();
+        brokers.sort_unstable_by_key(|broker| broker.id);
+        Ok(ClusterDescription {
+            cluster_id: response.cluster_id.as_deref().map(Into::into),
+            controller_id: (response.controller_id >= 0).then_some(response.controller_id),
+            brokers,
+        })
+    }
+
+    /// A client for the controller: creates and deletes topics.
+    pub async fn controller_client(&self) -> Result<ControllerClient> {
+        self.cluster.ready(self.cluster.settings().request_timeout).await?;
+        Ok(ControllerClient::new(self.cluster.clone()))
+    }
+
+    /// A client for one partition, with the defaults of [`Client::partition`]. An unknown topic is asked for until
+    /// the request time-out is over: it may just have been created.
+    pub async fn partition_client(&self, topic: impl AsRef<str>, partition: i32) -> Result<PartitionClient> {
+        self.partition(topic, partition).build().await
+    }
+
+    /// A client for one partition, with settings of its own.
+    pub fn partition(&self, topic: impl AsRef<str>, partition: i32) -> PartitionClientBuilder {
+        PartitionClientBuilder::new(self.cluster.clone(), self.producer.clone(), topic.as_ref(), partition)
+    }
+
+    async fn ask(&self, topics: Option<Vec<ottla_wire::messages::metadata::MetadataRequestTopic>>) -> Result<MetadataResponse> {
+        let plan = Plan {
+            target: Target::AnyBroker,
+            purpose: Purpose::Control,
+            timeout: self.cluster.settings().request_timeout,
+            own_wait: Duration::ZERO,
+        };
+        let request = MetadataRequest { topics, allow_auto_topic_creation: false, ..Default::default() };
+        let judge = |_: &_, response: MetadataResponse| match response.error_code {
+            ErrorCode::NONE => Verdict::Done(response),
+            code => Verdict::Code(code, None),
+        };
+        self.cluster.call::<MetadataRequest, _>(plan, |_| Box::new(request.clone()), judge).await
+    }
+}
+
+impl From<ottla_core::InvalidAddress> for Error {
+    fn from(error: ottla_core::InvalidAddress) -> Self {
+        Self::config("bootstrap", format!("cannot be used: {error}"))
+    }
+}

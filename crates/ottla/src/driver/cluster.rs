@@ -1,0 +1,536 @@
+//! What all parts of one client share: the metadata machine and its task, the connections by (broker, purpose,
+//! owner), and the loop that drives a [`Call`].
+//!
+//! Both locks are held for single steps, never across an await.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::{Duration, Instant};
+
+use ottla_core::HostPort;
+use ottla_core::backoff::{Backoff, Pauses, Random};
+use ottla_core::calls::{Call, Step, Target};
+use ottla_core::connection::{Answer, ConnectionSettings, Outgoing};
+use ottla_core::error::{Failure, Outcome, Peer, RequestError};
+use ottla_core::metadata::{Broker, Destination, Leader, Lookup, Metadata, MetadataSettings, Topic};
+use ottla_wire::messages::metadata::MetadataRequest;
+use ottla_wire::{AnyRequest, ApiKey, ErrorCode, Message, Request};
+use tokio::sync::{Notify, oneshot, watch};
+
+use super::connection::{Dial, Handle};
+use super::lanes::{Lane, Lanes};
+use super::{Either, lock, now, race};
+use crate::error::{Error, Result};
+use crate::transport::Transport;
+
+/// What a connection is for. What may wait long never shares one with what must not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Purpose {
+    /// Answered at once: metadata, offsets, producer ids.
+    Control,
+    /// May take seconds: topics, DeleteRecords. From a bounded pool.
+    Admin,
+    /// Waits for records. From a bounded pool.
+    Fetch,
+    /// A producer's.
+    Produce,
+}
+
+/// Who a connection belongs to, beside the broker and the purpose.
+pub(crate) type Owner = u64;
+
+/// The owner of what the client itself sends.
+const CLIENT: Owner = 0;
+
+/// How a client behaves, fixed when it is built.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) connection: Arc<ConnectionSettings>,
+    pub(crate) metadata: MetadataSettings,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) request_timeout: Duration,
+    pub(crate) retry: Backoff,
+    pub(crate) reconnect: Backoff,
+    pub(crate) fetch_connections: usize,
+    pub(crate) admin_connections: usize,
+}
+
+/// The shared heart of a client.
+pub(crate) struct Cluster {
+    settings: Settings,
+    runtime: tokio::runtime::Handle,
+    transport: Arc<dyn Transport>,
+    metadata: Mutex<Metadata>,
+    generation: watch::Sender<u64>,
+    refresh: Arc<Notify>,
+    connections: Mutex<HashMap<Key, Slot>>,
+    lanes: Mutex<HashMap<(Destination, Purpose), Arc<Lanes>>>,
+    owners: AtomicU64,
+    random: Mutex<Random>,
+    /// Why the last refresh got no answer, for those who wait for one.
+    last_failure: Mutex<Option<RequestError>>,
+    me: Weak<Self>,
+}
+
+/// What a simple request needs beside its contents.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) target: Target,
+    pub(crate) purpose: Purpose,
+    /// For the whole call, retries included.
+    pub(crate) timeout: Duration,
+    /// How long the broker may rightly take over it.
+    pub(crate) own_wait: Duration,
+}
+
+/// What an answer means to a call.
+pub(crate) enum Verdict<T> {
+    /// It is done.
+    Done(T),
+    /// The broker answered with this error; whether it is tried again follows from the code.
+    Code(ErrorCode, Option<String>),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Key {
+    to: Destination,
+    purpose: Purpose,
+    owner: Owner,
+}
+
+#[derive(Debug)]
+struct Slot {
+    handle: Handle,
+    pauses: Pauses,
+}
+
+impl Cluster {
+    /// Starts the metadata task on the current runtime.
+    pub(crate) fn start(settings: Settings, bootstrap: Vec<HostPort>, transport: Arc<dyn Transport>, seed: u64) -> Arc<Self> {
+        let runtime = tokio::runtime::Handle::current();
+        let refresh = Arc::new(Notify::new());
+        let cluster = Arc::new_cyclic(|me| Self {
+            metadata: Mutex::new(Metadata::new(now(), settings.metadata.clone(), bootstrap, seed)),
+            settings,
+            runtime: runtime.clone(),
+            transport,
+            generation: watch::Sender::new(0),
+            refresh: refresh.clone(),
+            connections: Mutex::default(),
+            lanes: Mutex::default(),
+            owners: AtomicU64::new(CLIENT + 1),
+            random: Mutex::new(Random::new(seed)),
+            last_failure: Mutex::default(),
+            me: me.clone(),
+        });
+        runtime.spawn(keep_fresh(Arc::downgrade(&cluster), refresh));
+        cluster
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Where tasks of this client run.
+    pub(crate) fn runtime(&self) -> &tokio::runtime::Handle {
+        &self.runtime
+    }
+
+    /// A number for a new owner of connections.
+    pub(crate) fn new_owner(&self) -> Owner {
+        self.owners.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Lets go of an owner's connections: they read out what they are owed, then close.
+    pub(crate) fn release(&self, owner: Owner) {
+        lock(&self.connections).retain(|key, _| key.owner != owner);
+    }
+
+    /// A number for jitter.
+    pub(crate) fn random(&self) -> u64 {
+        lock(&self.random).next_u64()
+    }
+
+    /// One step with the metadata; wakes whoever must know what it changed.
+    pub(crate) fn with_metadata<R>(&self, step: impl FnOnce(&mut Metadata) -> R) -> R {
+        let mut metadata = lock(&self.metadata);
+        let before = (metadata.generation(), metadata.poll_timeout());
+        let result = step(&mut metadata);
+        let after = (metadata.generation(), metadata.poll_timeout());
+        drop(metadata);
+        if after.0 != before.0 {
+            self.generation.send_replace(after.0);
+        }
+        if after.1 != before.1 {
+            self.refresh.notify_one();
+        }
+        result
+    }
+
+    /// Wakes with every change of the metadata.
+    pub(crate) fn watch_metadata(&self) -> watch::Receiver<u64> {
+        self.generation.subscribe()
+    }
+
+    /// A broker told in passing who leads a partition (KIP-951).
+    pub(crate) fn hint(&self, topic: &str, partition: i32, leader: Leader, brokers: Vec<Broker>) {
+        let news = self.with_metadata(|metadata| metadata.handle_leader_hint(topic, partition, leader, brokers));
+        if news {
+            tracing::debug!(topic, partition, leader = leader.broker_id, epoch = leader.epoch, "leader hint taken");
+        }
+    }
+
+    /// A topic that has this partition, once it is known. An unknown one is asked for until the time is over, or
+    /// refused at the first answer when `patient` is false.
+    pub(crate) async fn partition(&self, name: &str, index: i32, timeout: Duration, patient: bool) -> Result<Arc<Topic>> {
+        let deadline = now() + timeout;
+        let mut changes = self.watch_metadata();
+        let mut pauses = Pauses::new(self.settings.retry, self.random());
+        loop {
+            changes.mark_unchanged();
+            let lookup = self.with_metadata(|metadata| {
+                metadata.want_topic(now(), name);
+                metadata.topic(name)
+            });
+            let problem = match lookup {
+                Lookup::Known(topic) if topic.partition(index).is_some() => return Ok(topic),
+                Lookup::Known(topic) => Some(Error::Partition {
+                    topic: topic.name.clone(),
+                    partition: index,
+                    partitions: topic.partitions.len(),
+                }),
+                Lookup::Refused(code) => Some(Error::Topic { topic: name.into(), code }),
+                Lookup::Pending => None,
+            };
+            let permanent = matches!(&problem, Some(Error::Topic { code, .. }) if !code.is_retriable());
+            if let Some(problem) = &problem
+                && (permanent || !patient)
+            {
+                return Err(problem.clone());
+            }
+            if now() >= deadline {
+                return Err(problem.unwrap_or_else(|| self.no_metadata(timeout)));
+            }
+            if problem.is_none() {
+                race(changes.changed(), tokio::time::sleep_until(deadline.into())).await;
+                continue;
+            }
+            tokio::time::sleep_until((now() + pauses.next_delay()).min(deadline).into()).await;
+            changes.mark_unchanged();
+            self.with_metadata(|metadata| metadata.request_refresh(now(), None));
+            race(changes.changed(), tokio::time::sleep_until(deadline.into())).await;
+        }
+    }
+
+    /// The first answer of any broker; an error that names the last cause when there is none in time.
+    pub(crate) async fn ready(&self, timeout: Duration) -> Result<()> {
+        let mut changes = self.watch_metadata();
+        let deadline = tokio::time::Instant::now() + timeout;
+        loop {
+            if self.with_metadata(|metadata| metadata.brokers().next().is_some()) {
+                return Ok(());
+            }
+            let failure = lock(&self.last_failure).clone();
+            if let Some(failure) = failure.filter(|failure| !failure.reason.is_retriable()) {
+                return Err(Error::Unreachable { after: None, last: Some(failure) });
+            }
+            if let Either::Second(()) = race(changes.changed(), tokio::time::sleep_until(deadline)).await {
+                return Err(self.no_metadata(timeout));
+            }
+        }
+    }
+
+    /// A connection for this purpose, new or in use. It need not be open yet: requests wait in it.
+    pub(crate) fn connection(&self, to: &Destination, purpose: Purpose, owner: Owner) -> Option<Handle> {
+        let address = match to {
+            Destination::Bootstrap(address) => address.clone(),
+            Destination::Broker(id) => lock(&self.metadata).broker(*id)?.address.clone(),
+        };
+        let mut connections = lock(&self.connections);
+        let key = Key { to: to.clone(), purpose, owner };
+        let mut pauses = Pauses::new(self.settings.reconnect, self.random());
+        let mut not_before = now();
+        if let Some(slot) = connections.remove(&key) {
+            if !slot.handle.is_closed() && slot.handle.peer().address == address {
+                let handle = slot.handle.clone();
+                connections.insert(key, slot);
+                return Some(handle);
+            }
+            if slot.handle.never_ready() {
+                pauses = slot.pauses;
+                not_before += pauses.next_delay();
+            }
+        }
+        let handle = self.dial(to, address, not_before);
+        connections.insert(key, Slot { handle: handle.clone(), pauses });
+        Some(handle)
+    }
+
+    /// Sends one request and waits for its outcome. Cancel safe: dropped, only the waiter is gone.
+    pub(crate) async fn request(
+        &self,
+        to: &Destination,
+        purpose: Purpose,
+        outgoing: Outgoing,
+    ) -> std::result::Result<(Answer, Handle), RequestError> {
+        let api = outgoing.request.key();
+        let lane = match self.lane(to, purpose) {
+            None => None,
+            Some(lanes) => match race(lanes.take(), tokio::time::sleep_until(outgoing.deadline.into())).await {
+                Either::First(lane) => lane,
+                Either::Second(()) => {
+                    return Err(self.not_sent(to, api, Failure::Connect("all connections for this purpose are busy".into())));
+                }
+            },
+        };
+        let owner = lane.as_ref().map_or(CLIENT, Lane::number);
+        let Some(handle) = self.connection(to, purpose, owner) else {
+            return Err(self.not_sent(to, api, Failure::Connect("the broker is not among those known".into())));
+        };
+        match handle.request(outgoing, lane).await {
+            Ok(outcome) => outcome.map(|answer| (answer, handle)),
+            Err(oneshot::error::RecvError { .. }) => {
+                Err(self.not_sent(to, api, Failure::Closed(ottla_core::error::CloseReason::Released)))
+            }
+        }
+    }
+
+    /// Sends a request until it is done: the retry loop of everything that may simply be sent again. `build` makes
+    /// the request for the leader it goes to, `judge` says what an answer means.
+    pub(crate) async fn call<R: Request, T>(
+        &self,
+        plan: Plan,
+        mut build: impl FnMut(Option<Leader>) -> Box<dyn AnyRequest>,
+        mut judge: impl FnMut(&Answer, R::Response) -> Verdict<T>,
+    ) -> Result<T> {
+        let pauses = Pauses::new(self.settings.retry, self.random());
+        let mut call = Call::new(now(), R::KEY, plan.target, plan.timeout, plan.own_wait, pauses);
+        let mut changes = self.watch_metadata();
+        loop {
+            changes.mark_unchanged();
+            let (to, leader) = match self.with_metadata(|metadata| call.poll_step(now(), metadata)) {
+                Step::Send { to, leader } => (to, leader),
+                Step::Wait(until) => {
+                    race(changes.changed(), tokio::time::sleep_until(until.into())).await;
+                    continue;
+                }
+                Step::GiveUp(error) => return Err(Error::Call(Arc::new(error))),
+            };
+            let outgoing = Outgoing {
+                request: build(leader),
+                deadline: call.deadline(),
+                own_wait: plan.own_wait,
+                expects_answer: true,
+            };
+            let pending = self.request(&to, plan.purpose, outgoing);
+            let outcome = match race(pending, self.moved(&mut call, &mut changes)).await {
+                Either::First(outcome) => outcome,
+                Either::Second(()) => {
+                    tracing::info!(api = %R::KEY, attempt = call.attempt(), ?to, "no answer yet, asking elsewhere");
+                    continue;
+                }
+            };
+            let error = match outcome {
+                Err(error) => error,
+                Ok((answer, handle)) => match answer.decode::<R>() {
+                    Err(error) => RequestError {
+                        peer: answer.peer.clone(),
+                        api: R::KEY,
+                        outcome: Outcome::Unknown,
+                        reason: Failure::Decode(error),
+                    },
+                    Ok(response) => {
+                        let pause = Duration::from_millis(u64::try_from(response.throttle_time_ms()).unwrap_or(0));
+                        let verdict = judge(&answer, response);
+                        if !pause.is_zero() {
+                            handle.throttle(pause);
+                        }
+                        match verdict {
+                            Verdict::Done(value) => return Ok(value),
+                            Verdict::Code(code, message) => {
+                                self.refused(&mut call, &answer, code, message.as_deref());
+                                continue;
+                            }
+                        }
+                    }
+                },
+            };
+            tracing::debug!(api = %R::KEY, attempt = call.attempt(), %error, "attempt got no answer");
+            self.with_metadata(|metadata| call.handle_error(now(), error, metadata));
+        }
+    }
+
+    fn refused(&self, call: &mut Call, answer: &Answer, code: ErrorCode, message: Option<&str>) {
+        let attempt = call.attempt();
+        tracing::debug!(broker = %answer.peer, %code, attempt, again = code.is_retriable(), "answered with an error");
+        self.with_metadata(|metadata| call.handle_code(now(), answer.peer.clone(), code, message, metadata));
+    }
+
+    /// Ends when the answer that is out is no longer worth waiting for.
+    async fn moved(&self, call: &mut Call, changes: &mut watch::Receiver<u64>) {
+        loop {
+            if call.has_moved(now(), &lock(&self.metadata)) {
+                return;
+            }
+            let due = call.poll_timeout().filter(|due| *due > now());
+            match due {
+                Some(due) => {
+                    race(changes.changed(), tokio::time::sleep_until(due.into())).await;
+                }
+                None => {
+                    // The sender lives as long as `self`.
+                    let _alive = changes.changed().await;
+                }
+            }
+        }
+    }
+
+    fn lane(&self, to: &Destination, purpose: Purpose) -> Option<Arc<Lanes>> {
+        let count = match purpose {
+            Purpose::Fetch => self.settings.fetch_connections,
+            Purpose::Admin => self.settings.admin_connections,
+            Purpose::Control | Purpose::Produce => return None,
+        };
+        let mut lanes = lock(&self.lanes);
+        Some(lanes.entry((to.clone(), purpose)).or_insert_with(|| Lanes::new(count)).clone())
+    }
+
+    fn dial(&self, to: &Destination, address: HostPort, not_before: Instant) -> Handle {
+        let broker_id = match to {
+            Destination::Broker(id) => Some(*id),
+            Destination::Bootstrap(_) => None,
+        };
+        let me = self.me.clone();
+        Handle::open(
+            &self.runtime,
+            Dial {
+                peer: Peer { broker_id, address },
+                settings: self.settings.connection.clone(),
+                transport: self.transport.clone(),
+                connect_timeout: self.settings.connect_timeout,
+                not_before,
+                on_overdue: Box::new(move |peer| {
+                    tracing::warn!(broker = %peer, "no answer for two seconds longer than expected: asking elsewhere for news");
+                    if let Some(cluster) = me.upgrade() {
+                        cluster.with_metadata(|metadata| metadata.request_refresh(now(), peer.broker_id));
+                    }
+                }),
+            },
+        )
+    }
+
+    fn not_sent(&self, to: &Destination, api: ApiKey, reason: Failure) -> RequestError {
+        let (broker_id, address) = match to {
+            Destination::Bootstrap(address) => (None, Some(address.clone())),
+            Destination::Broker(id) => (Some(*id), lock(&self.metadata).broker(*id).map(|b| b.address.clone())),
+        };
+        let address = address.unwrap_or_else(|| HostPort::new("unknown", 0));
+        RequestError { peer: Arc::new(Peer { broker_id, address }), api, outcome: Outcome::NotSent, reason }
+    }
+
+    fn no_metadata(&self, after: Duration) -> Error {
+        Error::Unreachable { after: Some(after), last: lock(&self.last_failure).clone() }
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.refresh.notify_one();
+    }
+}
+
+/// Keeps the metadata fresh for as long as somebody holds the cluster.
+async fn keep_fresh(cluster: Weak<Cluster>, wake: Arc<Notify>) {
+    let mut flight: Option<(u64, Flight)> = None;
+    loop {
+        let due = {
+            let Some(cluster) = cluster.upgrade() else { return };
+            let (query, due) = cluster.with_metadata(|metadata| {
+                metadata.handle_timeout(now());
+                (metadata.poll_action(now()), metadata.poll_timeout())
+            });
+            if let Some(query) = query {
+                flight = Some((query.flight, ask(&cluster, query.to, query.request)));
+            }
+            due.unwrap_or_else(now)
+        };
+        let timer = tokio::time::sleep_until(due.into());
+        let Some((number, answer)) = &mut flight else {
+            race(wake.notified(), timer).await;
+            continue;
+        };
+        if let Either::First(outcome) = race(answer, race(wake.notified(), timer)).await {
+            let number = *number;
+            flight = None;
+            let Some(cluster) = cluster.upgrade() else { return };
+            cluster.refreshed(number, outcome);
+        }
+    }
+}
+
+type Flight = std::pin::Pin<Box<dyn Future<Output = std::result::Result<Answer, RequestError>> + Send>>;
+
+/// Does not keep the cluster alive while it waits.
+fn ask(cluster: &Arc<Cluster>, to: Destination, request: MetadataRequest) -> Flight {
+    let outgoing = Outgoing {
+        request: Box::new(request),
+        deadline: now() + cluster.settings.metadata.request_timeout,
+        own_wait: Duration::ZERO,
+        expects_answer: true,
+    };
+    let api = ApiKey::METADATA;
+    let gone = cluster.not_sent(&to, api, Failure::Connect("the broker is not among those known".into()));
+    let Some(handle) = cluster.connection(&to, Purpose::Control, CLIENT) else {
+        return Box::pin(async move { Err(gone) });
+    };
+    Box::pin(async move {
+        let outcome = handle.request(outgoing, None).await;
+        outcome.unwrap_or(Err(gone))
+    })
+}
+
+impl Cluster {
+    fn refreshed(&self, flight: u64, outcome: std::result::Result<Answer, RequestError>) {
+        let outcome = outcome.and_then(|answer| {
+            answer.decode::<MetadataRequest>().map_err(|error| RequestError {
+                peer: answer.peer,
+                api: ApiKey::METADATA,
+                outcome: Outcome::Unknown,
+                reason: Failure::Decode(error),
+            })
+        });
+        match outcome {
+            Ok(response) => {
+                self.with_metadata(|metadata| metadata.handle_response(now(), flight, &response));
+                lock(&self.last_failure).take();
+                self.forget_connections();
+            }
+            Err(error) => {
+                tracing::warn!(broker = %error.peer, error = %error.reason, "no metadata from this broker, asking the next");
+                *lock(&self.last_failure) = Some(error);
+                self.with_metadata(|metadata| metadata.handle_failure(now(), flight));
+            }
+        }
+    }
+
+    /// Connections that have ended, and lanes to brokers that are gone, need no place in the maps.
+    fn forget_connections(&self) {
+        let known: Vec<i32> = lock(&self.metadata).brokers().map(|broker| broker.id).collect();
+        let is_known = |to: &Destination| match to {
+            Destination::Broker(id) => known.contains(id),
+            // Its work is done: the brokers are known.
+            Destination::Bootstrap(_) => false,
+        };
+        lock(&self.connections).retain(|key, slot| is_known(&key.to) && (!slot.handle.is_closed() || slot.handle.never_ready()));
+        lock(&self.lanes).retain(|(to, _), lanes| is_known(to) || Arc::strong_count(lanes) > 1);
+    }
+}

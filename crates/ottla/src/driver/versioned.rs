@@ -1,0 +1,43 @@
+//! Requests whose contents depend on the version that is spoken.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ottla_wire::{AnyRequest, ApiKey, EncodeError, Encoded, Request, VersionRange};
+
+/// A request that is made once the version is known.
+pub(crate) struct ByVersion<R> {
+    make: Arc<dyn Fn(i16) -> R + Send + Sync>,
+}
+
+impl<R> ByVersion<R> {
+    pub(crate) fn new(make: impl Fn(i16) -> R + Send + Sync + 'static) -> Self {
+        Self { make: Arc::new(make) }
+    }
+}
+
+impl<R> Clone for ByVersion<R> {
+    fn clone(&self) -> Self {
+        Self { make: self.make.clone() }
+    }
+}
+
+impl<R: Request> fmt::Debug for ByVersion<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (self.make)(R::VERSIONS.max).fmt(f)
+    }
+}
+
+impl<R: Request> AnyRequest for ByVersion<R> {
+    fn key(&self) -> ApiKey {
+        R::KEY
+    }
+
+    fn versions(&self) -> VersionRange {
+        R::VERSIONS
+    }
+
+    fn encode_frame(&self, version: i16, correlation_id: i32, client_id: Option<&str>) -> Result<Encoded, EncodeError> {
+        (self.make)(version).encode_frame(version, correlation_id, client_id)
+    }
+}

@@ -1,0 +1,195 @@
+//! The one error type of the crate.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_core::calls::{CallError, Cause, End};
+use ottla_core::error::RequestError;
+use ottla_core::producer::DeliveryError;
+use ottla_wire::records::BatchError;
+use ottla_wire::{ErrorCode, Uuid};
+
+/// What an operation of this crate comes back with.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation did not do what was asked. Says who was asked, for what, how often, and what can be done.
+///
+/// ```
+/// # fn handle(error: ottla::Error) {
+/// if error.code() == Some(ottla::ErrorCode::TOPIC_ALREADY_EXISTS) {
+///     // somebody else was faster
+/// } else if error.is_retriable() {
+///     // the same call may succeed later
+/// }
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting has a value that cannot work, alone or beside another.
+    Config {
+        /// The setting's name.
+        setting: &'static str,
+        /// What is wrong with it, and what would be right.
+        problem: String,
+    },
+    /// No broker gave the first answer.
+    Unreachable {
+        /// How long was tried; `None` when what went wrong cannot pass.
+        after: Option<Duration>,
+        /// What went wrong last.
+        last: Option<RequestError>,
+    },
+    /// The cluster does not give out the topic.
+    Topic {
+        /// Its name.
+        topic: Arc<str>,
+        /// What brokers say about it.
+        code: ErrorCode,
+    },
+    /// The topic has no such partition.
+    Partition {
+        /// The topic's name.
+        topic: Arc<str>,
+        /// The partition asked for.
+        partition: i32,
+        /// How many there are.
+        partitions: usize,
+    },
+    /// A request ended without success.
+    Call(Arc<CallError>),
+    /// A record was not acknowledged.
+    Delivery(Arc<DeliveryError>),
+    /// Records cannot be sent as they are: too large, a codec that is not there.
+    Record {
+        /// Where they were to go.
+        topic: Arc<str>,
+        /// Where they were to go.
+        partition: i32,
+        /// What is wrong with them.
+        problem: String,
+    },
+    /// A record batch from a broker is damaged.
+    Corrupt {
+        /// Where it is.
+        topic: Arc<str>,
+        /// Where it is.
+        partition: i32,
+        /// The offset it was fetched for.
+        offset: i64,
+        /// What is wrong with it.
+        error: BatchError,
+    },
+    /// There is no record at or after the timestamp.
+    NoSuchOffset {
+        /// The topic's name.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+    },
+    /// The client, or the runtime it was built on, is gone.
+    Closed,
+}
+
+impl Error {
+    /// The broker's error code, where a broker answered with one.
+    pub fn code(&self) -> Option<ErrorCode> {
+        match self {
+            Self::Topic { code, .. } => Some(*code),
+            Self::Call(error) => error.last.as_ref().and_then(Cause::code),
+            Self::Delivery(error) => error.code(),
+            _ => None,
+        }
+    }
+
+    /// Whether the same call may succeed later without anybody changing anything but the cluster's state.
+    pub fn is_retriable(&self) -> bool {
+        match self {
+            Self::Unreachable { last, .. } => last.as_ref().is_none_or(|last| last.reason.is_retriable()),
+            Self::Topic { code, .. } => code.is_retriable(),
+            Self::Call(error) => matches!(error.end, End::TimedOut(_)),
+            Self::Delivery(error) => error.is_retriable(),
+            Self::NoSuchOffset { .. } => true,
+            Self::Config { .. }
+            | Self::Partition { .. }
+            | Self::Record { .. }
+            | Self::Corrupt { .. }
+            | Self::Closed => false,
+        }
+    }
+
+    /// Whether the object it came from is of no more use: a new one has to be made.
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            Self::Closed => true,
+            Self::Call(error) => matches!(error.end, End::Recreated { .. }),
+            Self::Delivery(error) => error.is_fatal(),
+            _ => false,
+        }
+    }
+
+    /// A topic that was deleted and created again: the ids that were known, and found.
+    pub fn recreated(&self) -> Option<(Uuid, Uuid)> {
+        match self {
+            Self::Call(error) => match error.end {
+                End::Recreated { held, found } => Some((held, found)),
+                _ => None,
+            },
+            Self::Delivery(error) => error.recreated(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn refused_topic(topic: &str, code: ErrorCode) -> Self {
+        Self::Topic { topic: topic.into(), code }
+    }
+
+    pub(crate) fn config(setting: &'static str, problem: impl Into<String>) -> Self {
+        Self::Config { setting, problem: problem.into() }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config { setting, problem } => write!(f, "setting `{setting}` {problem}"),
+            Self::Unreachable { after, last } => {
+                f.write_str("no broker of the bootstrap list gave an answer")?;
+                if let Some(after) = after {
+                    write!(f, " within {after:?}")?;
+                }
+                last.as_ref().map_or(Ok(()), |last| write!(f, ", last: {last}"))
+            }
+            Self::Topic { topic, code } if *code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
+                write!(f, "topic {topic:?} does not exist, or may not be seen ({code}); looking it up does not create it")
+            }
+            Self::Topic { topic, code } => write!(f, "topic {topic:?} cannot be looked up: {code}"),
+            Self::Partition { topic, partition, partitions } => {
+                write!(f, "topic {topic:?} has no partition {partition}: there are {partitions}, from 0 on")
+            }
+            Self::Call(error) => error.fmt(f),
+            Self::Delivery(error) => error.fmt(f),
+            Self::Record { topic, partition, problem } => write!(f, "records for {topic}/{partition}: {problem}"),
+            Self::Corrupt { topic, partition, offset, error } => {
+                write!(f, "{topic}/{partition} holds a damaged batch at or after offset {offset}: {error}; fetch past it to go on")
+            }
+            Self::NoSuchOffset { topic, partition } => {
+                write!(f, "{topic}/{partition} has no record at or after that timestamp yet")
+            }
+            Self::Closed => f.write_str("the client, or the runtime it was built on, is gone"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreachable { last: Some(last), .. } => Some(last),
+            Self::Corrupt { error, .. } => Some(error),
+            Self::Call(error) => Some(&**error),
+            Self::Delivery(error) => Some(&**error),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! `fetch_records`: one long poll at the partition's leader, and the records that come of it.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ottla_core::metadata::{Broker, Leader, broker};
+use ottla_wire::messages::fetch::{
+    AbortedTransaction, FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
+};
+use ottla_wire::records::{BatchError, ControlRecord, DecodedBatch, Decoder, Limits, batches, control_record};
+use ottla_wire::{ErrorCode, Str};
+
+use super::PartitionClient;
+use crate::client::wait;
+use crate::driver::cluster::{Purpose, Verdict};
+use crate::driver::now;
+use crate::error::{Error, Result};
+use crate::record::{RecordAndOffset, Timestamp};
+
+/// Which records of transactions are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum IsolationLevel {
+    /// All of them, at once.
+    #[default]
+    ReadUncommitted,
+    /// Those of committed transactions, up to the first one that is still open.
+    ReadCommitted,
+}
+
+impl IsolationLevel {
+    pub(super) fn to_wire(self) -> i8 {
+        match self {
+            Self::ReadUncommitted => 0,
+            Self::ReadCommitted => 1,
+        }
+    }
+}
+
+impl PartitionClient {
+    /// Reads records from `offset` on, and the high watermark: the offset after the last record that is replicated.
+    ///
+    /// The broker answers when it has `bytes.start` bytes, or after `max_wait_ms`; `bytes.end` limits the answer, but
+    /// a batch that is larger still comes whole, so that there is always progress. The call waits on a connection of
+    /// its own. What comes back is empty when there is nothing to read yet. Where records are hidden - control
+    /// records, aborted transactions - the call reads on behind them while its wait lasts.
+    ///
+    /// A record keeps the whole answer in memory until it is dropped; copy what you keep for long.
+    ///
+    /// # Errors
+    /// `OFFSET_OUT_OF_RANGE` when `offset` is below the log's start or above its end: see
+    /// [`get_offset`](Self::get_offset). [`Error::Corrupt`] when a batch is damaged.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: the position is the caller's.
+    pub async fn fetch_records(
+        &self,
+        offset: i64,
+        bytes: Range<i32>,
+        max_wait_ms: i32,
+    ) -> Result<(Vec<RecordAndOffset>, i64)> {
+        if offset < 0 {
+            return Err(Error::config("offset", format!("is {offset}: it must not be negative")));
+        }
+        if bytes.start < 0 || bytes.end < 1 || bytes.start > bytes.end {
+            let problem = format!("is {}..{}: it must be a range from at least 0 to at least 1", bytes.start, bytes.end);
+            return Err(Error::config("bytes", problem));
+        }
+        let end = now() + wait("max_wait_ms", max_wait_ms)?;
+        let mut position = offset;
+        loop {
+            let remaining = end.saturating_duration_since(now());
+            let data = self.fetch(position, &bytes, remaining).await?;
+            let high_watermark = data.high_watermark;
+            let read = self.read(position, data)?;
+            if !read.records.is_empty() || read.next <= position || now() >= end {
+                return Ok((read.records, high_watermark));
+            }
+            position = read.next;
+        }
+    }
+
+    async fn fetch(&self, offset: i64, bytes: &Range<i32>, max_wait: Duration) -> Result<PartitionData> {
+        let build = |leader: Option<Leader>| -> Box<dyn ottla_wire::AnyRequest> {
+            Box::new(FetchRequest {
+                replica_id: -1,
+                max_wait_ms: i32::try_from(max_wait.as_millis()).unwrap_or(i32::MAX),
+                min_bytes: bytes.start,
+                max_bytes: bytes.end,
+                isolation_level: self.isolation.to_wire(),
+                topics: vec![FetchTopic {
+                    topic: Str::from(&*self.topic.name),
+                    topic_id: self.topic.id,
+                    partitions: vec![FetchPartition {
+                        partition: self.partition,
+                        current_leader_epoch: leader.map_or(-1, |leader| leader.epoch),
+                        fetch_offset: offset,
+                        partition_max_bytes: bytes.end,
+                        ..Default::default()
+                    }],
+                    ..Default::default()
+                }],
+                ..Default::default()
+            })
+        };
+        let judge = |_: &_, response: FetchResponse| self.judge(offset, response);
+        self.cluster.call::<FetchRequest, _>(self.plan(Purpose::Fetch, max_wait), build, judge).await
+    }
+
+    fn judge(&self, offset: i64, response: FetchResponse) -> Verdict<PartitionData> {
+        if !response.error_code.is_none() {
+            return Verdict::Code(response.error_code, None);
+        }
+        let brokers: Vec<Broker> = response
+            .node_endpoints
+            .iter()
+            .filter_map(|b| broker(b.node_id, &b.host, b.port, b.rack.as_deref()))
+            .collect();
+        let mut partitions = response.responses.into_iter().flat_map(|topic| topic.partitions);
+        let Some(data) = partitions.find(|data| data.partition_index == self.partition) else {
+            return self.left_out();
+        };
+        if data.error_code.is_none() {
+            return Verdict::Done(data);
+        }
+        let leader = Leader { broker_id: data.current_leader.leader_id, epoch: data.current_leader.leader_epoch };
+        self.cluster.hint(&self.topic.name, self.partition, leader, brokers);
+        let about = (data.error_code == ErrorCode::OFFSET_OUT_OF_RANGE)
+            .then(|| format!("offset {offset} is not in the log; get_offset tells where it starts and ends"));
+        Verdict::Code(data.error_code, about)
+    }
+
+    fn read(&self, offset: i64, data: PartitionData) -> Result<Read> {
+        let committed = self.isolation == IsolationLevel::ReadCommitted;
+        let aborted = data.aborted_transactions.filter(|_| committed).unwrap_or_default();
+        let records = data.records.map(|records| records.to_bytes()).unwrap_or_default();
+        read_batches(records, offset, aborted).map_err(|error| Error::Corrupt {
+            topic: Arc::clone(&self.topic.name),
+            partition: self.partition,
+            offset,
+            error,
+        })
+    }
+}
+
+/// What an answer held.
+#[derive(Debug)]
+struct Read {
+    records: Vec<RecordAndOffset>,
+    /// The offset after everything that was there, hidden records included.
+    next: i64,
+}
+
+/// Every record at or after `offset` that is not a control record and not of an aborted transaction.
+fn read_batches(bytes: Bytes, offset: i64, aborted: Vec<AbortedTransaction>) -> Result<Read, BatchError> {
+    let mut decoder = Decoder::new(Limits::default());
+    let mut hidden = Aborted::new(aborted);
+    let mut read = Read { records: Vec::new(), next: offset };
+    for batch in batches(bytes) {
+        let batch = batch?;
+        batch.check_crc()?;
+        let header = batch.header();
+        let next = batch.next_offset();
+        let attributes = header.attributes;
+        if attributes.is_control() {
+            if attributes.is_transactional() {
+                hidden.handle_marker(header.producer_id, header.base_offset, &batch.decode(&mut decoder)?)?;
+            }
+        } else if next > offset && !(attributes.is_transactional() && hidden.hides(header.producer_id, next - 1)) {
+            let decoded = batch.decode(&mut decoder)?;
+            for view in decoded.iter() {
+                let view = view?;
+                if view.offset >= offset {
+                    read.records.push(owned(decoded.owned(&view)));
+                }
+            }
+        }
+        read.next = read.next.max(next);
+    }
+    Ok(read)
+}
+
+fn owned(record: ottla_wire::records::OwnedRecord) -> RecordAndOffset {
+    RecordAndOffset {
+        offset: record.offset,
+        timestamp: Timestamp(record.timestamp),
+        key: record.key,
+        value: record.value,
+        headers: record.headers,
+    }
+}
+
+/// Follows which producers are inside an aborted transaction while batches pass by in offset order (KIP-98).
+#[derive(Debug, Default)]
+struct Aborted {
+    /// By first offset; brokers do not promise an order.
+    ahead: BinaryHeap<Reverse<(i64, i64)>>,
+    inside: HashSet<i64>,
+}
+
+impl Aborted {
+    fn new(transactions: Vec<AbortedTransaction>) -> Self {
+        let ahead = transactions.into_iter().map(|t| Reverse((t.first_offset, t.producer_id))).collect();
+        Self { ahead, inside: HashSet::new() }
+    }
+
+    /// Whether a transactional batch of this producer that ends at `last_offset` was aborted.
+    fn hides(&mut self, producer_id: i64, last_offset: i64) -> bool {
+        while let Some(Reverse((first_offset, producer_id))) = self.ahead.peek().copied()
+            && first_offset <= last_offset
+        {
+            self.ahead.pop();
+            self.inside.insert(producer_id);
+        }
+        self.inside.contains(&producer_id)
+    }
+
+    /// An abort marker ends the producer's aborted transaction.
+    fn handle_marker(&mut self, producer_id: i64, offset: i64, batch: &DecodedBatch) -> Result<(), BatchError> {
+        self.hides(producer_id, offset);
+        for record in batch.iter() {
+            let record = record?;
+            let marker = control_record(record.key.unwrap_or_default(), record.value)?;
+            if matches!(marker, ControlRecord::Abort { .. }) {
+                self.inside.remove(&producer_id);
+            }
+        }
+        Ok(())
+    }
+}
