@@ -227,6 +227,7 @@ impl Call {
     /// A leader that has not been asked yet need not wait for the back-off.
     fn is_news(&self, to: &Destination, leader: Option<Leader>) -> bool {
         match (&self.asked, leader) {
+            (None, _) => true,
             (Some((asked, asked_leader, _)), Some(leader)) => {
                 asked != to && asked_leader.is_none_or(|asked| leader.epoch > asked.epoch)
             }
@@ -332,3 +333,6 @@ impl fmt::Display for CallError {
 }
 
 impl std::error::Error for CallError {}
+
+#[cfg(test)]
+mod tests;

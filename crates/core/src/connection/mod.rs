@@ -12,6 +12,8 @@
 //! is in flight is a queue, and the first of it tells how the peer is doing.
 
 mod frames;
+#[cfg(test)]
+mod tests;
 mod versions;
 
 pub use frames::{missing, next_frame};
@@ -23,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use ottla_wire::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
-use ottla_wire::{AnyRequest, ApiKey, DecodeError, Encoded, ErrorCode, Request, Str, VersionRange};
+use ottla_wire::{AnyRequest, ApiKey, DecodeError, Encoded, ErrorCode, Request, Str};
 
 use crate::error::{CloseReason, Failure, Outcome, Peer, RequestError};
 
@@ -97,7 +99,7 @@ pub struct Answer {
 impl Answer {
     /// The message, with every byte accounted for.
     pub fn decode<R: Request>(&self) -> Result<R::Response, DecodeError> {
-        ottla_wire::decode_response::<R>(self.payload.clone(), self.version).map(|(_, response)| response)
+        ottla_wire::decode_response::<R>(&self.payload, self.version).map(|(_, response)| response)
     }
 }
 
@@ -471,7 +473,7 @@ impl<T> Connection<T> {
     /// only ApiVersions itself (KIP-511).
     fn handle_versions(&mut self, now: Instant, frame: Bytes, version: i16) {
         let Phase::Negotiating { deadline, rung } = self.phase else { return };
-        let response = match read_versions(frame, version) {
+        let response = match read_versions(&frame, version) {
             Ok(response) => response,
             Err(error) => return self.close(CloseReason::Protocol(error.to_string().into())),
         };
@@ -591,7 +593,7 @@ impl<T> Connection<T> {
 
 /// Reads an answer to ApiVersions that may be in version 0 although more was asked for: its first field, the error
 /// code, is the same in all versions.
-fn read_versions(frame: Bytes, version: i16) -> Result<ApiVersionsResponse, DecodeError> {
+fn read_versions(frame: &Bytes, version: i16) -> Result<ApiVersionsResponse, DecodeError> {
     const CORRELATION_ID_LEN: usize = 4;
     let code = frame.get(CORRELATION_ID_LEN..CORRELATION_ID_LEN + 2).map(|code| i16::from_be_bytes([code[0], code[1]]));
     let version = if code == Some(ErrorCode::UNSUPPORTED_VERSION.0) { 0 } else { version };

@@ -4,6 +4,8 @@
 //! addresses (KIP-899); when none of those does, it pauses and starts over. Who waits for news watches
 //! [`Metadata::generation`].
 
+#[cfg(test)]
+mod tests;
 mod topic;
 
 pub use topic::{Leader, Partition, Topic};
@@ -13,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::FixedState;
-use ottla_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
+use ottla_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseTopic};
 use ottla_wire::{ErrorCode, Str, Uuid};
 
 use crate::HostPort;
@@ -225,6 +227,7 @@ impl Metadata {
             Refresh::InFlight { to: Destination::Broker(asked), flight, .. } if Some(*asked) == avoid => {
                 self.handle_failure(now, *flight);
             }
+            Refresh::InFlight { .. } => self.schedule(now + self.settings.backoff.initial),
             _ => self.schedule(now.max(self.last_success + self.settings.backoff.initial)),
         }
     }
@@ -391,4 +394,11 @@ impl Metadata {
 pub fn broker(id: i32, host: &str, port: i32, rack: Option<&str>) -> Option<Broker> {
     let port = u16::try_from(port).ok().filter(|port| *port != 0)?;
     Some(Broker { id, address: HostPort::new(host, port), rack: rack.map(Into::into) })
+}
+
+/// A topic from an answer, taken as it is; `None` when the broker did not describe it.
+pub fn describe_topic(answer: &MetadataResponseTopic) -> Option<Topic> {
+    let described = answer.error_code.is_none() || answer.error_code == ErrorCode::LEADER_NOT_AVAILABLE;
+    let name = answer.name.as_deref().filter(|_| described)?;
+    Some(Topic::updated(None, name, answer))
 }

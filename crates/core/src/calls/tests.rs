@@ -1,0 +1,221 @@
+//! The retry loop in virtual time.
+
+use super::*;
+use crate::HostPort;
+use crate::backoff::Backoff;
+use crate::error::CloseReason;
+use crate::metadata::{MetadataSettings, broker};
+use ottla_wire::messages::metadata::{
+    MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use ottla_wire::{Str, VersionRange};
+
+const SECOND: Duration = Duration::from_secs(1);
+const ID: Uuid = Uuid::from_bytes([1; 16]);
+
+struct Rig {
+    now: Instant,
+    metadata: Metadata,
+    call: Call,
+}
+
+fn picture(topic_id: Uuid, leader_id: i32, leader_epoch: i32) -> MetadataResponse {
+    let broker = |node_id| MetadataResponseBroker { node_id, host: Str::from("b"), port: 9092, ..Default::default() };
+    MetadataResponse {
+        brokers: vec![broker(1), broker(2)],
+        controller_id: 1,
+        topics: vec![MetadataResponseTopic {
+            name: Some(Str::from("t")),
+            topic_id,
+            partitions: vec![MetadataResponsePartition { leader_id, leader_epoch, ..Default::default() }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+impl Rig {
+    fn new(target: Target) -> Self {
+        let now = Instant::now();
+        let mut metadata = Metadata::new(now, MetadataSettings::default(), vec![HostPort::new("boot", 1)], 0);
+        metadata.want_topic(now, "t");
+        metadata.handle_response(now, 0, &picture(ID, 1, 5));
+        let pauses = Pauses::new(Backoff::RETRY, 0);
+        let call = Call::new(now, ApiKey::LIST_OFFSETS, target, 10 * SECOND, Duration::ZERO, pauses);
+        Self { now, metadata, call }
+    }
+
+    fn at_leader() -> Self {
+        Self::new(Target::Leader { topic: "t".into(), topic_id: ID, partition: 0 })
+    }
+
+    fn hears(&mut self, picture: &MetadataResponse) {
+        self.metadata.handle_response(self.now, 0, picture);
+    }
+
+    fn step(&mut self) -> Step {
+        self.call.poll_step(self.now, &mut self.metadata)
+    }
+
+    #[track_caller]
+    fn sends(&mut self) -> i32 {
+        match self.step() {
+            Step::Send { to: Destination::Broker(id), .. } => id,
+            other => panic!("expected a send, got {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn waits(&mut self) -> Duration {
+        match self.step() {
+            Step::Wait(until) => until - self.now,
+            other => panic!("expected a wait, got {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn gives_up(&mut self) -> CallError {
+        match self.step() {
+            Step::GiveUp(error) => error,
+            other => panic!("expected the end, got {other:?}"),
+        }
+    }
+
+    fn fails(&mut self, outcome: Outcome, reason: Failure) {
+        let error = RequestError { peer: peer(1), api: ApiKey::LIST_OFFSETS, outcome, reason };
+        self.call.handle_error(self.now, error, &mut self.metadata);
+    }
+
+    fn answers(&mut self, code: ErrorCode) {
+        self.call.handle_code(self.now, peer(1), code, Some("said the broker"), &mut self.metadata);
+    }
+}
+
+fn peer(id: i32) -> Arc<Peer> {
+    Arc::new(Peer { broker_id: Some(id), address: HostPort::new("b", 9092) })
+}
+
+#[test]
+fn a_retriable_code_is_tried_again_after_a_pause() {
+    let mut rig = Rig::at_leader();
+    assert_eq!(rig.sends(), 1);
+    rig.answers(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    let pause = rig.waits();
+    assert!(pause >= Duration::from_millis(80) && pause <= Duration::from_millis(120), "{pause:?}");
+    rig.now += pause;
+    assert_eq!(rig.sends(), 1);
+    assert_eq!(rig.call.attempt(), 2);
+}
+
+#[test]
+fn a_new_leader_is_asked_without_a_pause() {
+    let mut rig = Rig::at_leader();
+    rig.sends();
+    rig.answers(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    rig.waits();
+    rig.hears(&picture(ID, 2, 6));
+    assert_eq!(rig.sends(), 2);
+}
+
+/// Trap N7: what cannot pass ends the call at once, and the error says who said what.
+#[test]
+fn a_permanent_code_ends_the_call_at_once() {
+    let mut rig = Rig::at_leader();
+    rig.sends();
+    rig.answers(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    let error = rig.gives_up().to_string();
+    for part in ["ListOffsets", "t/0", "broker 1", "TOPIC_AUTHORIZATION_FAILED", "said the broker", "attempts: 1"] {
+        assert!(error.contains(part), "{part:?} is missing in {error:?}");
+    }
+}
+
+/// Trap N7: a missing API is an error at once.
+#[test]
+fn a_request_the_broker_cannot_serve_ends_the_call_at_once() {
+    let mut rig = Rig::at_leader();
+    rig.sends();
+    let ours = VersionRange { min: 1, max: 11 };
+    rig.fails(Outcome::NotSent, Failure::UnsupportedVersion { ours, theirs: None });
+    assert_eq!(rig.gives_up().end, End::Permanent);
+}
+
+/// Trap N7: retries end by the clock.
+#[test]
+fn retries_end_with_the_time() {
+    let mut rig = Rig::at_leader();
+    let end = rig.now + 10 * SECOND;
+    let error = loop {
+        match rig.step() {
+            Step::Send { .. } => rig.fails(Outcome::Unknown, Failure::Closed(CloseReason::ByPeer)),
+            Step::Wait(until) => rig.now = until,
+            Step::GiveUp(error) => break error,
+        }
+    };
+    assert_eq!(rig.now, end);
+    assert!(error.attempts >= 10 && error.attempts <= 20, "{error}");
+    assert!(error.may_have_happened());
+}
+
+/// Trap N9: a connection that had gone idle costs no pause, once.
+#[test]
+fn a_request_that_never_left_is_sent_again_at_once() {
+    let mut rig = Rig::at_leader();
+    rig.sends();
+    rig.fails(Outcome::NotSent, Failure::Closed(CloseReason::ByPeer));
+    rig.sends();
+    rig.fails(Outcome::NotSent, Failure::Closed(CloseReason::ByPeer));
+    rig.waits();
+}
+
+/// Trap N13: an answer that is out at a broker that leads no more is not waited for.
+#[test]
+fn a_call_moves_with_the_leader() {
+    let mut rig = Rig::at_leader();
+    rig.sends();
+    assert!(!rig.call.has_moved(rig.now, &rig.metadata));
+    rig.hears(&picture(ID, 2, 6));
+    assert!(rig.call.has_moved(rig.now, &rig.metadata));
+    assert_eq!(rig.sends(), 2);
+}
+
+/// Trap N13: any other broker stands in for one that is silent.
+#[test]
+fn a_call_to_any_broker_leaves_a_silent_one() {
+    let mut rig = Rig::new(Target::AnyBroker);
+    let first = rig.sends();
+    assert!(!rig.call.has_moved(rig.now, &rig.metadata));
+    rig.now += OVERDUE_AFTER;
+    assert!(rig.call.has_moved(rig.now, &rig.metadata));
+    assert_ne!(rig.sends(), first);
+}
+
+/// Trap M3: a topic created again is another topic, and the error names both ids.
+#[test]
+fn a_recreated_topic_ends_the_call() {
+    let mut rig = Rig::at_leader();
+    let new_id = Uuid::from_bytes([2; 16]);
+    rig.hears(&picture(new_id, 2, 0));
+    let error = rig.gives_up();
+    assert_eq!(error.end, End::Recreated { held: ID, found: new_id });
+    assert!(error.to_string().contains(&new_id.to_string()));
+}
+
+/// Trap M4: a partition without a leader is waited for, within the time.
+#[test]
+fn a_missing_leader_is_waited_for() {
+    let mut rig = Rig::at_leader();
+    rig.hears(&picture(ID, -1, 6));
+    rig.waits();
+    rig.hears(&picture(ID, 2, 7));
+    assert_eq!(rig.sends(), 2);
+}
+
+#[test]
+fn the_controller_is_followed() {
+    let mut rig = Rig::new(Target::Controller);
+    assert_eq!(rig.sends(), 1);
+    rig.hears(&MetadataResponse { controller_id: 2, ..picture(ID, 1, 5) });
+    assert!(rig.call.has_moved(rig.now, &rig.metadata));
+    assert_eq!(rig.sends(), 2);
+    assert!(broker(2, "b", 9092, None).is_some());
+}

@@ -1,0 +1,377 @@
+//! The connection machine against a peer made of bytes.
+
+use super::*;
+use crate::HostPort;
+use ottla_wire::messages::api_versions::ApiVersion;
+use ottla_wire::messages::metadata::{MetadataRequest, MetadataResponse};
+use ottla_wire::messages::produce::ProduceRequest;
+use ottla_wire::{RequestHeader, encode_response};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECT: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(3600);
+
+/// A connection and the peer's end of it.
+struct Rig {
+    now: Instant,
+    connection: Connection<u32>,
+}
+
+impl Rig {
+    fn dialling() -> Self {
+        let now = Instant::now();
+        let peer = Arc::new(Peer { broker_id: Some(1), address: HostPort::new("broker", 9092) });
+        Self { now, connection: Connection::new(now, peer, Arc::default(), now + CONNECT) }
+    }
+
+    fn connected() -> Self {
+        let mut rig = Self::dialling();
+        rig.connection.handle_connected(rig.now);
+        rig
+    }
+
+    fn ready() -> Self {
+        let mut rig = Self::connected();
+        let [asked] = &rig.sent()[..] else { panic!("one ApiVersions request") };
+        rig.answer::<ApiVersionsRequest>(asked, asked.version, &offer(0..=13));
+        assert!(rig.connection.versions().is_some());
+        rig
+    }
+
+    fn wait(&mut self, time: Duration) {
+        self.now += time;
+        self.connection.handle_timeout(self.now);
+    }
+
+    fn send(&mut self, token: u32, timeout: Duration) {
+        self.send_request(token, timeout, Duration::ZERO, MetadataRequest::default());
+    }
+
+    fn send_request(&mut self, token: u32, timeout: Duration, own_wait: Duration, request: impl AnyRequest + 'static) {
+        let outgoing =
+            Outgoing { request: Box::new(request), deadline: self.now + timeout, own_wait, expects_answer: true };
+        self.connection.send(self.now, outgoing, token);
+    }
+
+    fn send_silent(&mut self, token: u32) {
+        let request = Box::new(ProduceRequest { acks: 0, ..Default::default() });
+        let outgoing = Outgoing { request, deadline: self.now + LONG, own_wait: Duration::ZERO, expects_answer: false };
+        self.connection.send(self.now, outgoing, token);
+    }
+
+    /// What reached the peer since it was last looked at.
+    fn sent(&mut self) -> Vec<RequestHeader> {
+        let bytes = self.connection.poll_transmit(self.now).concat();
+        self.connection.handle_transmitted(self.now);
+        let mut buffer = BytesMut::from(&bytes[..]);
+        let mut headers = Vec::new();
+        while let Some(frame) = next_frame(&mut buffer, usize::MAX >> 1).unwrap() {
+            headers.push(ottla_wire::decode_request_header(&frame).unwrap().0);
+        }
+        headers
+    }
+
+    fn answer<R: Request>(&mut self, to: &RequestHeader, version: i16, response: &R::Response) {
+        let frame = encode_response::<R>(response, version, to.correlation_id).unwrap().into_bytes();
+        self.connection.handle_bytes(self.now, &mut BytesMut::from(&frame[..]));
+    }
+
+    fn answer_metadata(&mut self, to: &RequestHeader) {
+        self.answer::<MetadataRequest>(to, to.version, &MetadataResponse::default());
+    }
+
+    /// Events since they were last looked at, in short: `+1` answered, `>1` written, `-1 reason` failed, `late`.
+    fn events(&mut self) -> Vec<String> {
+        let mut events = Vec::new();
+        while let Some(event) = self.connection.poll_event() {
+            events.push(match event {
+                Event::Answer { token, .. } => format!("+{token}"),
+                Event::Sent { token } => format!(">{token}"),
+                Event::Failed { token, error } => {
+                    let outcome = if error.outcome == Outcome::NotSent { "not sent" } else { "unknown" };
+                    format!("-{token} {outcome}")
+                }
+                Event::Overdue => "late".to_owned(),
+            });
+        }
+        events
+    }
+}
+
+/// A broker that knows Produce, Metadata and ApiVersions in these versions.
+fn offer(versions: std::ops::RangeInclusive<i16>) -> ApiVersionsResponse {
+    let api = |api_key| ApiVersion {
+        api_key,
+        min_version: *versions.start(),
+        max_version: *versions.end(),
+        ..Default::default()
+    };
+    ApiVersionsResponse { api_keys: vec![api(0), api(3), api(18)], ..Default::default() }
+}
+
+#[test]
+fn requests_sent_while_dialling_leave_once_the_versions_are_known() {
+    let mut rig = Rig::dialling();
+    rig.send(1, TIMEOUT);
+    assert!(rig.sent().is_empty());
+    rig.connection.handle_connected(rig.now);
+    let [asked] = &rig.sent()[..] else { panic!("only ApiVersions goes out") };
+    assert_eq!((asked.key, asked.version), (ApiKey::API_VERSIONS, 4));
+    rig.answer::<ApiVersionsRequest>(asked, 4, &offer(0..=9));
+    let [asked] = &rig.sent()[..] else { panic!("now the request") };
+    assert_eq!((asked.key, asked.version), (ApiKey::METADATA, 9));
+    rig.answer_metadata(asked);
+    assert_eq!(rig.events(), ["+1"]);
+}
+
+/// Trap W9: a broker that does not know the version answers in version 0 with UNSUPPORTED_VERSION, listing perhaps
+/// only ApiVersions.
+#[test]
+fn an_older_broker_is_asked_again_in_its_own_version() {
+    let mut rig = Rig::connected();
+    let first = rig.sent().remove(0);
+    let only = ApiVersion { api_key: 18, min_version: 0, max_version: 3, ..Default::default() };
+    let refusal = ApiVersionsResponse {
+        error_code: ErrorCode::UNSUPPORTED_VERSION,
+        api_keys: vec![only],
+        ..Default::default()
+    };
+    rig.answer::<ApiVersionsRequest>(&first, 0, &refusal);
+    let second = rig.sent().remove(0);
+    assert_eq!(second.version, 3);
+    rig.answer::<ApiVersionsRequest>(&second, 3, &offer(0..=5));
+    assert!(rig.connection.versions().is_some());
+}
+
+/// Trap W9: the tries go strictly down and end.
+#[test]
+fn negotiation_that_is_always_refused_ends() {
+    let mut rig = Rig::connected();
+    rig.send(1, TIMEOUT);
+    let refusal = ApiVersionsResponse { error_code: ErrorCode::UNSUPPORTED_VERSION, ..Default::default() };
+    let first = rig.sent().remove(0);
+    rig.answer::<ApiVersionsRequest>(&first, 0, &refusal);
+    let second = rig.sent().remove(0);
+    assert_eq!(second.version, 0, "nothing is offered, so the lowest is tried");
+    rig.answer::<ApiVersionsRequest>(&second, 0, &refusal);
+    assert_eq!(rig.events(), ["-1 not sent"]);
+    assert!(matches!(rig.connection.closed(), Some(CloseReason::Protocol(_))));
+}
+
+/// Trap W9: some brokers cut the connection instead of answering.
+#[test]
+fn a_connection_cut_during_negotiation_is_dialled_again_for_a_lower_version() {
+    let mut rig = Rig::connected();
+    rig.send(1, TIMEOUT);
+    let mut versions = Vec::new();
+    loop {
+        versions.push(rig.sent()[0].version);
+        if !rig.connection.handle_closed(CloseReason::ByPeer) {
+            break;
+        }
+        rig.connection.handle_connected(rig.now);
+    }
+    assert_eq!(versions, NEGOTIATION_LADDER);
+    assert_eq!(rig.events(), ["-1 not sent"]);
+}
+
+/// Trap N1, D7: answers belong to requests in order, and the correlation id is checked.
+#[test]
+fn an_answer_out_of_order_ends_the_connection() {
+    let mut rig = Rig::ready();
+    rig.send(1, TIMEOUT);
+    rig.send(2, TIMEOUT);
+    let asked = rig.sent();
+    assert_eq!(asked.len(), 2, "both are under way at once");
+    rig.answer_metadata(&asked[1]);
+    assert_eq!(rig.events(), ["-1 unknown", "-2 unknown"]);
+    assert!(rig.connection.closed().unwrap().to_string().contains("correlation id"));
+}
+
+/// D6: Kafka has no server push.
+#[test]
+fn an_answer_nobody_asked_for_ends_the_connection() {
+    let mut rig = Rig::ready();
+    rig.connection.handle_bytes(rig.now, &mut BytesMut::from(&[0, 0, 0, 4, 0, 0, 0, 77][..]));
+    assert!(rig.connection.closed().unwrap().to_string().contains("nobody made"));
+}
+
+/// Trap N2: a waiter whose time is over is told; the connection and its neighbours are untouched, and the late
+/// answer is read and dropped.
+#[test]
+fn a_waiter_that_times_out_leaves_its_neighbours_alone() {
+    let mut rig = Rig::ready();
+    rig.send(1, Duration::from_secs(1));
+    rig.send(2, TIMEOUT);
+    let asked = rig.sent();
+    rig.wait(Duration::from_secs(1));
+    assert_eq!(rig.events(), ["-1 unknown"]);
+    rig.answer_metadata(&asked[0]);
+    rig.answer_metadata(&asked[1]);
+    assert_eq!(rig.events(), ["+2"]);
+    assert!(rig.connection.closed().is_none());
+}
+
+/// Trap N3: the time-out runs from the start, also while the connection is not open yet.
+#[test]
+fn a_request_times_out_while_dialling() {
+    let mut rig = Rig::dialling();
+    rig.send(1, Duration::from_secs(2));
+    assert_eq!(rig.connection.poll_timeout(), Some(rig.now + Duration::from_secs(2)));
+    rig.wait(Duration::from_secs(2));
+    assert_eq!(rig.events(), ["-1 not sent"]);
+}
+
+/// Trap N3: the connect time-out covers the negotiation.
+#[test]
+fn a_peer_that_never_negotiates_is_given_up() {
+    let mut rig = Rig::connected();
+    rig.send(1, TIMEOUT);
+    rig.wait(CONNECT);
+    assert_eq!(rig.events(), ["-1 not sent"]);
+    assert!(rig.connection.closed().is_some());
+}
+
+/// Trap N5: a throttle time holds back what comes next, on the whole connection, and nothing else.
+#[test]
+fn a_throttled_connection_holds_the_next_request_back() {
+    let mut rig = Rig::ready();
+    rig.connection.throttle(rig.now, Duration::from_secs(3));
+    rig.send(1, TIMEOUT);
+    assert!(rig.sent().is_empty());
+    assert_eq!(rig.connection.poll_timeout(), Some(rig.now + Duration::from_secs(3)));
+    rig.wait(Duration::from_secs(3));
+    assert_eq!(rig.sent().len(), 1);
+}
+
+/// Trap N9: what had not been written when the broker closed is known not to have been sent.
+#[test]
+fn a_request_that_had_not_left_is_known_not_to_be_sent() {
+    let mut rig = Rig::ready();
+    rig.send(1, TIMEOUT);
+    rig.sent();
+    rig.send(2, TIMEOUT);
+    rig.connection.handle_closed(CloseReason::ByPeer);
+    assert_eq!(rig.events(), ["-1 unknown", "-2 not sent"]);
+    rig.send(3, TIMEOUT);
+    assert_eq!(rig.events(), ["-3 not sent"]);
+}
+
+/// Trap N9: an unused connection ends before the broker closes it.
+#[test]
+fn an_unused_connection_ends() {
+    let mut rig = Rig::ready();
+    let idle = ConnectionSettings::default().idle_timeout;
+    assert_eq!(rig.connection.poll_timeout(), Some(rig.now + idle));
+    rig.wait(idle);
+    assert_eq!(rig.connection.closed(), Some(&CloseReason::Idle));
+}
+
+/// Trap N10: a broker that answers a request with acks=0 does not confuse the queue.
+#[test]
+fn an_answer_to_a_silent_request_is_passed_over() {
+    let mut rig = Rig::ready();
+    for answered in [false, true] {
+        rig.send_silent(1);
+        rig.send(2, TIMEOUT);
+        let asked = rig.sent();
+        assert_eq!(rig.events(), [">1"]);
+        if answered {
+            rig.answer::<ProduceRequest>(&asked[0], asked[0].version, &Default::default());
+        }
+        rig.answer_metadata(&asked[1]);
+        assert_eq!(rig.events(), ["+2"]);
+    }
+}
+
+/// Trap N10: what is remembered of unanswered requests is bounded.
+#[test]
+fn silent_requests_do_not_pile_up() {
+    let mut rig = Rig::ready();
+    for token in 0..1_000 {
+        rig.send_silent(token);
+        rig.sent();
+    }
+    assert!(rig.connection.load() <= SILENT_REMEMBERED);
+    rig.wait(LONG);
+    assert_eq!(rig.connection.closed(), Some(&CloseReason::Idle), "nobody owes an answer");
+}
+
+/// Trap N13: a silent peer is noticed by the age of the oldest request, long before the request time-out, and is
+/// given up at the request time-out.
+#[test]
+fn a_silent_peer_is_reported_and_then_given_up() {
+    let mut rig = Rig::ready();
+    rig.send(1, LONG);
+    rig.sent();
+    rig.wait(OVERDUE_AFTER - Duration::from_millis(1));
+    assert!(rig.events().is_empty());
+    rig.wait(Duration::from_millis(1));
+    assert_eq!(rig.events(), ["late"]);
+    rig.wait(Duration::from_secs(20));
+    assert!(rig.events().is_empty(), "it is said once");
+    rig.wait(TIMEOUT);
+    assert_eq!(rig.events(), ["-1 unknown"]);
+    assert!(matches!(rig.connection.closed(), Some(CloseReason::Silent(_))));
+}
+
+/// Trap N13: a request's own wait is not silence.
+#[test]
+fn a_long_poll_is_not_overdue_while_it_may_wait() {
+    let mut rig = Rig::ready();
+    rig.send_request(1, LONG, Duration::from_secs(60), MetadataRequest::default());
+    rig.sent();
+    rig.wait(Duration::from_secs(61));
+    assert!(rig.events().is_empty());
+    rig.wait(Duration::from_secs(1));
+    assert_eq!(rig.events(), ["late"]);
+}
+
+/// A pipelined request is served when the one before it has been answered: its age counts from then.
+#[test]
+fn a_request_behind_a_slow_one_is_not_overdue_at_once() {
+    let mut rig = Rig::ready();
+    rig.send_request(1, LONG, Duration::from_secs(60), MetadataRequest::default());
+    rig.send(2, LONG);
+    let asked = rig.sent();
+    rig.wait(Duration::from_secs(50));
+    rig.answer_metadata(&asked[0]);
+    rig.wait(Duration::from_secs(1));
+    assert_eq!(rig.events(), ["+1"]);
+}
+
+#[test]
+fn a_released_connection_reads_out_what_it_is_owed() {
+    let mut rig = Rig::ready();
+    rig.send(1, TIMEOUT);
+    let asked = rig.sent();
+    rig.connection.release(rig.now);
+    assert!(rig.sent().is_empty() && rig.connection.closed().is_none());
+    rig.answer_metadata(&asked[0]);
+    rig.sent();
+    assert_eq!(rig.events(), ["+1"]);
+    assert_eq!(rig.connection.closed(), Some(&CloseReason::Released));
+}
+
+#[test]
+fn a_released_connection_does_not_wait_for_ever() {
+    let mut rig = Rig::ready();
+    rig.send(1, LONG);
+    rig.sent();
+    rig.connection.release(rig.now);
+    rig.wait(READ_OUT);
+    assert_eq!(rig.connection.closed(), Some(&CloseReason::Released));
+    assert_eq!(rig.events().last().unwrap(), "-1 unknown");
+}
+
+/// D8: no common version is an error of the request, not of the connection.
+#[test]
+fn a_request_without_a_common_version_fails_alone() {
+    let mut rig = Rig::connected();
+    let asked = rig.sent().remove(0);
+    rig.answer::<ApiVersionsRequest>(&asked, asked.version, &offer(40..=41));
+    rig.send(1, TIMEOUT);
+    rig.sent();
+    assert_eq!(rig.events(), ["-1 not sent"]);
+    assert!(rig.connection.closed().is_none());
+}

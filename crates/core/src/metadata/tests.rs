@@ -1,0 +1,262 @@
+//! The metadata machine in virtual time.
+
+use super::*;
+use ottla_wire::messages::metadata::{MetadataResponseBroker, MetadataResponsePartition};
+
+struct Rig {
+    now: Instant,
+    metadata: Metadata,
+}
+
+fn bootstrap(port: u16) -> HostPort {
+    HostPort::new("boot", port)
+}
+
+fn answer(brokers: &[i32]) -> MetadataResponse {
+    let broker = |id: &i32| MetadataResponseBroker {
+        node_id: *id,
+        host: Str::from("b"),
+        port: 9000 + *id,
+        ..Default::default()
+    };
+    MetadataResponse {
+        brokers: brokers.iter().map(broker).collect(),
+        controller_id: 1,
+        ..Default::default()
+    }
+}
+
+fn with_topic(mut answer: MetadataResponse, name: &str, leader_id: i32, leader_epoch: i32) -> MetadataResponse {
+    answer.topics.push(MetadataResponseTopic {
+        name: Some(Str::from(name)),
+        topic_id: Uuid::from_bytes([1; 16]),
+        partitions: vec![MetadataResponsePartition { leader_id, leader_epoch, ..Default::default() }],
+        ..Default::default()
+    });
+    answer
+}
+
+fn refusing(mut answer: MetadataResponse, name: &str) -> MetadataResponse {
+    answer.topics.push(MetadataResponseTopic {
+        name: Some(Str::from(name)),
+        error_code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+        ..Default::default()
+    });
+    answer
+}
+
+impl Rig {
+    fn new(bootstraps: u16) -> Self {
+        let now = Instant::now();
+        let bootstrap = (1..=bootstraps).map(bootstrap).collect();
+        Self { now, metadata: Metadata::new(now, MetadataSettings::default(), bootstrap, 0) }
+    }
+
+    /// One that has heard of these brokers.
+    fn knowing(brokers: &[i32]) -> Self {
+        let mut rig = Self::new(1);
+        let query = rig.query();
+        rig.answer(query, &answer(brokers));
+        rig.pass(Duration::from_secs(1));
+        rig
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.metadata.handle_timeout(self.now);
+    }
+
+    fn poll(&mut self) -> Option<Query> {
+        self.metadata.handle_timeout(self.now);
+        self.metadata.poll_action(self.now)
+    }
+
+    #[track_caller]
+    fn query(&mut self) -> Query {
+        self.poll().expect("a query is due")
+    }
+
+    fn answer(&mut self, query: Query, answer: &MetadataResponse) {
+        self.metadata.handle_response(self.now, query.flight, answer);
+    }
+
+    fn fail(&mut self, query: Query) {
+        self.metadata.handle_failure(self.now, query.flight);
+    }
+}
+
+#[test]
+fn one_refresh_is_under_way_at_a_time() {
+    let mut rig = Rig::knowing(&[1, 2]);
+    rig.metadata.request_refresh(rig.now, None);
+    let query = rig.query();
+    for _ in 0..100 {
+        rig.metadata.request_refresh(rig.now, None);
+    }
+    assert!(rig.poll().is_none());
+    rig.answer(query, &answer(&[1, 2]));
+    assert!(rig.poll().is_none(), "those hundred share one more, after a pause");
+    rig.pass(Duration::from_millis(100));
+    let query = rig.query();
+    rig.answer(query, &answer(&[1, 2]));
+    rig.pass(Duration::from_secs(60));
+    assert!(rig.poll().is_none());
+}
+
+#[test]
+fn answers_are_refreshed_when_they_are_old() {
+    let mut rig = Rig::knowing(&[1]);
+    let age = MetadataSettings::default().max_age;
+    rig.pass(age - Duration::from_secs(2));
+    assert!(rig.poll().is_none());
+    rig.pass(Duration::from_secs(1));
+    rig.query();
+}
+
+/// Trap N8: the bootstrap addresses are tried again when no known broker answers (KIP-899).
+#[test]
+fn bootstrap_addresses_are_asked_when_no_broker_answers() {
+    let mut rig = Rig::knowing(&[1, 2]);
+    rig.metadata.request_refresh(rig.now, None);
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        let query = rig.query();
+        asked.push(query.to.clone());
+        rig.fail(query);
+    }
+    assert!(matches!(asked[..2], [Destination::Broker(_), Destination::Broker(_)]) && asked[0] != asked[1]);
+    assert_eq!(asked[2], Destination::Bootstrap(bootstrap(1)));
+    assert!(rig.poll().is_none(), "a round that failed is followed by a pause");
+    rig.pass(Duration::from_secs(1));
+    rig.query();
+}
+
+/// Trap N8: a dead address in the bootstrap list is passed over.
+#[test]
+fn the_next_bootstrap_address_is_asked_at_once() {
+    let mut rig = Rig::new(2);
+    let first = rig.query();
+    let to = first.to.clone();
+    rig.fail(first);
+    assert_ne!(rig.query().to, to);
+}
+
+/// Trap N8: REBOOTSTRAP_REQUIRED forgets the brokers (KIP-1102).
+#[test]
+fn rebootstrap_required_goes_back_to_the_bootstrap_addresses() {
+    let mut rig = Rig::knowing(&[1, 2]);
+    rig.metadata.request_refresh(rig.now, None);
+    let query = rig.query();
+    rig.answer(query, &MetadataResponse { error_code: ErrorCode::REBOOTSTRAP_REQUIRED, ..Default::default() });
+    assert_eq!(rig.query().to, Destination::Bootstrap(bootstrap(1)));
+}
+
+/// Trap N8: brokers that have said nothing for the rebootstrap time are forgotten (KIP-1102).
+#[test]
+fn brokers_silent_for_long_are_forgotten() {
+    let mut rig = Rig::knowing(&[1]);
+    rig.pass(MetadataSettings::default().rebootstrap_after);
+    assert_eq!(rig.metadata.brokers().count(), 0);
+    assert_eq!(rig.query().to, Destination::Bootstrap(bootstrap(1)));
+}
+
+/// Trap N13: a broker that says nothing is not waited for while there is another.
+#[test]
+fn a_silent_broker_is_passed_over_after_two_seconds() {
+    let mut rig = Rig::knowing(&[1, 2]);
+    rig.metadata.request_refresh(rig.now, None);
+    let first = rig.query();
+    rig.pass(OVERDUE_AFTER);
+    let second = rig.query();
+    assert_ne!(first.to, second.to);
+    rig.answer(second, &answer(&[1, 2]));
+    assert!(rig.metadata.generation() > 1);
+}
+
+/// Trap N13: news is asked for elsewhere than at the broker that is silent.
+#[test]
+fn a_refresh_avoids_the_broker_in_trouble() {
+    for avoid in [1, 2] {
+        let mut rig = Rig::knowing(&[1, 2]);
+        rig.metadata.request_refresh(rig.now, None);
+        let mut to = rig.query().to;
+        rig.metadata.request_refresh(rig.now, Some(avoid));
+        to = rig.poll().map_or(to, |query| query.to);
+        assert_ne!(to, Destination::Broker(avoid));
+    }
+}
+
+/// Trap M1: brokers named in a leader hint add to the known ones.
+#[test]
+fn a_leader_hint_adds_brokers_and_replaces_none() {
+    let mut rig = Rig::knowing(&[1, 2]);
+    rig.metadata.want_topic(rig.now, "t");
+    let query = rig.query();
+    rig.answer(query, &with_topic(answer(&[1, 2]), "t", 1, 5));
+    let before = rig.metadata.generation();
+    let third = broker(3, "b", 9003, None).unwrap();
+    assert!(rig.metadata.handle_leader_hint("t", 0, Leader { broker_id: 3, epoch: 6 }, [third]));
+    assert_eq!(rig.metadata.brokers().map(|b| b.id).collect::<Vec<_>>(), [1, 2, 3]);
+    let Lookup::Known(topic) = rig.metadata.topic("t") else { panic!() };
+    assert_eq!(topic.leader(0), Some(Leader { broker_id: 3, epoch: 6 }));
+    assert!(rig.metadata.generation() > before);
+    assert!(!rig.metadata.handle_leader_hint("t", 0, Leader { broker_id: 9, epoch: 7 }, []), "broker 9 is nowhere");
+}
+
+/// Trap M5: a look-up never creates a topic.
+#[test]
+fn a_look_up_asks_not_to_create() {
+    let mut rig = Rig::new(1);
+    rig.metadata.want_topic(rig.now, "t");
+    assert!(!rig.query().request.allow_auto_topic_creation);
+}
+
+/// Trap M4: a lagging broker that does not know a topic does not make it unknown.
+#[test]
+fn a_known_topic_is_forgotten_only_when_it_is_missing_for_long() {
+    let mut rig = Rig::knowing(&[1]);
+    rig.metadata.want_topic(rig.now, "t");
+    let query = rig.query();
+    rig.answer(query, &with_topic(answer(&[1]), "t", 1, 5));
+    for _ in 0..MISSES_IGNORED {
+        rig.pass(Duration::from_secs(1));
+        rig.metadata.request_refresh(rig.now, None);
+        let query = rig.query();
+        rig.answer(query, &refusing(answer(&[1]), "t"));
+        assert!(matches!(rig.metadata.topic("t"), Lookup::Known(_)));
+    }
+    rig.pass(Duration::from_secs(1));
+    rig.metadata.request_refresh(rig.now, None);
+    let query = rig.query();
+    rig.answer(query, &refusing(answer(&[1]), "t"));
+    assert_eq!(rig.metadata.topic("t"), Lookup::Refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+}
+
+/// Trap M6: an update shares every topic that did not change.
+#[test]
+fn unchanged_topics_are_not_copied() {
+    let mut rig = Rig::knowing(&[1]);
+    let both = with_topic(with_topic(answer(&[1]), "a", 1, 5), "b", 1, 5);
+    rig.metadata.want_topic(rig.now, "a");
+    rig.metadata.want_topic(rig.now, "b");
+    let query = rig.query();
+    rig.answer(query, &both);
+    let Lookup::Known(before) = rig.metadata.topic("b") else { panic!() };
+    rig.pass(Duration::from_secs(1));
+    rig.metadata.request_refresh(rig.now, None);
+    let query = rig.query();
+    rig.answer(query, &with_topic(with_topic(answer(&[1]), "a", 1, 6), "b", 1, 5));
+    let Lookup::Known(after) = rig.metadata.topic("b") else { panic!() };
+    assert!(Arc::ptr_eq(&before, &after));
+}
+
+#[test]
+fn topics_nobody_wants_any_more_are_dropped() {
+    let mut rig = Rig::knowing(&[1]);
+    rig.metadata.want_topic(rig.now, "t");
+    let query = rig.query();
+    rig.answer(query, &with_topic(answer(&[1]), "t", 1, 5));
+    rig.pass(MetadataSettings::default().max_age);
+    assert_eq!(rig.query().request.topics, Some(vec![]));
+    assert_eq!(rig.metadata.topic("t"), Lookup::Pending);
+}
