@@ -145,6 +145,7 @@ pub struct Connection<T> {
     /// When the peer last answered: the first in flight has been served since then, not since it was sent.
     last_answer: Instant,
     overdue_reported: bool,
+    was_ready: bool,
     /// No waiter's deadline is earlier; only [`Connection::handle_timeout`] looks for the true one.
     next_deadline: Option<Instant>,
     /// When a connection nobody needs any more ends at the latest.
@@ -205,6 +206,7 @@ impl<T> Connection<T> {
             last_activity: now,
             last_answer: now,
             overdue_reported: false,
+            was_ready: false,
             next_deadline: None,
             released: None,
         }
@@ -213,6 +215,11 @@ impl<T> Connection<T> {
     /// Who is at the other end.
     pub fn peer(&self) -> &Arc<Peer> {
         &self.peer
+    }
+
+    /// Whether version negotiation ever succeeded.
+    pub fn was_ready(&self) -> bool {
+        self.was_ready
     }
 
     /// Why the connection ended; `None` while it lives.
@@ -311,6 +318,11 @@ impl<T> Connection<T> {
         }
         self.close(reason);
         false
+    }
+
+    /// The socket is gone and will not be dialled again.
+    pub fn handle_closed_for_good(&mut self, reason: CloseReason) {
+        self.close(reason);
     }
 
     /// Does what time has made due.
@@ -492,6 +504,7 @@ impl<T> Connection<T> {
             return self.close(CloseReason::Protocol(problem.into()));
         }
         self.phase = Phase::Ready { versions: Versions::from_response(&response) };
+        self.was_ready = true;
     }
 
     fn take_correlation_id(&mut self) -> i32 {

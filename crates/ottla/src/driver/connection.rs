@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 use ottla_core::connection::{self, Answer, Connection, ConnectionSettings, Event, Outgoing};
 use ottla_core::error::{CloseReason, Peer, RequestError};
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -62,7 +62,7 @@ pub(crate) struct Dial {
     /// Not before this: the back-off after an attempt that did not work out.
     pub(crate) not_before: Instant,
     /// Called when the broker is silent for longer than it should be.
-    pub(crate) on_overdue: Box<dyn Fn(&Peer) + Send>,
+    pub(crate) on_overdue: Box<dyn Fn(&Peer) + Send + Sync>,
 }
 
 #[derive(Debug)]
@@ -133,7 +133,7 @@ impl Handle {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        lock(&self.shared.machine).release(now_or_std());
+        lock(&self.shared.machine).release(now());
         self.shared.wake.notify_one();
     }
 }
@@ -294,6 +294,8 @@ struct Io {
     socket: Box<dyn Socket>,
     incoming: BytesMut,
     outgoing: VecDeque<Bytes>,
+    /// All was written, but the socket may still buffer some of it.
+    flushing: bool,
 }
 
 enum Progress {
@@ -304,7 +306,7 @@ enum Progress {
 
 impl Io {
     fn new(socket: Box<dyn Socket>) -> Self {
-        Self { socket, incoming: BytesMut::new(), outgoing: VecDeque::new() }
+        Self { socket, incoming: BytesMut::new(), outgoing: VecDeque::new(), flushing: false }
     }
 
     /// Until the connection ends; why is what comes back.
@@ -319,7 +321,7 @@ impl Io {
             let missing = connection::missing(&self.incoming, limit);
             self.incoming.reserve(missing.min(self.incoming.len().max(READ_ROOM)).max(READ_ROOM / 4));
             let progress = poll_fn(|cx| {
-                if !self.outgoing.is_empty()
+                if (self.flushing || !self.outgoing.is_empty())
                     && let Poll::Ready(result) = self.poll_write(cx)
                 {
                     return Poll::Ready(result.map(|()| Progress::Wrote));
@@ -331,7 +333,7 @@ impl Io {
             });
             match progress.await {
                 Ok(Progress::Woken) => {}
-                Ok(Progress::Wrote) if self.outgoing.is_empty() => lock(&shared.machine).handle_transmitted(now()),
+                Ok(Progress::Wrote) if !self.flushing => lock(&shared.machine).handle_transmitted(now()),
                 Ok(Progress::Wrote) => {}
                 Ok(Progress::Read(0)) => return CloseReason::ByPeer,
                 Ok(Progress::Read(_)) => lock(&shared.machine).handle_bytes(now(), &mut self.incoming),
@@ -343,25 +345,23 @@ impl Io {
 
     /// Writes what there is, in one call where the socket can; flushes when that was all.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.outgoing.is_empty() {
+            std::task::ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+            self.flushing = false;
+            return Poll::Ready(Ok(()));
+        }
         let mut slices = [IoSlice::new(&[]); SLICES];
         let mut count = 0;
         for (slice, chunk) in slices.iter_mut().zip(&self.outgoing) {
             *slice = IoSlice::new(chunk);
             count += 1;
         }
-        let written = match Pin::new(&mut self.socket).poll_write_vectored(cx, &slices[..count]) {
-            Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-            Poll::Ready(Ok(written)) => written,
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-            Poll::Pending => return Poll::Pending,
-        };
-        self.advance(written);
-        if self.outgoing.is_empty() {
-            // A socket that buffers flushes while it is read, too: not waiting for it here keeps the task free.
-            if let Poll::Ready(Err(error)) = Pin::new(&mut self.socket).poll_flush(cx) {
-                return Poll::Ready(Err(error));
-            }
+        let written = std::task::ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, &slices[..count]))?;
+        if written == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
+        self.advance(written);
+        self.flushing = true;
         Poll::Ready(Ok(()))
     }
 
@@ -377,6 +377,11 @@ impl Io {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        tokio_util_free_read(Pin::new(&mut self.socket), cx, &mut self.incoming)
+        pin!(self.socket.read_buf(&mut self.incoming)).poll(cx)
     }
+}
+
+/// The peer cut the connection instead of closing it.
+fn is_reset(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe)
 }
