@@ -32,6 +32,9 @@ use crate::error::{CloseReason, Failure, Outcome, Peer, RequestError};
 /// How much older than its own wait the oldest request may become before its owner is told to look elsewhere.
 pub const OVERDUE_AFTER: Duration = Duration::from_secs(2);
 
+/// How often that is said again while the peer stays silent: a new leader may not have been elected at first.
+const OVERDUE_AGAIN: Duration = Duration::from_millis(500);
+
 /// How long a released connection goes on reading the answers it is owed.
 const READ_OUT: Duration = Duration::from_secs(5);
 
@@ -144,7 +147,8 @@ pub struct Connection<T> {
     last_activity: Instant,
     /// When the peer last answered: the first in flight has been served since then, not since it was sent.
     last_answer: Instant,
-    overdue_reported: bool,
+    /// When the peer's silence was last reported.
+    overdue_reported: Option<Instant>,
     was_ready: bool,
     /// No waiter's deadline is earlier; only [`Connection::handle_timeout`] looks for the true one.
     next_deadline: Option<Instant>,
@@ -205,7 +209,7 @@ impl<T> Connection<T> {
             throttled_until: None,
             last_activity: now,
             last_answer: now,
-            overdue_reported: false,
+            overdue_reported: None,
             was_ready: false,
             next_deadline: None,
             released: None,
@@ -345,8 +349,8 @@ impl<T> Connection<T> {
         if let Some(since) = self.oldest_since() {
             if since + self.settings.request_timeout <= now {
                 self.close(CloseReason::Silent(self.settings.request_timeout));
-            } else if since + OVERDUE_AFTER <= now && !self.overdue_reported {
-                self.overdue_reported = true;
+            } else if self.overdue_due(since) <= now {
+                self.overdue_reported = Some(now);
                 self.events.push_back(Event::Overdue);
             }
         } else if self.is_unused() && self.last_activity + self.settings.idle_timeout <= now {
@@ -384,8 +388,7 @@ impl<T> Connection<T> {
             Phase::Closed { .. } => return None,
         };
         let peer = match self.oldest_since() {
-            Some(since) if self.overdue_reported => Some(since + self.settings.request_timeout),
-            Some(since) => Some(since + OVERDUE_AFTER.min(self.settings.request_timeout)),
+            Some(since) => Some(self.overdue_due(since).min(since + self.settings.request_timeout)),
             None if self.is_unused() => Some(self.last_activity + self.settings.idle_timeout),
             None => None,
         };
@@ -449,7 +452,7 @@ impl<T> Connection<T> {
         let Some(entry) = self.take_in_flight(correlation_id) else { return };
         self.last_answer = now;
         self.last_activity = now;
-        self.overdue_reported = false;
+        self.overdue_reported = None;
         match entry.waiter {
             Waiter::Negotiation => self.handle_versions(now, frame, entry.version),
             Waiter::Answer(token) => {
@@ -559,6 +562,10 @@ impl<T> Connection<T> {
             let throttled = self.throttled_until.unwrap_or(entry.sent);
             entry.sent.max(self.last_answer).max(throttled) + entry.own_wait
         })
+    }
+
+    fn overdue_due(&self, since: Instant) -> Instant {
+        self.overdue_reported.map_or(since + OVERDUE_AFTER, |reported| reported + OVERDUE_AGAIN)
     }
 
     fn is_unused(&self) -> bool {

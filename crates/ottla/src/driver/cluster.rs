@@ -70,8 +70,9 @@ pub(crate) struct Cluster {
     lanes: Mutex<HashMap<(Destination, Purpose), Arc<Lanes>>>,
     owners: AtomicU64,
     random: Mutex<Random>,
-    /// Why the last refresh got no answer, for those who wait for one.
-    last_failure: Mutex<Option<RequestError>>,
+    /// Why the last refresh got no answer, for those who wait for one; and whether nothing that went wrong since the
+    /// last answer can pass.
+    last_failure: Mutex<Option<(RequestError, bool)>>,
     me: Weak<Self>,
 }
 
@@ -233,12 +234,12 @@ impl Cluster {
             if self.with_metadata(|metadata| metadata.brokers().next().is_some()) {
                 return Ok(());
             }
-            let failure = lock(&self.last_failure).clone();
-            if let Some(failure) = failure.filter(|failure| !failure.reason.is_retriable()) {
-                return Err(Error::Unreachable { after: None, last: Some(failure) });
-            }
+            // The metadata changes with an answer, or when everybody was asked in vain.
             if let Either::Second(()) = race(changes.changed(), tokio::time::sleep_until(deadline)).await {
                 return Err(self.no_metadata(timeout));
+            }
+            if let Some((failure, true)) = lock(&self.last_failure).clone() {
+                return Err(Error::Unreachable { after: None, last: Some(failure) });
             }
         }
     }
@@ -432,7 +433,7 @@ impl Cluster {
     }
 
     fn no_metadata(&self, after: Duration) -> Error {
-        Error::Unreachable { after: Some(after), last: lock(&self.last_failure).clone() }
+        Error::Unreachable { after: Some(after), last: lock(&self.last_failure).clone().map(|(failure, _)| failure) }
     }
 }
 
@@ -516,7 +517,10 @@ impl Cluster {
             }
             Err(error) => {
                 tracing::warn!(broker = %error.peer, error = %error.reason, "no metadata from this broker, asking the next");
-                *lock(&self.last_failure) = Some(error);
+                let mut last = lock(&self.last_failure);
+                let permanent = !error.reason.is_retriable() && last.as_ref().is_none_or(|(_, permanent)| *permanent);
+                *last = Some((error, permanent));
+                drop(last);
                 self.with_metadata(|metadata| metadata.handle_failure(now(), flight));
             }
         }

@@ -3,10 +3,12 @@
 mod builder;
 mod fetch;
 mod offsets;
+mod seam;
 
 pub use builder::{PartitionClientBuilder, UnknownTopic};
 pub use fetch::IsolationLevel;
 pub use offsets::OffsetAt;
+pub use seam::{ConsumerClient, ProducerClient};
 
 use std::sync::Arc;
 use std::time::Duration;
