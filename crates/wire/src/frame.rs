@@ -44,7 +44,7 @@ pub fn encode_request<R: Request>(
     client_id: Option<&str>,
 ) -> Result<Encoded, EncodeError> {
     encode_frame::<R, _>(request, version, |w| {
-        encode_request_header::<R>(w, version, correlation_id, client_id)
+        encode_request_header::<R>(w, version, correlation_id, client_id);
     })
 }
 

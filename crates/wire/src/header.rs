@@ -35,13 +35,13 @@ pub struct RequestHeader {
 /// without, and the body has to be left alone.
 pub fn decode_request_header(payload: &Bytes) -> Result<(RequestHeader, usize), DecodeError> {
     let mut r = Reader::new(payload);
-    r.at(&"api_key");
+    r.at(&"RequestHeader.api_key");
     let key = ApiKey(r.i16());
-    r.at(&"api_version");
+    r.at(&"RequestHeader.api_version");
     let version = r.i16();
-    r.at(&"correlation_id");
+    r.at(&"RequestHeader.correlation_id");
     let correlation_id = r.i32();
-    r.at(&"client_id");
+    r.at(&"RequestHeader.client_id");
     let client_id = r.plain_string();
     let mut r = r.with_flexible(messages::is_flexible(key, version));
     let unknown_tags = tags(&mut r);

@@ -85,7 +85,7 @@ pub enum Kind {
     /// A primitive: `int32`, `string`, `records`, ...
     Primitive(&'static str),
     /// An array of something.
-    Array(&'static Kind),
+    Array(&'static Self),
     /// A struct: its name and rows.
     Struct(&'static str, &'static [FieldInfo]),
 }
@@ -328,11 +328,8 @@ macro_rules! api {
     };
 }
 
-#[cfg_attr(
-    not(test),
-    expect(unused_macros, reason = "the messages inside group protocols come with the groups")
-)]
 /// What `#[data(..)]` says about a struct that is embedded in records or in other messages' bytes.
+#[cfg_attr(not(test), expect(unused_macros, reason = "group protocols come with the groups"))]
 macro_rules! data {
     ($name:ident (versions = $first:literal..=$last:literal, flexible = $flexible:tt $(..)?)) => {
         impl $crate::Data for $name {
@@ -564,3 +561,7 @@ macro_rules! check_null {
         }
     };
 }
+
+#[cfg(test)]
+#[expect(unreachable_pub, reason = "the table makes public structs")]
+mod tests;

@@ -1,0 +1,244 @@
+//! Every message in every version: bytes made from the rows alone become a value and the same bytes again.
+
+use bytes::Bytes;
+use ottla_wire::messages::metadata::{MetadataRequest, MetadataResponse};
+use ottla_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
+use ottla_wire::{
+    ApiKey, EncodeErrorKind, Message, RecordSet, Request, UnknownTags, Uuid, correlation_id,
+    decode_request_body, decode_request_header, decode_response, encode_request, encode_response, frame_size,
+};
+use proptest::prelude::*;
+
+use crate::{Check, for_every_version, frame, request_payload, response_payload, sample};
+
+struct RoundTrip<'a>(&'a [u8]);
+
+impl Check for RoundTrip<'_> {
+    fn check<R: Request>(&mut self, version: i16) {
+        self.request::<R>(version);
+        self.response::<R>(version);
+    }
+}
+
+impl RoundTrip<'_> {
+    fn request<R: Request>(&self, version: i16) {
+        let payload =
+            request_payload::<R>(version, &sample::body::<R>(self.0, version, R::is_flexible(version)));
+        let (header, body) = decode_request_header(&payload).unwrap();
+        assert_eq!((header.key, header.version, header.correlation_id), (R::KEY, version, 7));
+        assert_eq!(header.client_id.as_deref(), Some("me"));
+        let request: R = decode_request_body(&payload.slice(body..), version).unwrap();
+        let encoded = encode_request(&request, version, 7, Some("me")).unwrap();
+        assert_eq!(encoded.len, payload.len() + 4);
+        assert_eq!(encoded.into_bytes(), frame(&payload), "{} {version}: {request:?}", R::NAME);
+    }
+
+    fn response<R: Request>(&self, version: i16) {
+        let body = sample::body::<R::Response>(self.0, version, R::is_flexible(version));
+        let payload = response_payload::<R>(version, &body);
+        let (id, response) = decode_response::<R>(&payload, version).unwrap();
+        assert_eq!((id, correlation_id(&payload)), (7, Some(7)));
+        let encoded = encode_response::<R>(&response, version, 7).unwrap();
+        assert_eq!(encoded.into_bytes(), frame(&payload), "{} {version}: {response:?}", R::Response::NAME);
+    }
+}
+
+proptest! {
+    /// D3, D4/D5, E1, and trap W11: unknown tagged fields are among what the bytes hold.
+    #[test]
+    fn every_message_in_every_version_round_trips(choices in prop::collection::vec(any::<u8>(), 0..600)) {
+        for_every_version(RoundTrip(&choices));
+    }
+}
+
+#[test]
+fn every_api_of_the_table_has_the_name_of_its_key() {
+    struct Names;
+
+    impl Check for Names {
+        fn check<R: Request>(&mut self, _: i16) {
+            let name = R::KEY.name().unwrap();
+            assert_eq!(
+                (R::NAME, R::Response::NAME),
+                (&*format!("{name}Request"), &*format!("{name}Response"))
+            );
+        }
+    }
+
+    for_every_version(Names);
+}
+
+/// Trap W9: the header of an ApiVersions response never has tagged fields, whatever its body has.
+#[test]
+fn an_api_versions_response_has_header_version_0_in_every_version() {
+    use ottla_wire::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+
+    for version in 0..=4 {
+        let frame =
+            encode_response::<ApiVersionsRequest>(&ApiVersionsResponse::default(), version, 7).unwrap();
+        // Size, correlation id, and at once the error code.
+        assert_eq!(frame.into_bytes()[4..10], [0, 0, 0, 7, 0, 0], "version {version}");
+    }
+    let other = encode_response::<MetadataRequest>(&MetadataResponse::default(), 13, 7).unwrap();
+    assert_eq!(other.into_bytes()[4..9], [0, 0, 0, 7, 0]);
+}
+
+/// Trap W10: brokers advertise Produce from 0 on; the table begins where they really do.
+#[test]
+fn the_table_has_no_produce_below_3() {
+    assert_eq!(ProduceRequest::VERSIONS.to_string(), "3..=13");
+    let error = encode_request(&ProduceRequest::default(), 2, 1, None).unwrap_err();
+    assert_eq!(error.to_string(), "ProduceRequest has no version 2");
+}
+
+/// Trap W11: a null array and an empty one are different requests.
+#[test]
+fn a_null_array_stays_different_from_an_empty_one() {
+    for version in 1..=13 {
+        for topics in [None, Some(vec![])] {
+            let request = MetadataRequest { topics, ..Default::default() };
+            let frame = encode_request(&request, version, 1, None).unwrap().into_bytes();
+            let payload = frame.slice(4..);
+            let (_, body) = decode_request_header(&payload).unwrap();
+            assert_eq!(
+                decode_request_body::<MetadataRequest>(&payload.slice(body..), version).unwrap(),
+                request
+            );
+        }
+    }
+    let all = MetadataRequest { topics: None, ..Default::default() };
+    let error = encode_request(&all, 0, 1, None).unwrap_err();
+    assert_eq!(error.to_string(), "MetadataRequest version 0 has no null for MetadataRequest.topics");
+}
+
+/// Trap W13: what the version lacks and would change the meaning is an error that names message and field.
+#[test]
+fn a_field_the_version_lacks_is_an_error_that_names_it() {
+    let request = MetadataRequest { allow_auto_topic_creation: false, ..Default::default() };
+    let error = encode_request(&request, 3, 1, None).unwrap_err();
+    assert_eq!(
+        (error.message, error.field),
+        ("MetadataRequest", "MetadataRequest.allow_auto_topic_creation")
+    );
+    assert_eq!(
+        error.to_string(),
+        "MetadataRequest version 3 cannot carry MetadataRequest.allow_auto_topic_creation: \
+         leave it at its default, or use another version"
+    );
+    assert!(encode_request(&request, 4, 1, None).is_ok());
+    assert!(encode_request(&MetadataRequest::default(), 3, 1, None).is_ok(), "the default may be left out");
+}
+
+/// Trap W13: a topic id is ignorable, so that one request can be written for old and new brokers alike.
+#[test]
+fn an_ignorable_field_the_version_lacks_is_left_out() {
+    let topic =
+        TopicProduceData { name: "orders".into(), topic_id: Uuid::from_bytes([1; 16]), ..Default::default() };
+    let request = ProduceRequest { topic_data: vec![topic], ..Default::default() };
+    let old = encode_request(&request, 12, 1, None).unwrap().into_bytes();
+    let new = encode_request(&request, 13, 1, None).unwrap().into_bytes();
+    assert!(old.windows(6).any(|bytes| bytes == b"orders") && !old.windows(16).any(|bytes| bytes == [1; 16]));
+    assert!(!new.windows(6).any(|bytes| bytes == b"orders") && new.windows(16).any(|bytes| bytes == [1; 16]));
+}
+
+struct OtherVersion<'a>(&'a [u8]);
+
+impl Check for OtherVersion<'_> {
+    /// Writes what the newest version can hold in an older one.
+    fn check<R: Request>(&mut self, version: i16) {
+        let newest = R::VERSIONS.max;
+        let body = sample::body::<R>(self.0, newest, R::is_flexible(newest));
+        let request: R = decode_request_body(&body.into(), newest).unwrap();
+        match encode_request(&request, version, 7, None) {
+            Ok(encoded) => {
+                let payload = encoded.into_bytes().slice(4..);
+                let (_, body) = decode_request_header(&payload).unwrap();
+                let old: R = decode_request_body(&payload.slice(body..), version).unwrap();
+                let again = encode_request(&old, version, 7, None).unwrap();
+                assert_eq!(again.into_bytes().slice(4..), payload, "{} {version}", R::NAME);
+            }
+            Err(error) => {
+                assert!(
+                    matches!(error.kind, EncodeErrorKind::NotInVersion | EncodeErrorKind::Null),
+                    "{error}"
+                );
+                assert!(version < newest && !error.field.is_empty(), "{error}");
+            }
+        }
+    }
+}
+
+proptest! {
+    /// Trap W13: in an older version a message either loses nothing that matters, or is refused with the field's name.
+    #[test]
+    fn another_version_loses_nothing_silently(choices in prop::collection::vec(any::<u8>(), 0..200)) {
+        for_every_version(OtherVersion(&choices));
+    }
+}
+
+/// Encoding a Produce request copies no batch: the chunks it was given leave as they are, around one small head.
+#[test]
+fn record_chunks_are_referenced_and_small_ones_copied() {
+    let (header, records) = (Bytes::from(vec![1; 61]), Bytes::from(vec![2; 50_000]));
+    let partition = |index| PartitionProduceData {
+        index,
+        records: Some(RecordSet::from(vec![header.clone(), records.clone()])),
+        ..Default::default()
+    };
+    let topic = TopicProduceData { partition_data: vec![partition(0), partition(1)], ..Default::default() };
+    let request = ProduceRequest { topic_data: vec![topic], ..Default::default() };
+    let encoded = encode_request(&request, 13, 1, Some("me")).unwrap();
+
+    assert_eq!(encoded.chunks.iter().map(Bytes::len).sum::<usize>(), encoded.len);
+    let [head, first, between, second, tail] = &encoded.chunks[..] else {
+        panic!("{} chunks", encoded.chunks.len())
+    };
+    assert_eq!((first.as_ptr(), second.as_ptr()), (records.as_ptr(), records.as_ptr()));
+    assert!(head.ends_with(&header) && between.ends_with(&header) && tail.len() < 8);
+
+    let payload = encoded.into_bytes().slice(4..);
+    let (_, body) = decode_request_header(&payload).unwrap();
+    let decoded: ProduceRequest = decode_request_body(&payload.slice(body..), 13).unwrap();
+    assert_eq!(decoded, request);
+    let decoded = decoded.topic_data[0].partition_data[1].records.clone().unwrap().to_bytes();
+    let place = payload.as_ptr_range();
+    assert!(place.contains(&decoded.as_ptr()), "decoding copied the records");
+}
+
+/// Trap W11: tagged fields that nobody knows yet come back in order, between the known ones.
+#[test]
+fn unknown_tags_are_written_back_in_ascending_order() {
+    use ottla_wire::messages::produce::{NodeEndpoint, ProduceResponse};
+
+    let mut unknown_tags = UnknownTags::default();
+    unknown_tags.push(3, Bytes::from_static(b"abc"));
+    let node_endpoints = vec![NodeEndpoint::default()];
+    let response = ProduceResponse { node_endpoints, unknown_tags, ..Default::default() };
+    let frame = encode_response::<ProduceRequest>(&response, 13, 1).unwrap().into_bytes();
+    assert!(frame.ends_with(b"\x03\x03abc"), "{frame:?}");
+    assert_eq!(decode_response::<ProduceRequest>(&frame.slice(4..), 13).unwrap().1, response);
+}
+
+/// D2: four bytes of size, then the payload; what cannot be a size is refused before anything is read for it.
+#[test]
+fn a_negative_or_oversized_frame_is_refused() {
+    assert_eq!(frame_size([0, 0, 1, 0], 1000), Ok(256));
+    assert_eq!(frame_size([0; 4], 1000), Ok(0));
+    for (prefix, size) in [(*b"HTTP", 0x4854_5450), ([0xff; 4], -1), ([0x80, 0, 0, 0], i32::MIN)] {
+        let error = frame_size(prefix, 100 << 20).unwrap_err();
+        assert_eq!(
+            error.to_string().split(" is not").next().unwrap(),
+            format!("frame, byte 0: frame size {size}")
+        );
+    }
+    assert!(frame_size([0, 0, 1, 0], 255).is_err());
+}
+
+/// A request of an API that is not in the table still has a header that can be answered or logged.
+#[test]
+fn the_header_of_an_unknown_api_is_read() {
+    let payload = Bytes::from_static(b"\x27\x0f\0\x01\0\0\0\x07\xff\xff whatever");
+    let (header, _) = decode_request_header(&payload).unwrap();
+    assert_eq!((header.key, header.client_id), (ApiKey(9999), None));
+    assert_eq!(header.key.to_string(), "api 9999");
+}

@@ -1,0 +1,165 @@
+//! Bytes of any message in any version, made from the table's rows and a string of choices.
+//!
+//! This is a second, slower reading of the protocol guide: it shares with the crate only the rows. The choices are
+//! bytes (from proptest, or from a fuzzer); when they run out every further choice is the simplest one, so that
+//! shrinking the choices shrinks the message.
+
+use ottla_wire::{FieldInfo, Kind, Message};
+
+/// The body of a message in `version`, with tagged fields and unknown tags where the version is flexible.
+pub(crate) fn body<M: Message>(choices: &[u8], version: i16, flexible: bool) -> Vec<u8> {
+    let mut sampler = Sampler { choices, version, flexible };
+    let mut out = Vec::new();
+    sampler.fields(M::FIELDS, &mut out);
+    out
+}
+
+struct Sampler<'a> {
+    choices: &'a [u8],
+    version: i16,
+    flexible: bool,
+}
+
+impl Sampler<'_> {
+    fn choose(&mut self) -> u8 {
+        let (first, rest) = self.choices.split_first().unwrap_or((&0, &[]));
+        self.choices = rest;
+        *first
+    }
+
+    fn raw(&mut self, len: usize) -> Vec<u8> {
+        (0..len).map(|_| self.choose()).collect()
+    }
+
+    fn fields(&mut self, fields: &[FieldInfo], out: &mut Vec<u8>) {
+        let version = self.version;
+        let present = || fields.iter().filter(|field| field.is_in(version));
+        for field in present().filter(|field| field.tag.is_none()) {
+            self.value(field.kind, field.is_nullable_in(version), out);
+        }
+        if !self.flexible {
+            return;
+        }
+        let mut tags = Vec::new();
+        for field in present().filter(|field| field.tag.is_some()) {
+            let (mut value, mut default) = (Vec::new(), Vec::new());
+            self.value(field.kind, field.is_nullable_in(version), &mut value);
+            default_value(field, version, &mut default);
+            if value != default {
+                tags.push((field.tag.unwrap(), value));
+            }
+        }
+        if self.choose() > 200 {
+            let (tag, len) = (100 + u32::from(self.choose()) * 1000, usize::from(self.choose() % 20));
+            tags.push((tag, self.raw(len)));
+        }
+        uvarint(tags.len(), out);
+        for (tag, value) in tags {
+            uvarint(tag as usize, out);
+            uvarint(value.len(), out);
+            out.extend(value);
+        }
+    }
+
+    fn value(&mut self, kind: Kind, nullable: bool, out: &mut Vec<u8>) {
+        if nullable && self.choose() % 4 == 3 {
+            return null(kind, self.flexible, out);
+        }
+        match kind {
+            Kind::Primitive("string") => {
+                let text: String = (0..self.choose() % 10).map(|_| char::from(self.choose())).collect();
+                length(kind, text.len(), self.flexible, out);
+                out.extend(text.bytes());
+            }
+            Kind::Primitive("bytes" | "records") => {
+                // Now and then longer than what the writer copies.
+                let len = match self.choose() {
+                    255 => 1500,
+                    len => usize::from(len % 20),
+                };
+                length(kind, len, self.flexible, out);
+                out.extend(self.raw(len));
+            }
+            Kind::Primitive("bool") => out.push(self.choose() & 1),
+            // Finite, because a NaN does not equal itself.
+            Kind::Primitive("float64") => out.extend(f64::from(self.choose()).to_be_bytes()),
+            Kind::Primitive(name) => out.extend(self.raw(width(name))),
+            Kind::Array(element) => {
+                let count = self.choose() % 4;
+                length(kind, count.into(), self.flexible, out);
+                (0..count).for_each(|_| self.value(*element, false, out));
+            }
+            Kind::Struct(_, fields) => {
+                if nullable {
+                    out.push(1);
+                }
+                self.fields(fields, out);
+            }
+        }
+    }
+}
+
+/// What a tagged field must not have, because its writer would have left it out.
+fn default_value(field: &FieldInfo, version: i16, out: &mut Vec<u8>) {
+    let nullable = field.is_nullable_in(version);
+    match (field.kind, field.default) {
+        (kind, Some("None")) => null(kind, true, out),
+        (Kind::Primitive("bool"), default) => out.push((default == Some("true")).into()),
+        (Kind::Primitive("string" | "bytes" | "records") | Kind::Array(_), _) => {
+            length(field.kind, 0, true, out)
+        }
+        (Kind::Primitive(name), default) => {
+            let text = default.unwrap_or("0");
+            let number: i64 = match text.strip_prefix("0x") {
+                Some(hex) => i64::from_str_radix(hex, 16).unwrap(),
+                None => text.parse().unwrap(),
+            };
+            out.extend(&i128::from(number).to_be_bytes()[16 - width(name)..]);
+        }
+        (Kind::Struct(_, fields), _) => {
+            if nullable {
+                out.push(1);
+            }
+            for field in fields.iter().filter(|field| field.is_in(version) && field.tag.is_none()) {
+                default_value(field, version, out);
+            }
+            uvarint(0, out);
+        }
+    }
+}
+
+fn width(name: &str) -> usize {
+    match name {
+        "int8" => 1,
+        "int16" | "uint16" => 2,
+        "int32" => 4,
+        "int64" => 8,
+        "uuid" => 16,
+        other => unreachable!("no primitive is called {other}"),
+    }
+}
+
+fn length(kind: Kind, length: usize, flexible: bool, out: &mut Vec<u8>) {
+    match kind {
+        _ if flexible => uvarint(length + 1, out),
+        Kind::Primitive("string") => out.extend((length as i16).to_be_bytes()),
+        _ => out.extend((length as i32).to_be_bytes()),
+    }
+}
+
+fn null(kind: Kind, flexible: bool, out: &mut Vec<u8>) {
+    match kind {
+        Kind::Struct(..) => out.push(0xff),
+        _ if flexible => out.push(0),
+        Kind::Primitive("string") => out.extend([0xff; 2]),
+        _ => out.extend([0xff; 4]),
+    }
+}
+
+fn uvarint(mut value: usize, out: &mut Vec<u8>) {
+    while value > 0x7f {
+        out.push(0x80 | (value & 0x7f) as u8);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
