@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ottla_wire::messages::metadata::{MetadataRequest, MetadataResponse};
 use ottla_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use ottla_wire::{
-    ApiKey, EncodeErrorKind, Message, RecordSet, Request, UnknownTags, Uuid, correlation_id,
+    ApiKey, EncodeErrorKind, ErrorCode, Message, RecordSet, Request, UnknownTags, Uuid, correlation_id,
     decode_request_body, decode_request_header, decode_response, encode_request, encode_response, frame_size,
 };
 use proptest::prelude::*;
@@ -79,8 +79,9 @@ fn an_api_versions_response_has_header_version_0_in_every_version() {
         // Size, correlation id, and at once the error code.
         assert_eq!(frame.into_bytes()[4..10], [0, 0, 0, 7, 0, 0], "version {version}");
     }
-    let other = encode_response::<MetadataRequest>(&MetadataResponse::default(), 13, 7).unwrap();
-    assert_eq!(other.into_bytes()[4..9], [0, 0, 0, 7, 0]);
+    let other = MetadataResponse { throttle_time_ms: 5, ..Default::default() };
+    let other = encode_response::<MetadataRequest>(&other, 13, 7).unwrap();
+    assert_eq!(other.into_bytes()[4..13], [0, 0, 0, 7, 0, 0, 0, 0, 5], "others have tagged fields");
 }
 
 /// Trap W10: brokers advertise Produce from 0 on; the table begins where they really do.
