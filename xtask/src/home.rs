@@ -32,6 +32,10 @@ impl Home {
         &self.workspace
     }
 
+    pub(crate) fn kafka(&self) -> &Path {
+        &self.kafka
+    }
+
     /// The jars of one Kafka release.
     pub(crate) fn libs(&self, version: &str) -> PathBuf {
         self.kafka.join("libs").join(version)
@@ -47,6 +51,10 @@ impl Home {
 
     pub(crate) fn venv(&self) -> PathBuf {
         self.kafka.join("venv")
+    }
+
+    pub(crate) fn peer_classes(&self) -> PathBuf {
+        self.kafka.join("peer-classes")
     }
 
     /// A folder for something made in several steps; the caller renames it into place when it is whole.

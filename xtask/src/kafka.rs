@@ -1,6 +1,7 @@
 //! `cargo xtask kafka ...`: a cluster that stays up between test runs, and the faults that tests ask for.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
@@ -10,6 +11,10 @@ use crate::{Outcome, USAGE, control, guardian, tools};
 /// The cluster of one node, and the one of three, that the tests know.
 pub(crate) const ONE: &str = "one";
 pub(crate) const THREE: &str = "three";
+
+/// Where the tests look for their addresses.
+pub(crate) const ONE_VARIABLE: &str = "OTTLA_KAFKA_ONE";
+pub(crate) const THREE_VARIABLE: &str = "OTTLA_KAFKA_THREE";
 
 pub(crate) fn run(args: &[String]) -> Outcome {
     let home = Home::find()?;
@@ -21,6 +26,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         (["status"], _) => status(&home),
         (["env"], _) => environment(&home),
         (["ready"], _) => options.cluster(&home)?.wait_until_ready(options.timeout),
+        (["heal"], _) => heal(&options.cluster(&home)?, options.timeout),
         (["logs", node], _) => logs(&options.cluster(&home)?, node),
         ([verb @ ("kill" | "pause" | "resume" | "stop" | "restart"), node], _) => {
             let cluster = options.cluster(&home)?;
@@ -147,17 +153,41 @@ fn status(home: &Home) -> Outcome {
     Ok(())
 }
 
+/// Resumes what is paused, restarts what has stopped, and waits until the cluster is whole.
+fn heal(cluster: &Cluster, timeout: Duration) -> Outcome {
+    let status = control::tell(cluster.dir(), "status")?;
+    for (node, state) in status.split(' ').filter_map(|state| state.split_once(':')) {
+        match state {
+            "running" => {}
+            "paused" => drop(control::tell(cluster.dir(), &format!("resume {node}"))?),
+            _ => drop(control::tell(cluster.dir(), &format!("restart {node}"))?),
+        }
+    }
+    cluster.wait_until_ready(timeout)
+}
+
 fn environment(home: &Home) -> Outcome {
-    for (name, variable) in [(ONE, "OTTLA_KAFKA_ONE"), (THREE, "OTTLA_KAFKA_THREE")] {
+    for (name, variable) in [(ONE, ONE_VARIABLE), (THREE, THREE_VARIABLE)] {
         if control::is_running(&home.cluster(name)) {
             println!("export {variable}={}", Cluster::load(home, name)?.bootstrap());
         }
     }
-    let me = std::env::current_exe().map_err(|e| format!("xtask's own path: {e}"))?;
-    println!("export OTTLA_XTASK={}", me.display());
-    println!("export OTTLA_KAFKA_LIBS={}", tools::libs(home, tools::NEWEST)?.display());
-    println!("export OTTLA_PYTHON={}", tools::python(home)?.display());
+    for (variable, value) in tools_environment(home)? {
+        println!("export {variable}='{}'", value.display());
+    }
     Ok(())
+}
+
+/// What the tests are told besides the addresses; installs and builds what it names.
+pub(crate) fn tools_environment(home: &Home) -> Outcome<Vec<(&'static str, PathBuf)>> {
+    let me = std::env::current_exe().map_err(|e| format!("xtask's own path: {e}"))?;
+    Ok(vec![
+        ("OTTLA_XTASK", me),
+        ("OTTLA_KAFKA_DIR", home.kafka().to_path_buf()),
+        ("OTTLA_KAFKA_LIBS", tools::libs(home, tools::NEWEST)?),
+        ("OTTLA_PEER_CLASSES", tools::peer_classes(home)?),
+        ("OTTLA_PYTHON", tools::python(home)?),
+    ])
 }
 
 fn logs(cluster: &Cluster, node: &str) -> Outcome {

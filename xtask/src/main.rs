@@ -25,8 +25,9 @@ usage: cargo xtask COMMAND
       runs all tests; without --kafka against Apache Kafka nodes started for the run
   kafka up [--nodes N] [--version V] [--name NAME]
       starts a cluster and keeps it running; NAME is `one` or, with three nodes, `three` unless told
-  kafka down|status|env|ready [--name NAME]
-      stops it; shows it; prints the environment its tests need; waits for leaders and full ISRs
+  kafka down|status|env|ready|heal [--name NAME]
+      stops it; shows it; prints the environment its tests need; waits for leaders and full ISRs;
+      resumes and restarts what does not run, and waits
   kafka kill|pause|resume|stop|restart|logs N [--name NAME]
       SIGKILL; SIGSTOP; SIGCONT; SIGTERM; starts the node again; prints its log";
 

@@ -68,6 +68,20 @@ pub(crate) fn python(home: &Home) -> Outcome<PathBuf> {
     Ok(python)
 }
 
+/// The folder with the compiled `tools/java/Peer.java`, compiled again when the source is newer.
+pub(crate) fn peer_classes(home: &Home) -> Outcome<PathBuf> {
+    let source = home.workspace().join("tools/java/Peer.java");
+    let classes = home.peer_classes();
+    let changed = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
+    if changed(&classes.join("Peer.class")).is_some_and(|built| Some(built) > changed(&source)) {
+        return Ok(classes);
+    }
+    java()?;
+    let libs = libs(home, NEWEST)?;
+    output(Command::new("javac").arg("-cp").arg(libs.join("*")).arg("-d").arg(&classes).arg(&source))?;
+    Ok(classes)
+}
+
 fn java_major() -> Option<u32> {
     // `java -version` speaks to stderr, `--version` to stdout: "openjdk 17.0.15 2025-04-15".
     let said = output(Command::new("java").arg("--version")).ok()?;
