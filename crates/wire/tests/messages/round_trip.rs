@@ -74,10 +74,11 @@ fn an_api_versions_response_has_header_version_0_in_every_version() {
     use ottla_wire::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 
     for version in 0..=4 {
-        let frame =
-            encode_response::<ApiVersionsRequest>(&ApiVersionsResponse::default(), version, 7).unwrap();
+        let response =
+            ApiVersionsResponse { error_code: ErrorCode::UNSUPPORTED_VERSION, ..Default::default() };
+        let frame = encode_response::<ApiVersionsRequest>(&response, version, 7).unwrap();
         // Size, correlation id, and at once the error code.
-        assert_eq!(frame.into_bytes()[4..10], [0, 0, 0, 7, 0, 0], "version {version}");
+        assert_eq!(frame.into_bytes()[4..10], [0, 0, 0, 7, 0, 35], "version {version}");
     }
     let other = MetadataResponse { throttle_time_ms: 5, ..Default::default() };
     let other = encode_response::<MetadataRequest>(&other, 13, 7).unwrap();

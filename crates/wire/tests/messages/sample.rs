@@ -105,9 +105,7 @@ fn default_value(field: &FieldInfo, version: i16, out: &mut Vec<u8>) {
     match (field.kind, field.default) {
         (kind, Some("None")) => null(kind, true, out),
         (Kind::Primitive("bool"), default) => out.push((default == Some("true")).into()),
-        (Kind::Primitive("string" | "bytes" | "records") | Kind::Array(_), _) => {
-            length(field.kind, 0, true, out)
-        }
+        (Kind::Primitive("string" | "bytes" | "records") | Kind::Array(_), _) => uvarint(1, out),
         (Kind::Primitive(name), default) => {
             let text = default.unwrap_or("0");
             let number: i64 = match text.strip_prefix("0x") {
