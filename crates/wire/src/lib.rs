@@ -39,6 +39,7 @@ mod writer;
 pub mod compression;
 pub mod messages;
 pub mod records;
+pub mod varint;
 
 pub use self::str::Str;
 pub use api::{AnyRequest, ApiKey, Data, Request, Route, VersionRange};

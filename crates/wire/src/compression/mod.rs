@@ -1,1 +1,20 @@
-//! Codecs.
+//! The codecs of record batches: gzip, snappy, lz4 and zstd, each behind the feature of its name.
+//!
+//! ```text
+//! Compressor    pieces of records --compress--> one slice of its scratch      (levels checked by Codec::check)
+//! Decompressor  a batch's body --decompress--> Bytes                          (limits checked before memory is taken)
+//! ```
+//!
+//! A codec that is left out of the build is an error that names its feature, never other behaviour. What a batch is,
+//! and when it is compressed, is not known here.
+
+mod codec;
+mod compressor;
+mod decompressor;
+mod error;
+mod output;
+
+pub use codec::{Codec, Compression};
+pub use compressor::Compressor;
+pub use decompressor::{Decompressor, Limits};
+pub use error::CompressionError;

@@ -1,0 +1,71 @@
+//! [`Decoder`]: makes the records of a batch readable, with limits on what comes out of a codec.
+
+use bytes::Bytes;
+
+use super::{BatchHeader, OwnedRecord, RecordIter, RecordView};
+use crate::compression::{Compression, CompressionError, Decompressor};
+
+pub use crate::compression::Limits;
+
+/// Decompresses batches into buffers that it uses again when nobody holds their records any more.
+///
+/// One decoder serves any number of batches, one after another. Memory: two buffers as large as the batches lately
+/// decoded, and what the codecs work with; none of it for batches that are not compressed.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    decompressor: Decompressor,
+}
+
+impl Decoder {
+    /// A decoder with other limits than the default ones.
+    pub fn new(limits: Limits) -> Self {
+        Self { decompressor: Decompressor::new(limits) }
+    }
+
+    pub(super) fn decompress(&mut self, codec: Compression, body: &Bytes) -> Result<Bytes, CompressionError> {
+        self.decompressor.decompress(codec, body)
+    }
+}
+
+/// A batch whose records can be read: those of the frame itself, or decompressed. Cloning copies nothing.
+#[derive(Debug, Clone)]
+pub struct DecodedBatch {
+    header: BatchHeader,
+    records: Bytes,
+}
+
+impl DecodedBatch {
+    pub(super) fn new(header: BatchHeader, records: Bytes) -> Self {
+        Self { header, records }
+    }
+
+    /// The batch's header.
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// The records' bytes, decompressed.
+    pub fn records(&self) -> &Bytes {
+        &self.records
+    }
+
+    /// The records, borrowed.
+    #[inline]
+    pub fn iter(&self) -> RecordIter<'_> {
+        RecordIter::new(self.header, &self.records)
+    }
+
+    /// A record of this batch on its own, as slices of the batch's buffer. One allocation if it has headers.
+    pub fn owned(&self, view: &RecordView<'_>) -> OwnedRecord {
+        OwnedRecord::of(view, &self.records)
+    }
+}
+
+impl<'a> IntoIterator for &'a DecodedBatch {
+    type Item = <RecordIter<'a> as Iterator>::Item;
+    type IntoIter = RecordIter<'a>;
+
+    fn into_iter(self) -> RecordIter<'a> {
+        self.iter()
+    }
+}
