@@ -1,0 +1,243 @@
+//! Keeps `docs/traps.md` and `docs/checklist.md` true: both name the tests of every item, and a test names its items
+//! in its doc comment (`/// Trap W4: ...`, `/// D2: ...`).
+//!
+//! The `Tests:` lines follow from the code. With `OTTLA_WRITE_DOCS` in the environment they are written anew, without
+//! it they are compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// How many items each letter has. They are numbered from 1.
+const TRAPS: &[(char, usize)] =
+    &[('W', 13), ('N', 14), ('M', 6), ('P', 14), ('T', 6), ('C', 13), ('G', 9), ('S', 3), ('U', 3)];
+const CHECKLIST: &[(char, usize)] = &[('A', 6), ('B', 8), ('C', 3), ('D', 9), ('E', 9), ('F', 5)];
+
+/// What a line for an item without a test says.
+const PLANNED: &str = "planned";
+
+/// Tests by the item they keep: crate and function name.
+type Tests = BTreeMap<String, BTreeSet<(String, String)>>;
+
+#[test]
+fn traps_are_all_listed_with_their_tests() {
+    keep("docs/traps.md", TRAPS, &tests_of(Kind::Trap));
+}
+
+#[test]
+fn promises_are_all_listed_with_their_tests() {
+    keep("docs/checklist.md", CHECKLIST, &tests_of(Kind::Promise));
+}
+
+/// What the documents call by its path is there.
+#[test]
+fn paths_that_documents_name_exist() {
+    let mut missing = Vec::new();
+    for document in documents() {
+        let text = read(&document);
+        for path in quoted(&text).filter(|quote| is_path(quote)) {
+            if !root().join(path).exists() {
+                missing.push(format!("{}: {path}", document.display()));
+            }
+        }
+    }
+    assert!(missing.is_empty(), "named but not there:\n{}", missing.join("\n"));
+}
+
+/// A doc comment that names an item which does not exist is a slip of the pen.
+#[test]
+fn tests_name_items_that_exist() {
+    for (kind, numbering) in [(Kind::Trap, TRAPS), (Kind::Promise, CHECKLIST)] {
+        let known: BTreeSet<String> = ids(numbering).collect();
+        let unknown: Vec<_> = tests_of(kind).into_iter().filter(|(id, _)| !known.contains(id)).collect();
+        assert!(unknown.is_empty(), "doc comments of tests name {unknown:?}, which no document lists");
+    }
+}
+
+#[test]
+fn marks_are_read_with_their_kind() {
+    let both = |text| (items(text, Kind::Trap), items(text, Kind::Promise));
+    let strings = |ids: &[&str]| ids.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(both("Trap W4: a size"), (strings(&["W4"]), vec![]));
+    assert_eq!(both("Trap N1, D7: answers"), (strings(&["N1"]), strings(&["D7"])));
+    assert_eq!(both("D2, Trap W4: the size"), (strings(&["W4"]), strings(&["D2"])));
+    assert_eq!(both("Traps C6 and C10: hidden"), (strings(&["C6", "C10"]), vec![]));
+    assert_eq!(both("C2: the code follows the broker"), (vec![], strings(&["C2"])));
+    assert_eq!(both("E4/E7: lies"), (vec![], strings(&["E4", "E7"])));
+    assert_eq!(both("A batch: closed"), (vec![], vec![]));
+    assert_eq!(both("W4 without the word"), (vec![], vec![]));
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Trap,
+    Promise,
+}
+
+fn keep(document: &str, numbering: &[(char, usize)], tests: &Tests) {
+    let path = root().join(document);
+    let text = read(&path);
+    let listed: Vec<&str> = text.lines().filter_map(item_of).collect();
+    let expected: Vec<String> = ids(numbering).collect();
+    assert_eq!(listed, expected, "{document} lists each item once, in order");
+
+    let kept = with_tests(&text, tests);
+    if std::env::var_os("OTTLA_WRITE_DOCS").is_some() {
+        fs::write(&path, kept).expect("the document can be written");
+        return;
+    }
+    for (old, new) in text.lines().zip(kept.lines()) {
+        assert_eq!(
+            old, new,
+            "{document} does not name the tests that there are; \
+             OTTLA_WRITE_DOCS=1 cargo test -p xtask --test documents mends it"
+        );
+    }
+    assert_eq!(text, kept);
+}
+
+/// The document with each `Tests:` line as the code has it.
+fn with_tests(text: &str, tests: &Tests) -> String {
+    let mut item = "";
+    let mut kept = String::new();
+    for line in text.lines() {
+        item = item_of(line).unwrap_or(item);
+        match line.strip_prefix("  - Tests: ") {
+            Some(_) => kept.push_str(&format!("  - Tests: {}", names(tests.get(item)))),
+            None => kept.push_str(line),
+        }
+        kept.push('\n');
+    }
+    kept
+}
+
+fn names(tests: Option<&BTreeSet<(String, String)>>) -> String {
+    let mut by_crate: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (krate, name) in tests.into_iter().flatten() {
+        by_crate.entry(krate).or_default().push(format!("`{name}`"));
+    }
+    let groups: Vec<String> =
+        by_crate.into_iter().map(|(krate, names)| format!("{krate} {}", names.join(", "))).collect();
+    if groups.is_empty() { PLANNED.to_owned() } else { groups.join("; ") }
+}
+
+/// `- **W4** ...` begins an item.
+fn item_of(line: &str) -> Option<&str> {
+    let (id, _) = line.strip_prefix("- **")?.split_once("**")?;
+    Some(id)
+}
+
+fn ids(numbering: &[(char, usize)]) -> impl Iterator<Item = String> {
+    numbering.iter().flat_map(|&(letter, count)| (1..=count).map(move |number| format!("{letter}{number}")))
+}
+
+/// Every test function whose doc comment begins with items of this kind.
+fn tests_of(kind: Kind) -> Tests {
+    let mut tests = Tests::new();
+    for folder in ["crates", "xtask", "fuzz", "bench"] {
+        for file in files(&root().join(folder), "rs") {
+            let krate = krate(&file);
+            for (name, ids) in named_tests(&read(&file), kind) {
+                for id in ids {
+                    tests.entry(id).or_default().insert((krate.clone(), name.clone()));
+                }
+            }
+        }
+    }
+    tests
+}
+
+/// The functions marked as tests, with the items that the doc comment above them names.
+fn named_tests(source: &str, kind: Kind) -> Vec<(String, Vec<String>)> {
+    let mut found = Vec::new();
+    let mut marked = Vec::new();
+    let mut is_test = false;
+    for line in source.lines().map(str::trim) {
+        if let Some(comment) = line.strip_prefix("///") {
+            marked.extend(items(comment.trim(), kind));
+        } else if line.starts_with("#[") {
+            is_test |= line.contains("test]") || line.contains("test(");
+        } else if let Some(name) = function(line).filter(|_| is_test && !marked.is_empty()) {
+            found.push((name.to_owned(), std::mem::take(&mut marked)));
+            is_test = false;
+        } else if !line.starts_with("//") {
+            marked.clear();
+            is_test = false;
+        }
+    }
+    found
+}
+
+fn function(line: &str) -> Option<&str> {
+    let line = line.strip_prefix("async ").unwrap_or(line);
+    let name = line.strip_prefix("fn ")?;
+    name.split(['(', '<']).next()
+}
+
+/// The items that a line of a doc comment begins with: `Trap W4: `, `D2, Trap W4: `, `E4/E7: `.
+fn items(comment: &str, kind: Kind) -> Vec<String> {
+    let Some((marks, _)) = comment.split_once(": ") else { return Vec::new() };
+    let mut found = Vec::new();
+    let mut in_traps = false;
+    for word in marks.split([' ', ',', '/']).filter(|word| !word.is_empty() && *word != "and") {
+        if word == "Trap" || word == "Traps" {
+            in_traps = true;
+            continue;
+        }
+        let Some((letter, number)) = word.split_at_checked(1) else { return Vec::new() };
+        if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Vec::new();
+        }
+        // Both lists have a C; behind the word Trap, it is the trap's.
+        let is_promise = "ABDEF".contains(letter) || (letter == "C" && !in_traps);
+        if is_promise == (kind == Kind::Promise) && (is_promise || in_traps) {
+            found.push(word.to_owned());
+        }
+    }
+    found
+}
+
+fn documents() -> Vec<PathBuf> {
+    let mut documents = files(&root().join("docs"), "md");
+    documents.extend(["README.md", "CONTRIBUTING.md"].map(|name| root().join(name)));
+    documents
+}
+
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// A path into the repository, as opposed to code that happens to have a slash.
+fn is_path(quote: &str) -> bool {
+    const TOP: &[&str] = &["crates/", "xtask/", "docs/", "tools/", "fuzz/", "bench/", ".ci/"];
+    TOP.iter().any(|top| quote.starts_with(top)) && !quote.contains([' ', '*', '{'])
+}
+
+fn krate(file: &Path) -> String {
+    let inside = file.strip_prefix(root()).unwrap_or(file);
+    let mut parts = inside.iter().map(|part| part.to_string_lossy());
+    let first = parts.next().unwrap_or_default();
+    if first == "crates" { parts.next().unwrap_or_default().into_owned() } else { first.into_owned() }
+}
+
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() && path.file_name().is_some_and(|name| name != "target") {
+            found.extend(files(&path, extension));
+        } else if path.extension().is_some_and(|found| found == extension) {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
