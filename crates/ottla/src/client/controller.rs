@@ -69,13 +69,19 @@ impl ControllerClient {
 
     /// Creates a topic. When this returns the controller knows it; brokers follow within moments, and
     /// [`Client::partition_client`](crate::Client::partition_client) waits for them.
-    pub async fn create_topics(&self, name: impl Into<String>, partitions: i32, replication_factor: i16, timeout_ms: i32) -> Result<()> {
+    pub async fn create_topic(
+        &self,
+        name: impl Into<String>,
+        partitions: i32,
+        replication_factor: i16,
+        timeout_ms: i32,
+    ) -> Result<()> {
         let topic = NewTopic::new(name).partitions(partitions).replication_factor(replication_factor);
-        self.create_topic(topic, timeout_ms).await
+        self.create(topic, timeout_ms).await
     }
 
-    /// Creates a topic with configs.
-    pub async fn create_topic(&self, topic: NewTopic, timeout_ms: i32) -> Result<()> {
+    /// [`create_topic`](Self::create_topic) for a topic with configs, or with the cluster's defaults.
+    pub async fn create(&self, topic: NewTopic, timeout_ms: i32) -> Result<()> {
         let configs = topic.configs.iter().map(|(name, value)| CreatableTopicConfig {
             name: Str::from(name.as_str()),
             value: Some(Str::from(value.as_str())),
