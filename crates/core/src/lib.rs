@@ -11,6 +11,8 @@
 //! | [`connection::Connection`] | version negotiation, what is in flight, time-outs, throttling |
 //! | [`metadata::Metadata`] | brokers, topics, leaders; what is stale, and one refresh at a time |
 //! | [`calls::Call`] | the retry loop of a request that may simply be sent again |
+//! | [`partition_queue::PartitionQueue`] | the open batch, closed batches, and memory of one partition |
+//! | [`producer::Producer`] | who may send: in flight windows, producer id, epochs, sequences, retries, merged requests |
 
 pub mod backoff;
 pub mod calls;
@@ -18,5 +20,8 @@ pub mod connection;
 pub mod error;
 mod host_port;
 pub mod metadata;
+pub mod partition_queue;
+pub mod producer;
+mod time;
 
 pub use host_port::{HostPort, InvalidAddress};

@@ -1,0 +1,503 @@
+//! The records of one partition on their way to the [`Producer`](crate::producer::Producer) machine.
+//!
+//! ```text
+//! append -> OpenBatch --full, or other settings--> ReadyBatch --seal (compress, once)--> Batch -> Producer::push
+//!                 \------------- take -------------/
+//! ```
+//!
+//! Owns the open batch, the closed ones behind it, and the count of memory that the partition holds until its
+//! batches are resolved. It knows neither brokers nor sequences, and does no compression: a taken batch is sealed by
+//! the caller, outside of whatever lock guards the queue.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use ottla_wire::compression::{Codec, CompressionError};
+use ottla_wire::records::{BatchBuilder, ChunkPool, NewRecord, Payload, RecordError, SealedBatch};
+
+use crate::time::later;
+
+/// The batches of one partition that the machine has not asked for yet. An append costs one size check and one copy
+/// of the record; nothing is allocated but chunks from the pool and one delivery per batch.
+#[derive(Debug)]
+pub struct PartitionQueue<D> {
+    max_batch_bytes: usize,
+    /// Closed batches, oldest first; all older than the open one.
+    closed: VecDeque<ReadyBatch<D>>,
+    open: Option<ReadyBatch<D>>,
+    /// The earliest deadline of the batches above.
+    earliest: Option<Instant>,
+    /// What the driver knows of [`ready`](Self::ready).
+    announced: Option<Ready>,
+    /// Footprints of all records that were appended and not yet released.
+    memory: usize,
+}
+
+/// What applies to a whole batch: records with different values never share one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BatchSettings {
+    /// Compression and level of the batch.
+    pub codec: Codec,
+    /// Who must have the batch before the broker answers.
+    pub acks: Acks,
+    /// How long the broker may wait for its replicas, and the client for the answer.
+    pub request_timeout: Duration,
+    /// From the append of a batch's first record until its delivery is resolved, one way or the other.
+    pub delivery_timeout: Duration,
+}
+
+/// Who must have a batch before it counts as written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Acks {
+    /// Nobody: the broker does not answer.
+    None,
+    /// The leader alone; what it had not replicated is lost with it.
+    Leader,
+    /// All in-sync replicas. The only value under which a batch carries a producer id.
+    #[default]
+    All,
+}
+
+impl Acks {
+    /// As a Produce request spells it: 0, 1, or -1 for all.
+    pub fn to_wire(self) -> i16 {
+        match self {
+            Self::None => 0,
+            Self::Leader => 1,
+            Self::All => -1,
+        }
+    }
+}
+
+/// What a queue has for its driver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ready {
+    /// The first batch takes no more records, so waiting for others gains nothing.
+    pub full: bool,
+    /// The earliest deadline of all batches of the queue.
+    pub deadline: Instant,
+}
+
+/// Where a record went.
+#[derive(Debug)]
+pub struct Appended<'a, D> {
+    /// The delivery of the record's batch.
+    pub delivery: &'a D,
+    /// The record's place in its batch: its offset is the batch's base offset plus this.
+    pub index: usize,
+    /// [`PartitionQueue::ready`] changed: whoever drives the machine must be told.
+    pub ready_changed: bool,
+}
+
+/// A batch that takes no more records, not compressed yet.
+#[derive(Debug)]
+pub struct ReadyBatch<D> {
+    builder: BatchBuilder,
+    settings: BatchSettings,
+    delivery: D,
+    deadline: Instant,
+    memory: usize,
+    full: bool,
+}
+
+/// A sealed batch with all that the [`Producer`](crate::producer::Producer) machine needs to send and resolve it.
+#[derive(Debug)]
+pub struct Batch<D> {
+    /// The records, in the bytes that every attempt sends.
+    pub sealed: SealedBatch,
+    /// What the batch's records have in common.
+    pub settings: BatchSettings,
+    /// The caller's own; given back when the batch is resolved.
+    pub delivery: D,
+    /// When the delivery is resolved at the latest.
+    pub deadline: Instant,
+    /// What to give to [`PartitionQueue::release`] when the batch is resolved.
+    pub memory: usize,
+    /// Sealed because it was full: it need not wait for company.
+    pub full: bool,
+}
+
+/// A batch whose compression went wrong, with what its records are owed.
+#[derive(Debug)]
+pub struct SealError<D> {
+    /// The delivery of the batch, to be resolved as not written.
+    pub delivery: D,
+    /// What to give to [`PartitionQueue::release`].
+    pub memory: usize,
+    /// Why.
+    pub source: CompressionError,
+}
+
+impl<D> PartitionQueue<D> {
+    /// An empty queue whose batches are at most `max_batch_bytes` long, encoded and before compression.
+    pub fn new(max_batch_bytes: usize) -> Self {
+        Self {
+            max_batch_bytes,
+            closed: VecDeque::new(),
+            open: None,
+            earliest: None,
+            announced: None,
+            memory: 0,
+        }
+    }
+
+    /// Prepares for records that belong together: an error if one of them is too large for any batch, and nothing is
+    /// appended then. Where all of them fit into one batch but no longer into the open one, that is closed, so that
+    /// they are written by one request or by none.
+    pub fn prepare(
+        &mut self,
+        records: &[NewRecord<'_>],
+        settings: &BatchSettings,
+    ) -> Result<(), AppendError> {
+        for record in records {
+            self.check_size(record)?;
+        }
+        let most: usize = records.iter().map(footprint).sum();
+        let empty = BatchBuilder::new().encoded_len();
+        let open = self.open.as_ref().filter(|open| open.settings == *settings);
+        let used = open.map_or(empty, |open| open.builder.encoded_len());
+        if records.len() > 1 && used + most > self.max_batch_bytes && empty + most <= self.max_batch_bytes {
+            self.close_open();
+        }
+        Ok(())
+    }
+
+    /// Appends one record to the open batch, or to a new one when it would not fit or has other settings.
+    /// `new_delivery` is called once for a new batch, whose delivery time-out starts at `now`.
+    ///
+    /// The caller has made sure of the record's [`footprint`] in its memory budget; the queue counts it until
+    /// [`release`](Self::release).
+    pub fn append(
+        &mut self,
+        now: Instant,
+        record: &NewRecord<'_>,
+        settings: &BatchSettings,
+        pool: &mut ChunkPool,
+        new_delivery: impl FnOnce() -> D,
+    ) -> Result<Appended<'_, D>, AppendError> {
+        self.make_room(record, settings)?;
+        let mut batch = match self.open.take() {
+            Some(batch) => batch,
+            None => ReadyBatch::new(now, settings, new_delivery()),
+        };
+        let index = match batch.builder.append(pool, record) {
+            Ok(index) => index,
+            Err(error) => {
+                // A batch that holds earlier records stays; a new one goes as if it had never been.
+                self.open = (!batch.builder.is_empty()).then_some(batch);
+                return Err(AppendError::Record(error));
+            }
+        };
+        let memory = footprint(record);
+        batch.memory += memory;
+        self.memory += memory;
+        self.earliest = Some(self.earliest.map_or(batch.deadline, |earliest| earliest.min(batch.deadline)));
+        let open = self.open.insert(batch);
+        let ready = self.earliest.map(|deadline| Ready { full: !self.closed.is_empty(), deadline });
+        let ready_changed = ready != std::mem::replace(&mut self.announced, ready);
+        Ok(Appended { delivery: &open.delivery, index, ready_changed })
+    }
+
+    /// What the driver should know now; `None` when the queue is empty.
+    pub fn ready(&self) -> Option<Ready> {
+        self.earliest.map(|deadline| Ready { full: !self.closed.is_empty(), deadline })
+    }
+
+    /// The oldest batch, closed if it was still open. Seal it, outside of the lock, and push it to the machine together
+    /// with what the queue has [`ready`](Self::ready) by then.
+    pub fn take(&mut self) -> Option<ReadyBatch<D>> {
+        let batch = self.closed.pop_front().or_else(|| self.open.take())?;
+        self.earliest = self.closed.iter().chain(&self.open).map(|batch| batch.deadline).min();
+        self.announced = self.ready();
+        Some(batch)
+    }
+
+    /// Gives back the memory of a batch that was resolved.
+    pub fn release(&mut self, memory: usize) {
+        self.memory = self.memory.saturating_sub(memory);
+    }
+
+    /// Bytes held by the partition's records: in the queue, and taken but not released.
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
+    fn check_size(&self, record: &NewRecord<'_>) -> Result<(), AppendError> {
+        let size = BatchBuilder::new().len_with(record).map_err(AppendError::Record)?;
+        if size > self.max_batch_bytes {
+            return Err(AppendError::TooLarge { size, limit: self.max_batch_bytes });
+        }
+        Ok(())
+    }
+
+    /// Closes the open batch unless it can take `record`.
+    fn make_room(&mut self, record: &NewRecord<'_>, settings: &BatchSettings) -> Result<(), AppendError> {
+        if let Some(open) = self.open.as_ref().filter(|open| open.settings == *settings)
+            && open.builder.len_with(record).is_ok_and(|size| size <= self.max_batch_bytes)
+        {
+            return Ok(());
+        }
+        self.check_size(record)?;
+        self.close_open();
+        Ok(())
+    }
+
+    fn close_open(&mut self) {
+        if let Some(mut open) = self.open.take() {
+            open.full = true;
+            self.closed.push_back(open);
+        }
+    }
+}
+
+impl<D> ReadyBatch<D> {
+    fn new(now: Instant, settings: &BatchSettings, delivery: D) -> Self {
+        let deadline = later(now, settings.delivery_timeout);
+        Self { builder: BatchBuilder::new(), settings: *settings, delivery, deadline, memory: 0, full: false }
+    }
+
+    /// Whether sealing compresses, and so takes time in proportion to [`encoded_len`](Self::encoded_len).
+    pub fn is_compressed(&self) -> bool {
+        self.settings.codec.compression != ottla_wire::compression::Compression::None
+    }
+
+    /// Bytes of the batch before compression, its header included.
+    pub fn encoded_len(&self) -> usize {
+        self.builder.encoded_len()
+    }
+
+    /// Compresses the records, once for all attempts.
+    pub fn seal(self, pool: &mut ChunkPool) -> Result<Batch<D>, SealError<D>> {
+        let Self { builder, settings, delivery, deadline, memory, full } = self;
+        match builder.seal(&settings.codec, pool) {
+            Ok(sealed) => Ok(Batch { sealed, settings, delivery, deadline, memory, full }),
+            Err(source) => Err(SealError { delivery, memory, source }),
+        }
+    }
+
+    /// The delivery and the memory of a batch that will not be sent.
+    pub fn discard(self) -> (D, usize) {
+        (self.delivery, self.memory)
+    }
+}
+
+/// An upper bound of what a record takes in a batch: its bytes, and the longest form of every length and delta. This is
+/// what a memory budget counts, the same at the append and at the release.
+pub fn footprint(record: &NewRecord<'_>) -> usize {
+    let payload =
+        |payload: &Option<Payload<'_>>| payload.as_ref().map_or(0, |payload| payload.as_slice().len());
+    let header = |(key, value): &(Payload<'_>, _)| HEADER_OVERHEAD + key.as_slice().len() + payload(value);
+    let headers: usize = record.headers.iter().map(header).sum();
+    RECORD_OVERHEAD + payload(&record.key) + payload(&record.value) + headers
+}
+
+/// Length, attributes, timestamp delta, offset delta, key length, value length, header count.
+const RECORD_OVERHEAD: usize = 5 + 1 + 10 + 5 + 5 + 5 + 5;
+
+/// Key length and value length.
+const HEADER_OVERHEAD: usize = 5 + 5;
+
+/// Why a record was not appended. The queue is as it was before.
+#[derive(Debug, Clone)]
+pub enum AppendError {
+    /// The record does not fit into a batch of its own.
+    TooLarge {
+        /// Bytes of a batch with this record alone, before compression.
+        size: usize,
+        /// The largest batch allowed.
+        limit: usize,
+    },
+    /// The record cannot be encoded.
+    Record(RecordError),
+}
+
+impl fmt::Display for AppendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { size, limit } => write!(
+                f,
+                "record too large: a batch with it alone has {size} bytes, the limit is {limit}; \
+                 raise the batch size (and the topic's max.message.bytes), or send less"
+            ),
+            Self::Record(_) => f.write_str("record cannot be encoded"),
+        }
+    }
+}
+
+impl std::error::Error for AppendError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::TooLarge { .. } => None,
+            Self::Record(error) => Some(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_wire::compression::Compression;
+
+    use super::*;
+
+    const SETTINGS: BatchSettings = BatchSettings {
+        codec: Codec { compression: Compression::None, level: None },
+        acks: Acks::All,
+        request_timeout: Duration::from_secs(30),
+        delivery_timeout: Duration::from_secs(120),
+    };
+
+    fn record(value: &[u8]) -> NewRecord<'_> {
+        NewRecord { key: None, value: Some(Payload::Borrowed(value)), headers: &[], timestamp: 0 }
+    }
+
+    /// A queue of batches of at most 400 bytes, whose deliveries are numbered.
+    struct World {
+        queue: PartitionQueue<u32>,
+        pool: ChunkPool,
+        now: Instant,
+        deliveries: u32,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let (queue, pool) = (PartitionQueue::new(400), ChunkPool::default());
+            Self { queue, pool, now: Instant::now(), deliveries: 0 }
+        }
+
+        /// Delivery, index, and whether the driver must be told.
+        fn append(
+            &mut self,
+            bytes: usize,
+            settings: &BatchSettings,
+        ) -> Result<(u32, usize, bool), AppendError> {
+            let next = self.deliveries + 1;
+            let value = vec![7; bytes];
+            let appended = self.queue.append(self.now, &record(&value), settings, &mut self.pool, || next)?;
+            self.deliveries = self.deliveries.max(*appended.delivery);
+            Ok((*appended.delivery, appended.index, appended.ready_changed))
+        }
+
+        fn take(&mut self) -> Batch<u32> {
+            self.queue.take().unwrap().seal(&mut self.pool).unwrap()
+        }
+    }
+
+    #[test]
+    fn records_share_a_batch_while_they_fit() {
+        let mut world = World::new();
+        let placed: Vec<_> = (0..4).map(|_| world.append(100, &SETTINGS).unwrap()).collect();
+        assert_eq!(placed, [(1, 0, true), (1, 1, false), (1, 2, false), (2, 0, true)]);
+        let (first, second) = (world.take(), world.take());
+        assert_eq!((first.sealed.count(), first.full), (3, true));
+        assert_eq!((second.sealed.count(), second.full), (1, false));
+        assert!(world.queue.take().is_none());
+    }
+
+    /// Trap P7: what counts is the encoded size, to the byte.
+    #[test]
+    fn a_batch_grows_to_exactly_its_limit() {
+        let mut world = World::new();
+        let empty = BatchBuilder::new();
+        let fits =
+            (1..400).rev().find(|bytes| empty.len_with(&record(&vec![0; *bytes])).unwrap() <= 400).unwrap();
+        world.append(fits, &SETTINGS).unwrap();
+        assert_eq!(world.take().sealed.len(), 400);
+        let error = world.append(fits + 1, &SETTINGS).unwrap_err();
+        assert!(matches!(error, AppendError::TooLarge { size: 401, limit: 400 }), "{error}");
+        assert!(error.to_string().contains("401") && error.to_string().contains("400"));
+    }
+
+    #[test]
+    fn a_record_that_is_too_large_leaves_the_queue_as_it_was() {
+        let mut world = World::new();
+        world.append(100, &SETTINGS).unwrap();
+        let memory = world.queue.memory();
+        world.append(1_000, &SETTINGS).unwrap_err();
+        assert_eq!(world.queue.memory(), memory);
+        assert_eq!(world.append(100, &SETTINGS).unwrap(), (1, 1, false));
+    }
+
+    #[test]
+    fn records_with_other_settings_get_a_batch_of_their_own() {
+        let others = [
+            BatchSettings { acks: Acks::Leader, ..SETTINGS },
+            BatchSettings { codec: Compression::Gzip.into(), ..SETTINGS },
+            BatchSettings { request_timeout: Duration::from_secs(1), ..SETTINGS },
+            BatchSettings { delivery_timeout: Duration::from_secs(1), ..SETTINGS },
+        ];
+        for other in others {
+            let mut world = World::new();
+            world.append(10, &SETTINGS).unwrap();
+            assert_eq!(world.append(10, &other).unwrap(), (2, 0, true));
+            let settings = [(); 2].map(|()| world.queue.take().unwrap().settings);
+            assert_eq!(settings, [SETTINGS, other]);
+        }
+    }
+
+    #[test]
+    fn records_that_fit_into_one_batch_together_are_not_spread_over_two() {
+        let mut world = World::new();
+        world.append(200, &SETTINGS).unwrap();
+        let value = vec![7; 80];
+        let group = [record(&value), record(&value)];
+        world.queue.prepare(&group, &SETTINGS).unwrap();
+        assert_eq!(world.append(80, &SETTINGS).unwrap(), (2, 0, true));
+        assert_eq!(world.append(80, &SETTINGS).unwrap(), (2, 1, false));
+    }
+
+    #[test]
+    fn a_group_with_a_record_that_is_too_large_is_refused_as_a_whole() {
+        let mut world = World::new();
+        let (small, large) = (vec![7; 80], vec![7; 800]);
+        world.queue.prepare(&[record(&small), record(&large)], &SETTINGS).unwrap_err();
+        assert_eq!(world.queue.ready(), None);
+    }
+
+    #[test]
+    fn a_batch_is_due_a_delivery_time_out_after_its_first_record() {
+        let mut world = World::new();
+        let start = world.now;
+        world.append(100, &SETTINGS).unwrap();
+        world.now += Duration::from_secs(60);
+        world.append(100, &SETTINGS).unwrap();
+        let due = start + Duration::from_secs(120);
+        assert_eq!(world.queue.ready(), Some(Ready { full: false, deadline: due }));
+        assert_eq!(world.take().deadline, due);
+    }
+
+    #[test]
+    fn the_earliest_deadline_counts_whatever_the_order() {
+        let mut world = World::new();
+        let hasty = BatchSettings { delivery_timeout: Duration::from_secs(1), ..SETTINGS };
+        world.append(10, &SETTINGS).unwrap();
+        assert!(world.append(10, &hasty).unwrap().2);
+        let soon = world.now + Duration::from_secs(1);
+        assert_eq!(world.queue.ready(), Some(Ready { full: true, deadline: soon }));
+        world.take();
+        assert_eq!(world.queue.ready(), Some(Ready { full: false, deadline: soon }));
+        world.take();
+        assert_eq!(world.queue.ready(), None);
+    }
+
+    #[test]
+    fn an_endless_delivery_time_out_does_not_overflow() {
+        let mut world = World::new();
+        world.append(10, &BatchSettings { delivery_timeout: Duration::MAX, ..SETTINGS }).unwrap();
+        assert!(world.queue.ready().unwrap().deadline > world.now);
+    }
+
+    #[test]
+    fn memory_is_held_from_the_append_to_the_release() {
+        let mut world = World::new();
+        let value = vec![7; 100];
+        for _ in 0..4 {
+            world.append(100, &SETTINGS).unwrap();
+        }
+        assert_eq!(world.queue.memory(), 4 * footprint(&record(&value)));
+        let batch = world.take();
+        assert!(batch.sealed.len() <= batch.memory + 61);
+        world.queue.release(batch.memory);
+        assert_eq!(world.queue.memory(), footprint(&record(&value)));
+    }
+}

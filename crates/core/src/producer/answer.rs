@@ -1,0 +1,283 @@
+//! What becomes of batches in flight: answered, written without an answer, lost with their connection, or given up
+//! because their broker kept silent while another one took over.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use foldhash::fast::FixedState;
+use ottla_wire::messages::produce::{PartitionProduceResponse, ProduceResponse};
+use ottla_wire::{Str, Uuid};
+
+use super::schedule::InFlight;
+use super::verdict::Verdict;
+use super::{
+    Action, DeliveryCause, PartitionId, Producer, RefreshReason, RequestToken, SequenceReset, Timer, Written,
+};
+use crate::error::{Outcome, RequestError};
+use crate::partition_queue::Acks;
+use crate::time::later;
+
+/// How an answer differs from what was asked; worth a warning, and handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mismatch {
+    /// Partitions that were not in the request; ignored.
+    pub unexpected: usize,
+    /// Partitions answered more than once; the first answer counts.
+    pub duplicated: usize,
+    /// Partitions of the request without an answer; their outcome is unknown.
+    pub missing: usize,
+}
+
+impl Mismatch {
+    /// Whether the answer was as it should be.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How an answer names a topic.
+#[derive(PartialEq, Eq, Hash, Clone)]
+enum TopicKey {
+    Id(Uuid),
+    Name(Str),
+}
+
+/// What a batch's attempt came to.
+struct Ending {
+    verdict: Verdict,
+    written: Written,
+    cause: DeliveryCause,
+    refresh: Option<RefreshReason>,
+    log_start_offset: i64,
+}
+
+impl<D> Producer<D> {
+    /// The answer to a request, decoded from `version`.
+    pub fn handle_answer(
+        &mut self,
+        now: Instant,
+        token: RequestToken,
+        version: i16,
+        response: &ProduceResponse,
+    ) -> Mismatch {
+        self.advance(now);
+        let mut mismatch = Mismatch::default();
+        let Some(request) = self.finish(token) else { return mismatch };
+        self.throttle(request.broker_id, response.throttle_time_ms);
+        let mut expected = self.expected(&request, version);
+        let random = self.random.next_u64();
+        for topic in &response.responses {
+            let by_id = version >= FIRST_VERSION_WITH_IDS;
+            let key = if by_id { TopicKey::Id(topic.topic_id) } else { TopicKey::Name(topic.name.clone()) };
+            for answer in &topic.partition_responses {
+                match expected.get_mut(&(key.clone(), answer.index)) {
+                    None => mismatch.unexpected += 1,
+                    Some(waiting) => match waiting.take() {
+                        None => mismatch.duplicated += 1,
+                        Some(id) => self.end(id, token, &request, random, Ending::answered(&request, answer)),
+                    },
+                }
+            }
+        }
+        let mut missing: Vec<PartitionId> = expected.into_values().flatten().collect();
+        missing.sort();
+        mismatch.missing = missing.len();
+        for id in missing {
+            let cause = DeliveryCause::NotAnswered { broker: request.broker_id };
+            let ending = Ending::unanswered(Verdict::Unknown, cause, Some(RefreshReason::Lost));
+            self.end(id, token, &request, random, ending);
+        }
+        mismatch
+    }
+
+    /// A request with [`Acks::None`] was written to its connection; there will be no answer.
+    pub fn handle_written(&mut self, now: Instant, token: RequestToken) {
+        self.advance(now);
+        let Some(request) = self.finish(token) else { return };
+        for &id in &request.partitions {
+            let Some(partition) = self.partitions.get_mut(&id) else { continue };
+            if let Some(at) = partition.attempt(token) {
+                let written = Written { base_offset: None, log_append_time: None };
+                self.actions.extend(partition.written(at, written));
+            }
+            self.settle(id);
+        }
+    }
+
+    /// There is no answer and there will be none.
+    pub fn handle_lost(&mut self, now: Instant, token: RequestToken, error: &RequestError) {
+        self.advance(now);
+        let Some(request) = self.finish(token) else { return };
+        let verdict = match (error.outcome, error.reason.is_retriable()) {
+            (Outcome::NotSent, true) => Verdict::NotNow,
+            (Outcome::NotSent, false) => Verdict::Refused,
+            (Outcome::Unknown, true) => Verdict::Unknown,
+            (Outcome::Unknown, false) => Verdict::Lost,
+        };
+        let random = self.random.next_u64();
+        for &id in &request.partitions {
+            let cause = DeliveryCause::Request(error.clone());
+            self.end(
+                id,
+                token,
+                &request,
+                random,
+                Ending::unanswered(verdict, cause, Some(RefreshReason::Lost)),
+            );
+        }
+    }
+
+    /// A request has been silent for long: what has another leader by now is sent there, the rest wants to know.
+    pub(super) fn overdue(&mut self, token: RequestToken) {
+        let Some(request) = self.requests.get_mut(&token) else { return };
+        request.timer = None;
+        let (broker_id, partitions) = (request.broker_id, request.partitions.clone());
+        for &id in &partitions {
+            self.abandon(id);
+            self.settle(id);
+        }
+        let is_awaited =
+            |id: &PartitionId| self.partitions.get(id).is_some_and(|it| it.attempt(token).is_some());
+        if partitions.iter().any(is_awaited) {
+            self.refresh = Some((RefreshReason::Overdue, Some(broker_id)));
+            if let Some(request) = self.requests.get_mut(&token) {
+                let again = Some(later(self.now, OVERDUE_AGAIN));
+                self.timers.set(Timer::Request(token), &mut request.timer, again);
+            }
+        }
+    }
+
+    /// Gives up the overdue attempts of a partition at brokers that do not lead it any more.
+    pub(super) fn abandon(&mut self, id: PartitionId) {
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        let Some(leader) = partition.leader else { return };
+        let mut at = 0;
+        while let Some(batch) = partition.batches.get(at) {
+            let old = batch.in_flight.and_then(|token| self.requests.get(&token));
+            match old.filter(|old| old.broker_id != leader.broker_id && old.overdue_at <= self.now) {
+                Some(old) => {
+                    let cause = DeliveryCause::Abandoned { broker: old.broker_id };
+                    at += usize::from(partition.rewind(at, true, cause, &mut self.identity));
+                }
+                None => at += 1,
+            }
+        }
+    }
+
+    /// The partitions of a request under the names that an answer of this version gives them.
+    fn expected(
+        &self,
+        request: &InFlight,
+        version: i16,
+    ) -> HashMap<(TopicKey, i32), Option<PartitionId>, FixedState> {
+        let by_id = version >= FIRST_VERSION_WITH_IDS;
+        let partitions = request.partitions.iter().filter_map(|id| self.partitions.get(id));
+        let named = partitions.map(|partition| {
+            let topic = &partition.topic;
+            let key = if by_id { TopicKey::Id(topic.id) } else { TopicKey::Name(topic.name.clone()) };
+            ((key, partition.index), Some(partition.id))
+        });
+        named.collect()
+    }
+
+    /// One batch's attempt is over. Attempts that were given up before are none of anybody's business.
+    fn end(&mut self, id: PartitionId, token: RequestToken, request: &InFlight, random: u64, ending: Ending) {
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        let Some(at) = partition.attempt(token) else { return };
+        let batch = &partition.batches[at];
+        let Ending { mut verdict, written, cause, refresh, log_start_offset } = ending;
+        if verdict == Verdict::Unknown && batch.settings.acks == Acks::None {
+            // Nobody asked for certainty, and a second attempt might write it twice.
+            verdict = Verdict::Lost;
+        }
+        if verdict == Verdict::Fenced && batch.unknown {
+            verdict = Verdict::Lost;
+        }
+        let stays = match verdict {
+            Verdict::Written => {
+                self.actions.extend(partition.written(at, written));
+                false
+            }
+            Verdict::Refused | Verdict::Lost => {
+                partition.batches[at].unknown |= verdict == Verdict::Lost;
+                let outcome = partition.batches[at].outcome();
+                self.actions.extend(partition.fail(at, outcome, cause, &mut self.identity));
+                false
+            }
+            Verdict::NotNow => partition.rewind(at, false, cause, &mut self.identity),
+            Verdict::Unknown => partition.rewind(at, true, cause, &mut self.identity),
+            Verdict::OutOfSequence | Verdict::Fenced => {
+                if verdict == Verdict::OutOfSequence {
+                    self.actions.push_back(Action::SequenceReset(SequenceReset {
+                        topic: partition.topic.name.clone(),
+                        partition: partition.index,
+                        code: cause.code().unwrap_or_default(),
+                        last_acknowledged: partition.last_acknowledged,
+                        log_start_offset,
+                    }));
+                    partition.restart(&mut self.identity);
+                } else if let Some(used) = partition.identity {
+                    self.identity.renew(used);
+                }
+                partition.batches[at].stamp = None;
+                partition.rewind(at, false, cause, &mut self.identity)
+            }
+        };
+        if stays {
+            self.back_off(id, random);
+        }
+        if let Some(reason) = refresh {
+            let avoid = (reason == RefreshReason::Lost).then_some(request.broker_id);
+            self.refresh = Some((reason, avoid));
+        }
+        self.settle(id);
+    }
+
+    /// `random` is one for all partitions of a request, so that they come back together.
+    fn back_off(&mut self, id: PartitionId, random: u64) {
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        partition.failures += 1;
+        let pause = self.settings.backoff.delay(partition.failures, random);
+        partition.retry_at = Some(later(self.now, pause));
+    }
+
+    fn throttle(&mut self, broker_id: i32, throttle_time_ms: i32) {
+        let Ok(pause @ 1..) = u64::try_from(throttle_time_ms) else { return };
+        let until = later(self.now, Duration::from_millis(pause));
+        self.brokers.entry(broker_id).or_default().muted_until = Some(until);
+    }
+}
+
+impl Ending {
+    fn answered(request: &InFlight, answer: &PartitionProduceResponse) -> Self {
+        let code = answer.error_code;
+        let known = |value: i64| (value >= 0).then_some(value);
+        let of_record =
+            answer.record_errors.iter().find_map(|record| record.batch_index_error_message.clone());
+        Self {
+            verdict: Verdict::of(code),
+            written: Written {
+                base_offset: known(answer.base_offset),
+                log_append_time: known(answer.log_append_time_ms),
+            },
+            cause: DeliveryCause::Refused {
+                broker: request.broker_id,
+                code,
+                message: answer.error_message.clone().or(of_record),
+            },
+            refresh: code.needs_metadata().then_some(RefreshReason::Answer(code)),
+            log_start_offset: answer.log_start_offset,
+        }
+    }
+
+    fn unanswered(verdict: Verdict, cause: DeliveryCause, refresh: Option<RefreshReason>) -> Self {
+        let written = Written { base_offset: None, log_append_time: None };
+        Self { verdict, written, cause, refresh, log_start_offset: -1 }
+    }
+}
+
+/// From Produce 13 on topics go by their ids (KIP-516).
+const FIRST_VERSION_WITH_IDS: i16 = 13;
+
+/// How often a broker that stays silent makes the machine ask for metadata.
+const OVERDUE_AGAIN: Duration = Duration::from_millis(500);

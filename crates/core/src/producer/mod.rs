@@ -1,0 +1,513 @@
+//! The producer: who may send what to which broker, under which producer id, epoch and sequence, and what became of it.
+//!
+//! ```text
+//! handle_ready -> Take -> push -> Send -> handle_answer / handle_lost -> Resolve
+//!  (a queue has   (now)  (sealed   (one request a broker,                 (the delivery
+//!   something)            batch)    many partitions)                       comes back)
+//! ```
+//!
+//! Owns everything between a sealed batch and its resolution: one batch of a partition in flight, retries at the
+//! batch's place, identities and sequences (KIP-98, KIP-360), leader moves, unknown outcomes, delivery time-outs. It
+//! owns neither queues nor connections: batches are asked for with [`Action::Take`], leaders are told to it, and every
+//! delivery that was pushed comes back in exactly one [`Action::Resolve`].
+
+mod answer;
+mod error;
+mod identity;
+mod partition;
+mod schedule;
+mod timers;
+mod verdict;
+
+#[cfg(test)]
+mod tests;
+
+pub use answer::Mismatch;
+pub use error::{DeliveryCause, DeliveryError, DeliveryOutcome, ProducerIdFailure};
+pub use identity::ProducerIdentity;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use foldhash::fast::FixedState;
+use ottla_wire::messages::init_producer_id::InitProducerIdRequest;
+use ottla_wire::messages::produce::ProduceRequest;
+use ottla_wire::{ErrorCode, Str, Uuid};
+
+use self::identity::Identity;
+use self::partition::{Partition, Pending, Step};
+use self::schedule::{Broker, InFlight};
+use self::timers::Timers;
+use crate::backoff::{Backoff, Random};
+use crate::metadata::Leader;
+use crate::partition_queue::{Acks, Batch, Ready};
+use crate::time::later;
+
+/// Sends the batches of any number of partitions. `D` is the caller's own, one per batch, given back with its result.
+///
+/// The cost of an event is logarithmic in the number of partitions with something to do; idle partitions cost memory
+/// only.
+#[derive(Debug)]
+pub struct Producer<D> {
+    settings: ProducerSettings,
+    random: Random,
+    /// The latest moment that was passed in.
+    now: Instant,
+    identity: Identity,
+    identity_failures: u32,
+    identity_timer: Option<Instant>,
+    awaiting_identity: BTreeSet<PartitionId>,
+    topics: HashMap<Str, Arc<TopicRef>, FixedState>,
+    /// By the topic's order and the index. Entries stay as long as the topic: their sequences go on.
+    ids: HashMap<(u64, i32), PartitionId, FixedState>,
+    partitions: HashMap<PartitionId, Partition<D>, FixedState>,
+    brokers: HashMap<i32, Broker, FixedState>,
+    /// Brokers at which something changed.
+    active: BTreeSet<i32>,
+    requests: HashMap<RequestToken, InFlight, FixedState>,
+    timers: Timers<Timer>,
+    actions: VecDeque<Action<D>>,
+    refresh: Option<(RefreshReason, Option<i32>)>,
+    last_partition: u64,
+    last_topic: u64,
+    last_token: u64,
+    last_ticket: u64,
+}
+
+/// How a producer sends.
+#[derive(Debug, Clone)]
+pub struct ProducerSettings {
+    /// Between two attempts of a batch.
+    pub backoff: Backoff,
+    /// Requests to one broker that have no answer so far.
+    pub max_in_flight: usize,
+    /// Bytes of a request. A batch that is larger goes alone.
+    pub max_request_size: usize,
+}
+
+impl Default for ProducerSettings {
+    fn default() -> Self {
+        Self { backoff: Backoff::RETRY, max_in_flight: 5, max_request_size: 1024 * 1024 }
+    }
+}
+
+/// A topic as it was when it was opened.
+#[derive(Debug)]
+struct TopicRef {
+    name: Str,
+    /// Nil where the cluster has none.
+    id: Uuid,
+    /// One for each time the topic was created, as far as its ids tell.
+    order: u64,
+}
+
+/// A partition opened at a machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PartitionId(pub u64);
+
+/// One request on its way; the attempt of every batch in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestToken(pub u64);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Identity,
+    Partition(PartitionId),
+    Request(RequestToken),
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub enum Action<D> {
+    /// Take the oldest batch of this partition's queue, seal it, and [`push`](Producer::push) it, or report
+    /// [`nothing_to_push`](Producer::nothing_to_push).
+    Take {
+        /// The partition.
+        partition: PartitionId,
+    },
+    /// Send a request.
+    Send(SendRequest),
+    /// Ask any broker for a producer id; hand the result to [`handle_producer_id`](Producer::handle_producer_id).
+    InitProducerId(InitProducerIdRequest),
+    /// Ask for fresh metadata, and report every leader with [`handle_leader`](Producer::handle_leader).
+    RefreshMetadata {
+        /// Why.
+        reason: RefreshReason,
+        /// A broker that had better not be asked.
+        avoid: Option<i32>,
+    },
+    /// A batch is done with.
+    Resolve {
+        /// Its partition, whose queue gets `memory` back.
+        partition: PartitionId,
+        /// What was pushed with it.
+        delivery: D,
+        /// The memory that was pushed with it.
+        memory: usize,
+        /// Where it was written, or why not.
+        result: Result<Written, DeliveryError>,
+    },
+    /// For the log: a broker did not expect the sequence of this partition, which goes on under a new epoch. Nothing
+    /// that was not acknowledged is lost.
+    SequenceReset(SequenceReset),
+    /// The topic was created again. The partition is closed: its queue gets no more records, and what it still holds
+    /// is to be resolved as not written, with [`DeliveryCause::TopicRecreated`].
+    Closed {
+        /// The partition.
+        partition: PartitionId,
+        /// The id under which it was opened.
+        old: Uuid,
+        /// The id that the topic has now.
+        new: Uuid,
+    },
+}
+
+/// A Produce request and how to send it.
+#[derive(Debug)]
+pub struct SendRequest {
+    /// To be handed back with the answer.
+    pub token: RequestToken,
+    /// Where to.
+    pub broker_id: i32,
+    /// The request.
+    pub request: ProduceRequest,
+    /// With [`Acks::None`] no answer comes: report [`handle_written`](Producer::handle_written).
+    pub acks: Acks,
+    /// How long it may take, everything included.
+    pub timeout: Duration,
+}
+
+/// Why metadata is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefreshReason {
+    /// A partition with something to send has no leader.
+    NoLeader,
+    /// A broker answered with this.
+    Answer(ErrorCode),
+    /// A request was lost.
+    Lost,
+    /// A broker has been silent for too long.
+    Overdue,
+}
+
+/// Where a batch was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Written {
+    /// The offset of its first record; none with acks 0, and for a duplicate whose offset the broker forgot.
+    pub base_offset: Option<i64>,
+    /// The time of all its records, in ms since the epoch, where the topic has LogAppendTime.
+    pub log_append_time: Option<i64>,
+}
+
+/// A broker whose idea of a partition's sequence was another one.
+#[derive(Debug, Clone)]
+pub struct SequenceReset {
+    /// The topic.
+    pub topic: Str,
+    /// The partition.
+    pub partition: i32,
+    /// OUT_OF_ORDER_SEQUENCE_NUMBER or UNKNOWN_PRODUCER_ID.
+    pub code: ErrorCode,
+    /// The last offset that was acknowledged.
+    pub last_acknowledged: Option<i64>,
+    /// The start of the log, as the broker answered; -1 when it did not say.
+    pub log_start_offset: i64,
+}
+
+impl SequenceReset {
+    /// Whether retention explains it: the log starts past all that was acknowledged, and the broker's memory of the
+    /// producer went with it. Otherwise acknowledged records may be gone, by an unclean election for one.
+    pub fn is_retention(&self) -> bool {
+        self.last_acknowledged.is_none_or(|acknowledged| self.log_start_offset > acknowledged)
+    }
+}
+
+impl<D> Producer<D> {
+    /// A producer without partitions. Equal seeds and equal inputs give equal actions.
+    pub fn new(now: Instant, settings: ProducerSettings, seed: u64) -> Self {
+        Self {
+            settings,
+            random: Random::new(seed),
+            now,
+            identity: Identity::Absent,
+            identity_failures: 0,
+            identity_timer: None,
+            awaiting_identity: BTreeSet::new(),
+            topics: HashMap::default(),
+            ids: HashMap::default(),
+            partitions: HashMap::default(),
+            brokers: HashMap::default(),
+            active: BTreeSet::new(),
+            requests: HashMap::default(),
+            timers: Timers::new(),
+            actions: VecDeque::new(),
+            refresh: None,
+            last_partition: 0,
+            last_topic: 0,
+            last_token: 0,
+            last_ticket: 0,
+        }
+    }
+
+    /// The partition's handle; the same for the same topic and index, whatever happened in between.
+    pub fn open(&mut self, now: Instant, name: &Str, topic_id: Uuid, partition: i32) -> PartitionId {
+        self.handle_topic_id(now, name, topic_id);
+        let topic = self.topic(name, topic_id);
+        let next = PartitionId(self.last_partition + 1);
+        let id = *self.ids.entry((topic.order, partition)).or_insert(next);
+        if id == next {
+            self.last_partition += 1;
+            self.partitions.insert(id, Partition::new(id, topic, partition));
+        }
+        id
+    }
+
+    /// The producer id and epoch that the next stamp gets.
+    pub fn identity(&self) -> Option<ProducerIdentity> {
+        self.identity.known()
+    }
+
+    /// Whether all that was ready or pushed has been resolved, and no action is left.
+    pub fn is_idle(&self) -> bool {
+        self.actions.is_empty() && self.partitions.values().all(Partition::is_idle)
+    }
+
+    /// The queue of `partition` has something, or something else than before.
+    pub fn handle_ready(&mut self, now: Instant, partition: PartitionId, ready: Option<Ready>) {
+        self.advance(now);
+        if let Some(partition) = self.partitions.get_mut(&partition).filter(|it| it.replaced_by.is_none()) {
+            partition.queue = ready;
+        }
+        self.settle(partition);
+    }
+
+    /// A batch that was asked for by [`Action::Take`], and what its queue has now.
+    pub fn push(&mut self, now: Instant, partition: PartitionId, batch: Batch<D>, ready: Option<Ready>) {
+        if let Some(partition) = self.partitions.get_mut(&partition) {
+            partition.batches.push_back(Pending::new(batch));
+        }
+        self.nothing_to_push(now, partition, ready);
+    }
+
+    /// The batch that was asked for cannot be had; what its queue has now.
+    pub fn nothing_to_push(&mut self, now: Instant, partition: PartitionId, ready: Option<Ready>) {
+        if let Some(partition) = self.partitions.get_mut(&partition) {
+            partition.taking = false;
+        }
+        self.handle_ready(now, partition, ready);
+    }
+
+    /// Who leads `partition` now, if anybody does. Batches that were sent to another broker which has been silent for
+    /// long go to the new leader, under the same sequence; what the old one may still answer is ignored.
+    pub fn handle_leader(&mut self, now: Instant, partition: PartitionId, leader: Option<Leader>) {
+        self.advance(now);
+        let Some(it) = self.partitions.get_mut(&partition).filter(|it| it.leader != leader) else { return };
+        it.leader = leader;
+        if leader.is_some() {
+            it.retry_at = None;
+            it.failures = 0;
+        }
+        self.abandon(partition);
+        self.settle(partition);
+    }
+
+    /// The topic of this name has this id. Partitions opened under another one are closed: what is in flight is
+    /// answered or lost, all else fails with an error that names both ids.
+    pub fn handle_topic_id(&mut self, now: Instant, name: &Str, topic_id: Uuid) {
+        self.advance(now);
+        let old = match self.topics.get(name) {
+            Some(topic) if topic.id != topic_id && !topic_id.is_nil() && !topic.id.is_nil() => topic.id,
+            _ => return,
+        };
+        self.topics.remove(name);
+        let mut closed: Vec<_> =
+            self.partitions.values().filter(|it| it.topic.id == old).map(|it| it.id).collect();
+        closed.sort();
+        for id in closed {
+            if let Some(partition) = self.partitions.get_mut(&id) {
+                partition.replaced_by = Some(topic_id);
+                partition.queue = None;
+            }
+            self.actions.push_back(Action::Closed { partition: id, old, new: topic_id });
+            self.settle(id);
+        }
+    }
+
+    /// The result of [`Action::InitProducerId`]: id and epoch as answered.
+    pub fn handle_producer_id(&mut self, now: Instant, result: Result<(i64, i16), ProducerIdFailure>) {
+        self.advance(now);
+        let result = result.and_then(|(id, epoch)| match (id, epoch) {
+            (0.., 0..) => Ok(ProducerIdentity { id, epoch }),
+            _ => Err(ProducerIdFailure::Malformed { id, epoch }),
+        });
+        match result {
+            Ok(identity) => {
+                self.identity = Identity::Known(identity);
+                self.identity_failures = 0;
+            }
+            Err(failure) => self.identity_failed(failure),
+        }
+        for id in self.awaiting_identity.clone() {
+            self.settle(id);
+        }
+    }
+
+    /// Time has passed: at the latest when [`poll_timeout`](Self::poll_timeout) says so.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+        while let Some(timer) = self.timers.pop(self.now) {
+            match timer {
+                Timer::Partition(id) => self.partition_due(id),
+                Timer::Request(token) => self.overdue(token),
+                Timer::Identity => {
+                    self.identity_timer = None;
+                    self.identity = Identity::Absent;
+                    self.ask_identity();
+                }
+            }
+        }
+    }
+
+    /// What to do next, until there is nothing.
+    pub fn poll_action(&mut self) -> Option<Action<D>> {
+        if let Some(action) = self.actions.pop_front() {
+            return Some(action);
+        }
+        if let Some((reason, avoid)) = self.refresh.take() {
+            return Some(Action::RefreshMetadata { reason, avoid });
+        }
+        while let Some(broker) = self.active.first().copied() {
+            if let Some(action) = self.act_at(broker) {
+                return Some(action);
+            }
+            self.active.remove(&broker);
+            // Acting may have resolved something on the way.
+            if let Some(action) = self.actions.pop_front() {
+                return Some(action);
+            }
+        }
+        None
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    fn advance(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    fn topic(&mut self, name: &Str, id: Uuid) -> Arc<TopicRef> {
+        let known = self.topics.get(name);
+        if let Some(topic) = known.filter(|topic| topic.id == id || id.is_nil()) {
+            return topic.clone();
+        }
+        // A broker too old for ids was asked before one that has them: still the same topic, and the same sequences.
+        let order = known.map_or(self.last_topic + 1, |topic| topic.order);
+        self.last_topic = self.last_topic.max(order);
+        let topic = Arc::new(TopicRef { name: name.clone(), id, order });
+        self.topics.insert(name.clone(), topic.clone());
+        for partition in self.partitions.values_mut().filter(|partition| partition.topic.order == order) {
+            partition.topic = topic.clone();
+        }
+        topic
+    }
+
+    /// After any change to a partition: resolves what is over, lists it where it belongs, moves its timer.
+    fn settle(&mut self, id: PartitionId) {
+        let Some(partition) = self.partitions.get_mut(&id) else { return };
+        partition.expire(self.now, &mut self.identity, &mut self.actions);
+        if partition.replaced_by.is_some() && partition.is_idle() {
+            return self.forget(id);
+        }
+        let mut step = partition.step(self.now, self.identity.known());
+        match step {
+            Step::Expire => {
+                partition.taking = true;
+                self.actions.push_back(Action::Take { partition: id });
+                step = partition.step(self.now, self.identity.known());
+            }
+            Step::FindLeader if partition.retry_at.is_none() => {
+                partition.failures += 1;
+                let pause = self.settings.backoff.delay(partition.failures, self.random.next_u64());
+                partition.retry_at = Some(later(self.now, pause));
+                self.refresh.get_or_insert((RefreshReason::NoLeader, None));
+            }
+            Step::AwaitIdentity => self.ask_identity(),
+            _ => {}
+        }
+        self.list(id, step);
+        self.set_timer(id);
+    }
+
+    fn set_timer(&mut self, id: PartitionId) {
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            let due = partition.due();
+            self.timers.set(Timer::Partition(id), &mut partition.timer, due);
+        }
+    }
+
+    fn partition_due(&mut self, id: PartitionId) {
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            partition.timer = None;
+            if partition.retry_at.is_some_and(|at| at <= self.now) {
+                partition.retry_at = None;
+            }
+        }
+        self.settle(id);
+    }
+
+    /// Marks the partition as waiting for a push.
+    fn take(&mut self, id: PartitionId) {
+        if let Some(partition) = self.partitions.get_mut(&id) {
+            partition.taking = true;
+        }
+        self.settle(id);
+    }
+
+    fn forget(&mut self, id: PartitionId) {
+        self.list(id, Step::Nothing);
+        if let Some(mut partition) = self.partitions.remove(&id) {
+            self.timers.set(Timer::Partition(id), &mut partition.timer, None);
+            self.ids.remove(&(partition.topic.order, partition.index));
+        }
+    }
+
+    fn ask_identity(&mut self) {
+        if self.identity == Identity::Absent {
+            self.identity = Identity::Asked;
+            let request = InitProducerIdRequest {
+                transactional_id: None,
+                transaction_timeout_ms: i32::MAX,
+                producer_id: -1,
+                producer_epoch: -1,
+                ..InitProducerIdRequest::default()
+            };
+            self.actions.push_back(Action::InitProducerId(request));
+        }
+    }
+
+    /// Asks again after a pause, or fails all that waits where asking again cannot help.
+    fn identity_failed(&mut self, failure: ProducerIdFailure) {
+        let is_retriable = failure.is_retriable();
+        self.identity = if is_retriable { Identity::Pausing } else { Identity::Absent };
+        if is_retriable {
+            self.identity_failures += 1;
+            let pause = self.settings.backoff.delay(self.identity_failures, self.random.next_u64());
+            self.timers.set(Timer::Identity, &mut self.identity_timer, Some(later(self.now, pause)));
+        }
+        let cause = DeliveryCause::ProducerId(failure);
+        for id in &self.awaiting_identity {
+            let Some(partition) = self.partitions.get_mut(id) else { continue };
+            let Some(at) = partition.next_to_send() else { continue };
+            if is_retriable {
+                partition.batches[at].cause = Some(cause.clone());
+            } else {
+                let outcome = partition.batches[at].outcome();
+                self.actions.extend(partition.fail(at, outcome, cause.clone(), &mut self.identity));
+            }
+        }
+    }
+}

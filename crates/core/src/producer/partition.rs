@@ -1,0 +1,356 @@
+//! One partition as the machine sees it: its batches in the order of their sequences, and what it can do next.
+//!
+//! The batches form one FIFO. Those that were stamped come first, each with the id, epoch and base sequence that all
+//! its attempts carry; a batch that must be sent again waits at its place, so order never depends on who moved what.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ottla_wire::Uuid;
+use ottla_wire::records::{SealedBatch, Stamp};
+
+use super::identity::{Identity, ProducerIdentity, sequence_after};
+use super::schedule::Spot;
+use super::{
+    Action, DeliveryCause, DeliveryError, DeliveryOutcome, PartitionId, RequestToken, TopicRef, Written,
+};
+use crate::metadata::Leader;
+use crate::partition_queue::{Acks, Batch, BatchSettings, Ready};
+
+/// How many batches of a partition may be in flight. Everything below is written for any number.
+pub(super) const WINDOW: usize = 1;
+
+#[derive(Debug)]
+pub(super) struct Partition<D> {
+    pub(super) id: PartitionId,
+    pub(super) topic: Arc<TopicRef>,
+    pub(super) index: i32,
+    pub(super) leader: Option<Leader>,
+    /// What its queue has, as last heard.
+    pub(super) queue: Option<Ready>,
+    /// A batch was asked for and has not been pushed yet.
+    pub(super) taking: bool,
+    pub(super) batches: VecDeque<Pending<D>>,
+    /// Under which identity `next_sequence` counts; the partition goes over to a new one at 0, once nothing is
+    /// stamped with the old one.
+    pub(super) identity: Option<ProducerIdentity>,
+    pub(super) next_sequence: i32,
+    /// The last offset the broker acknowledged.
+    pub(super) last_acknowledged: Option<i64>,
+    /// Failures in a row, for the back-off.
+    pub(super) failures: u32,
+    /// Nothing is sent before; also the next time to ask for a missing leader.
+    pub(super) retry_at: Option<Instant>,
+    /// The id under which the topic was created again.
+    pub(super) replaced_by: Option<Uuid>,
+    /// Where it is listed.
+    pub(super) spot: Option<Spot>,
+    /// Its entry among the timers.
+    pub(super) timer: Option<Instant>,
+}
+
+/// A sealed batch until it is out of the machine's hands.
+#[derive(Debug)]
+pub(super) struct Pending<D> {
+    pub(super) sealed: SealedBatch,
+    pub(super) settings: BatchSettings,
+    pub(super) deadline: Instant,
+    pub(super) memory: usize,
+    pub(super) full: bool,
+    /// `None` once it was resolved while its last attempt was still in flight.
+    pub(super) delivery: Option<D>,
+    /// One snapshot of id, epoch and base sequence, taken before the first attempt.
+    pub(super) stamp: Option<Stamp>,
+    pub(super) attempts: u32,
+    /// An attempt may have reached the log.
+    pub(super) unknown: bool,
+    /// The request whose answer counts; `None` while it waits to be sent.
+    pub(super) in_flight: Option<RequestToken>,
+    /// What the last attempt met.
+    pub(super) cause: Option<DeliveryCause>,
+}
+
+/// What a partition can do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Wait for an event.
+    Nothing,
+    /// Take a batch from the queue whatever its broker does: its delivery time-out passed.
+    Expire,
+    /// It needs a leader.
+    FindLeader,
+    /// Its next batch needs a producer id.
+    AwaitIdentity,
+    /// Take a batch from the queue when the broker has room.
+    Take { full: bool },
+    /// Send a batch when the broker has room.
+    Send { full: bool },
+}
+
+impl<D> Partition<D> {
+    pub(super) fn new(id: PartitionId, topic: Arc<TopicRef>, index: i32) -> Self {
+        Self {
+            id,
+            topic,
+            index,
+            leader: None,
+            queue: None,
+            taking: false,
+            batches: VecDeque::new(),
+            identity: None,
+            next_sequence: 0,
+            last_acknowledged: None,
+            failures: 0,
+            retry_at: None,
+            replaced_by: None,
+            spot: None,
+            timer: None,
+        }
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_none() && !self.taking && self.batches.is_empty()
+    }
+
+    pub(super) fn step(&self, now: Instant, current: Option<ProducerIdentity>) -> Step {
+        if self.queue.is_some_and(|queue| queue.deadline <= now) && !self.taking {
+            return Step::Expire;
+        }
+        let step = self.step_at_leader(current);
+        match step {
+            Step::Nothing => Step::Nothing,
+            _ if self.leader.is_none() => Step::FindLeader,
+            _ if self.retry_at.is_some() => Step::Nothing,
+            step => step,
+        }
+    }
+
+    fn step_at_leader(&self, current: Option<ProducerIdentity>) -> Step {
+        if let Some(at) = self.next_to_send() {
+            let batch = &self.batches[at];
+            return match batch.needs_stamp() {
+                _ if at >= WINDOW => Step::Nothing,
+                true if current.is_none() => Step::AwaitIdentity,
+                true if self.identity != current && self.has_stamped() => Step::Nothing,
+                _ => Step::Send { full: batch.full },
+            };
+        }
+        match self.queue {
+            Some(queue) if !self.taking && self.batches.len() < WINDOW => Step::Take { full: queue.full },
+            _ => Step::Nothing,
+        }
+    }
+
+    /// The first batch that is not in flight.
+    pub(super) fn next_to_send(&self) -> Option<usize> {
+        self.batches.iter().position(|batch| batch.in_flight.is_none())
+    }
+
+    /// The batch whose current attempt is `token`; none when that attempt was given up.
+    pub(super) fn attempt(&self, token: RequestToken) -> Option<usize> {
+        self.batches.iter().position(|batch| batch.in_flight == Some(token))
+    }
+
+    fn has_stamped(&self) -> bool {
+        self.batches.iter().any(|batch| batch.stamp.is_some())
+    }
+
+    /// Stamps a batch that has no stamp, under `current`.
+    pub(super) fn stamp(&mut self, at: usize, current: Option<ProducerIdentity>) {
+        let batch = &mut self.batches[at];
+        let Some(identity) = current.filter(|_| batch.needs_stamp()) else { return };
+        if self.identity != current {
+            self.identity = current;
+            self.next_sequence = 0;
+        }
+        batch.stamp = Some(Stamp {
+            producer_id: identity.id,
+            producer_epoch: identity.epoch,
+            base_sequence: self.next_sequence,
+            ..Stamp::default()
+        });
+        self.next_sequence = sequence_after(self.next_sequence, batch.records());
+    }
+
+    /// A success: the batch leaves.
+    pub(super) fn written(&mut self, at: usize, written: Written) -> Option<Action<D>> {
+        let mut batch = self.batches.remove(at)?;
+        self.failures = 0;
+        if let Some(base_offset) = written.base_offset {
+            self.last_acknowledged = Some(base_offset.saturating_add(batch.records() as i64 - 1));
+        }
+        batch.resolve(self.id, Ok(written))
+    }
+
+    /// The attempt is over and the batch waits for another, at its place. A batch that nobody waits for leaves instead;
+    /// whether it stayed is returned.
+    pub(super) fn rewind(
+        &mut self,
+        at: usize,
+        unknown: bool,
+        cause: DeliveryCause,
+        identity: &mut Identity,
+    ) -> bool {
+        let batch = &mut self.batches[at];
+        batch.in_flight = None;
+        batch.unknown |= unknown;
+        batch.cause = Some(cause);
+        let stays = batch.delivery.is_some();
+        if !stays {
+            self.drop_batch(at, identity);
+        }
+        stays
+    }
+
+    /// The batch leaves without success.
+    pub(super) fn fail(
+        &mut self,
+        at: usize,
+        outcome: DeliveryOutcome,
+        cause: DeliveryCause,
+        identity: &mut Identity,
+    ) -> Option<Action<D>> {
+        let mut batch = self.drop_batch(at, identity)?;
+        let error = batch.error(self, outcome, cause);
+        batch.resolve(self.id, Err(error))
+    }
+
+    /// Removes a batch that will not be sent again. Its sequence is used again only when it is certain that no attempt
+    /// used it; otherwise the identity is left behind.
+    fn drop_batch(&mut self, at: usize, identity: &mut Identity) -> Option<Pending<D>> {
+        let batch = self.batches.remove(at)?;
+        if let Some(stamp) = &batch.stamp {
+            let is_last = self.batches.iter().skip(at).all(|later| later.stamp.is_none());
+            if self.replaced_by.is_some() {
+                // No sequence of this topic will be used again.
+            } else if batch.unknown || !is_last {
+                self.restart(identity);
+            } else if self.identity.is_some_and(|current| current.stamped(stamp)) {
+                self.next_sequence = stamp.base_sequence;
+            }
+        }
+        Some(batch)
+    }
+
+    /// The next stamp is under another identity, and so at sequence 0.
+    pub(super) fn restart(&mut self, identity: &mut Identity) {
+        if let Some(used) = self.identity {
+            identity.raise(used);
+        }
+    }
+
+    /// Resolves what is past its deadline, or has no topic to go to any more.
+    pub(super) fn expire(
+        &mut self,
+        now: Instant,
+        identity: &mut Identity,
+        actions: &mut VecDeque<Action<D>>,
+    ) {
+        let mut at = 0;
+        while let Some(batch) = self.batches.get_mut(at) {
+            let waits = batch.in_flight.is_none();
+            let cause = match self.replaced_by {
+                Some(new) if waits => DeliveryCause::TopicRecreated { old: self.topic.id, new },
+                _ if batch.deadline > now || batch.delivery.is_none() => {
+                    at += 1;
+                    continue;
+                }
+                _ => DeliveryCause::TimedOut { last: batch.cause.clone().map(Box::new) },
+            };
+            if waits {
+                let outcome = batch.outcome();
+                let cause = cause.or_obstacle(self.leader);
+                actions.extend(self.fail(at, outcome, cause, identity));
+            } else {
+                // The attempt in flight goes on to hold the partition until its answer, or until it is lost.
+                let error = self.batches[at].error(self, DeliveryOutcome::MayHaveBeenWritten, cause);
+                actions.extend(self.batches[at].resolve(self.id, Err(error)));
+                at += 1;
+            }
+        }
+    }
+
+    /// The next moment at which the partition must be looked at.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let batches =
+            self.batches.iter().filter(|batch| batch.delivery.is_some()).map(|batch| batch.deadline);
+        let queue = self.queue.filter(|_| !self.taking).map(|queue| queue.deadline);
+        batches.chain(queue).chain(self.retry_at).min()
+    }
+}
+
+impl<D> Pending<D> {
+    pub(super) fn new(batch: Batch<D>) -> Self {
+        Self {
+            sealed: batch.sealed,
+            settings: batch.settings,
+            deadline: batch.deadline,
+            memory: batch.memory,
+            full: batch.full,
+            delivery: Some(batch.delivery),
+            stamp: None,
+            attempts: 0,
+            unknown: false,
+            in_flight: None,
+            cause: None,
+        }
+    }
+
+    pub(super) fn records(&self) -> usize {
+        self.sealed.count()
+    }
+
+    pub(super) fn needs_stamp(&self) -> bool {
+        self.stamp.is_none() && self.settings.acks == Acks::All
+    }
+
+    /// What can be said of it while no attempt is in flight.
+    pub(super) fn outcome(&self) -> DeliveryOutcome {
+        if self.unknown { DeliveryOutcome::MayHaveBeenWritten } else { DeliveryOutcome::NotWritten }
+    }
+
+    fn error(
+        &self,
+        partition: &Partition<D>,
+        outcome: DeliveryOutcome,
+        cause: DeliveryCause,
+    ) -> DeliveryError {
+        DeliveryError {
+            topic: partition.topic.name.clone(),
+            partition: partition.index,
+            attempts: self.attempts,
+            outcome,
+            cause,
+        }
+    }
+
+    /// `None` when it was resolved before.
+    fn resolve(
+        &mut self,
+        partition: PartitionId,
+        result: Result<Written, DeliveryError>,
+    ) -> Option<Action<D>> {
+        let delivery = self.delivery.take()?;
+        let memory = std::mem::take(&mut self.memory);
+        Some(Action::Resolve { partition, delivery, memory, result })
+    }
+}
+
+impl ProducerIdentity {
+    fn stamped(self, stamp: &Stamp) -> bool {
+        self.id == stamp.producer_id && self.epoch == stamp.producer_epoch
+    }
+}
+
+impl DeliveryCause {
+    /// For a batch that timed out before its first attempt, what was in the way.
+    fn or_obstacle(self, leader: Option<Leader>) -> Self {
+        match self {
+            Self::TimedOut { last: None } if leader.is_none() => {
+                Self::TimedOut { last: Some(Box::new(Self::NoLeader)) }
+            }
+            cause => cause,
+        }
+    }
+}

@@ -1,0 +1,258 @@
+//! Producer ids, epochs and sequences.
+
+use super::*;
+
+/// Makes the partition's only batch in flight end in an epoch bump: it is lost after its delivery time-out.
+fn bump(world: &mut World, id: PartitionId) {
+    let timeout = std::mem::replace(&mut world.settings.delivery_timeout, SECOND);
+    world.produce(id);
+    let request = world.one();
+    world.pass(SECOND);
+    world.settings.delivery_timeout = timeout;
+    world.lose(&request, Outcome::Unknown);
+}
+
+fn written(world: &mut World, id: PartitionId, base_offset: i64) -> Sent {
+    world.produce(id);
+    let (request, sent) = world.one_sent();
+    world.answer(&request, ErrorCode::NONE, base_offset);
+    sent
+}
+
+#[test]
+fn the_first_batch_waits_for_a_producer_id_that_is_asked_for_once() {
+    let mut world = World::new();
+    world.grants_ids = false;
+    for index in 0..3 {
+        let id = world.open(index, 1);
+        world.produce(id);
+    }
+    world.nothing_sent();
+    assert_eq!(world.ids_asked, 1);
+    world.producer.handle_producer_id(world.now, Ok((42, 5)));
+    world.run();
+    let ids: Vec<_> =
+        carried(&world.one().request).iter().map(|sent| (sent.id, sent.epoch, sent.sequence)).collect();
+    assert_eq!(ids, [(42, 5, 0); 3]);
+}
+
+#[test]
+fn batches_without_idempotence_do_not_wait_for_a_producer_id() {
+    let mut world = World::new();
+    world.grants_ids = false;
+    let (all, leader) = (world.open(0, 1), world.open(1, 1));
+    world.produce(all);
+    world.settings.acks = Acks::Leader;
+    world.produce(leader);
+    assert_eq!(world.one_sent().1.partition, 1);
+}
+
+#[test]
+fn a_producer_id_that_cannot_be_had_yet_is_asked_for_again_until_the_time_out() {
+    let mut world = World::new();
+    world.grants_ids = false;
+    let id = world.open(0, 1);
+    let delivery = world.produce(id);
+    let refusal = || Err(ProducerIdFailure::Refused(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS));
+    for asked in 1..=20 {
+        assert_eq!(world.ids_asked, asked);
+        world.producer.handle_producer_id(world.now, refusal());
+        world.run();
+        assert_eq!(world.ids_asked, asked, "no hot loop");
+        world.pass(SECOND);
+    }
+    world.pass(120 * SECOND);
+    let error = world.error(delivery);
+    assert_eq!(error.outcome, DeliveryOutcome::NotWritten);
+    assert_eq!(error.cause.code(), Some(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS));
+}
+
+/// Trap N7: what cannot get better is not tried for ever.
+#[test]
+fn a_refused_producer_id_fails_what_waits_for_it() {
+    let mut world = World::new();
+    world.grants_ids = false;
+    let id = world.open(0, 1);
+    let delivery = world.produce(id);
+    let refusal = ProducerIdFailure::Refused(ErrorCode::CLUSTER_AUTHORIZATION_FAILED);
+    world.producer.handle_producer_id(world.now, Err(refusal));
+    world.run();
+    assert_eq!(world.error(delivery).cause.code(), Some(ErrorCode::CLUSTER_AUTHORIZATION_FAILED));
+    // Permissions may change: the next batch asks again.
+    world.produce(id);
+    assert_eq!(world.ids_asked, 2);
+}
+
+#[test]
+fn a_negative_producer_id_is_not_used() {
+    let mut world = World::new();
+    world.grants_ids = false;
+    let id = world.open(0, 1);
+    let delivery = world.produce(id);
+    world.producer.handle_producer_id(world.now, Ok((-1, 0)));
+    world.run();
+    assert!(world.error(delivery).to_string().contains("id -1"));
+}
+
+/// Trap P3: after a bump every partition restarts at 0, each with its next new batch.
+#[test]
+fn all_partitions_restart_at_zero_after_an_epoch_bump() {
+    let mut world = World::new();
+    let (first, second) = (world.open(0, 1), world.open(1, 2));
+    for offset in 0..3 {
+        assert_eq!(written(&mut world, second, offset).sequence, offset as i32);
+    }
+    bump(&mut world, first);
+    let sent = written(&mut world, second, 3);
+    assert_eq!((sent.epoch, sent.sequence), (1, 0));
+    let sent = written(&mut world, first, 0);
+    assert_eq!((sent.epoch, sent.sequence), (1, 0));
+}
+
+/// Trap P3: id, epoch and sequence are one snapshot; a retry keeps it whatever the others do meanwhile.
+#[test]
+fn a_retry_keeps_its_stamp_through_an_epoch_bump() {
+    let mut world = World::new();
+    let (first, second) = (world.open(0, 1), world.open(1, 2));
+    written(&mut world, second, 0);
+    world.produce(second);
+    let (request, sent) = world.one_sent();
+    bump(&mut world, first);
+    world.answer(&request, ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND, -1);
+    world.pass(SECOND);
+    let (request, again) = world.one_sent();
+    assert_eq!(again, sent);
+    assert_eq!((again.epoch, again.sequence), (0, 1));
+    world.answer(&request, ErrorCode::NONE, 1);
+    // Only now, with nothing of its own under the old epoch, it goes over.
+    let sent = written(&mut world, second, 2);
+    assert_eq!((sent.epoch, sent.sequence), (1, 0));
+}
+
+#[test]
+fn two_partitions_that_fail_under_one_epoch_raise_it_once() {
+    let mut world = World::new();
+    world.settings.delivery_timeout = SECOND;
+    let ids = [world.open(0, 1), world.open(1, 2)];
+    world.produce(ids[0]);
+    world.produce(ids[1]);
+    let requests = std::mem::take(&mut world.sent);
+    world.pass(SECOND);
+    for request in &requests {
+        world.lose(request, Outcome::Unknown);
+    }
+    assert_eq!(world.producer.identity(), Some(ProducerIdentity { id: 1_000, epoch: 1 }));
+}
+
+#[test]
+fn a_fresh_producer_id_follows_the_last_epoch() {
+    let mut world = World::new();
+    world.grants_ids = false;
+    let id = world.open(0, 1);
+    world.produce(id);
+    world.producer.handle_producer_id(world.now, Ok((42, i16::MAX)));
+    world.run();
+    let request = world.one();
+    world.answer(&request, ErrorCode::NONE, 0);
+    world.grants_ids = true;
+    bump(&mut world, id);
+    let sent = written(&mut world, id, 1);
+    assert_eq!((sent.id, sent.epoch, sent.sequence), (1_001, 0, 0));
+}
+
+/// Partitions that were listed when the id was used up wait for the fresh one.
+#[test]
+fn a_gathered_batch_is_not_stamped_with_an_id_that_was_used_up_meanwhile() {
+    let mut world = World::new();
+    world.grants_ids = false;
+    let (first, second, third) = (world.open(0, 1), world.open(1, 1), world.open(2, 1));
+    world.settings.delivery_timeout = SECOND;
+    world.produce(first);
+    world.settings.delivery_timeout = 120 * SECOND;
+    world.producer.handle_producer_id(world.now, Ok((42, i16::MAX)));
+    world.run();
+    let doomed = world.one();
+    world.produce(second);
+    world.produce(third);
+    world.pass(SECOND);
+    world.lose(&doomed, Outcome::Unknown);
+    world.nothing_sent();
+    assert_eq!(world.ids_asked, 2);
+    world.producer.handle_producer_id(world.now, Ok((43, 0)));
+    world.run();
+    let stamps: Vec<_> = carried(&world.one().request).iter().map(|sent| (sent.id, sent.sequence)).collect();
+    assert_eq!(stamps, [(43, 0), (43, 0)]);
+}
+
+/// Trap P5: the log starts past everything acknowledged, so the broker's memory went with the records.
+#[test]
+fn an_out_of_order_sequence_after_retention_is_not_loss() {
+    let mut world = World::new();
+    let id = world.open(0, 1);
+    written(&mut world, id, 10);
+    let delivery = world.produce(id);
+    let request = world.one();
+    let out_of_order = PartitionProduceResponse {
+        log_start_offset: 11,
+        ..answer(0, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1)
+    };
+    world.answer_with(&request, vec![out_of_order]);
+    assert!(world.resets[0].is_retention());
+    world.pass(SECOND);
+    let (request, sent) = world.one_sent();
+    assert_eq!((sent.epoch, sent.sequence), (1, 0));
+    world.answer(&request, ErrorCode::NONE, 11);
+    assert_eq!(world.offset(delivery), Some(11));
+}
+
+/// Trap P5: acknowledged records are gone; the batch in hand is not.
+#[test]
+fn an_out_of_order_sequence_without_retention_is_reported_and_survived() {
+    for code in [ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, ErrorCode::UNKNOWN_PRODUCER_ID] {
+        let mut world = World::new();
+        let id = world.open(0, 1);
+        written(&mut world, id, 10);
+        let delivery = world.produce(id);
+        let request = world.one();
+        let lost = PartitionProduceResponse { log_start_offset: 0, ..answer(0, code, -1) };
+        world.answer_with(&request, vec![lost]);
+        let reset = &world.resets[0];
+        assert_eq!((reset.code, reset.last_acknowledged), (code, Some(10)));
+        assert!(!reset.is_retention());
+        world.pass(SECOND);
+        let (request, sent) = world.one_sent();
+        assert_eq!((sent.id, sent.epoch, sent.sequence), (1_000, 1, 0));
+        world.answer(&request, ErrorCode::NONE, 5);
+        assert_eq!(world.offset(delivery), Some(5));
+    }
+}
+
+#[test]
+fn a_fenced_batch_goes_on_under_a_fresh_producer_id() {
+    let mut world = World::new();
+    let id = world.open(0, 1);
+    let delivery = world.produce(id);
+    let request = world.one();
+    world.answer(&request, ErrorCode::INVALID_PRODUCER_EPOCH, -1);
+    world.pass(SECOND);
+    let (request, sent) = world.one_sent();
+    assert_eq!((sent.id, sent.epoch, sent.sequence), (1_001, 0, 0));
+    world.answer(&request, ErrorCode::NONE, 0);
+    assert_eq!(world.offset(delivery), Some(0));
+}
+
+/// Under a new id the broker could not tell a second copy from the first.
+#[test]
+fn a_fenced_batch_with_an_unknown_attempt_is_not_sent_again() {
+    let mut world = World::new();
+    let id = world.open(0, 1);
+    let delivery = world.produce(id);
+    let request = world.one();
+    world.lose(&request, Outcome::Unknown);
+    world.pass(SECOND);
+    let request = world.one();
+    world.answer(&request, ErrorCode::INVALID_PRODUCER_EPOCH, -1);
+    assert_eq!(world.error(delivery).outcome, DeliveryOutcome::MayHaveBeenWritten);
+    world.pass(SECOND);
+    world.nothing_sent();
+}
