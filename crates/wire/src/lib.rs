@@ -29,6 +29,7 @@ mod error;
 mod error_code;
 mod frame;
 mod header;
+mod primitives;
 mod reader;
 mod record_set;
 mod str;
@@ -50,9 +51,10 @@ pub use frame::{
     encode_response, frame_size,
 };
 pub use header::{RequestHeader, decode_request_header};
+pub use primitives::{Kind, Wire};
 pub use reader::Reader;
 pub use record_set::RecordSet;
-pub use table::{FieldInfo, Kind, Message, Wire};
+pub use table::{FieldInfo, Message};
 pub use tags::{UnknownTag, UnknownTags};
 pub use uuid::{ParseUuidError, Uuid};
 pub use writer::Writer;

@@ -7,7 +7,7 @@
 use bytes::Bytes;
 
 use crate::error::{DecodeError, DecodeErrorKind};
-use crate::table::Wire;
+use crate::primitives::Wire;
 use crate::{Str, UnknownTags, Uuid};
 
 /// Reads big-endian primitives from a frame, keeping the first error and the place where it happened.

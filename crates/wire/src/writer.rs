@@ -6,7 +6,7 @@
 use bytes::Bytes;
 
 use crate::error::{EncodeError, EncodeErrorKind};
-use crate::table::Wire;
+use crate::primitives::Wire;
 use crate::{Encoded, RecordSet, UnknownTags, Uuid};
 
 /// Writes big-endian primitives, keeping the first error.

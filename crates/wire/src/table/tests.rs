@@ -41,6 +41,8 @@ wire! {
         tagged_part: Part [2.., tag = 3],
         /// A tagged text or null.
         tagged_text: Option<Str> [2.., tag = 5, default = None],
+        /// Called like a keyword.
+        r#match: i16,
         /// A tagged truth.
         tagged_bool: bool [2.., tag = 7, default = true],
     }
@@ -221,6 +223,7 @@ fn the_rows_are_there_to_be_compared() {
     assert_eq!((row("middle").versions, row("middle").ignorable), ((1, 3), true));
     assert_eq!((row("late").versions, row("late").nullable), ((3, i16::MAX), None));
     assert_eq!((row("some").nullable, row("early_null").nullable), (Some((1, 2)), Some((0, 1))));
+    assert_eq!(row("match").default, None);
     assert_eq!((row("id").tag, row("number").default), (Some(1), Some("0x7fffffff")));
     let Kind::Array(Kind::Struct("Part", rows)) = row("parts").kind else {
         panic!("{:?}", row("parts").kind)

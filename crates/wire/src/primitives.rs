@@ -1,0 +1,177 @@
+//! The types that a field may have, and how each is read and written.
+//!
+//! Arrays, nullable values and structs are made of these; whether lengths are compact is known to reader and writer.
+
+use bytes::Bytes;
+
+use crate::{ErrorCode, FieldInfo, Message, Reader, RecordSet, Str, Uuid, Writer};
+
+/// A type that a field may have.
+pub trait Wire: Sized {
+    /// Its name in the schema.
+    const KIND: Kind;
+    /// Whether it has a null.
+    const NULLABLE: bool = false;
+
+    /// The default of a field of this type that names none.
+    fn initial() -> Self;
+    /// Reads one value.
+    fn read(reader: &mut Reader<'_>, version: i16) -> Self;
+    /// Writes one value.
+    fn write(&self, writer: &mut Writer, version: i16);
+}
+
+/// A type as the schema names it.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// A primitive: `int32`, `string`, `records`, ...
+    Primitive(&'static str),
+    /// An array of something.
+    Array(&'static Self),
+    /// A struct: its name and rows.
+    Struct(&'static str, &'static [FieldInfo]),
+}
+
+/// `type name, value from a reader, value to a writer` for a primitive and, where it has a null, its `Option`.
+macro_rules! primitive {
+    ($type:ty, $kind:literal, |$r:ident| $read:expr, |$value:ident, $w:ident| $write:expr) => {
+        impl Wire for $type {
+            const KIND: Kind = Kind::Primitive($kind);
+
+            #[inline]
+            fn initial() -> Self {
+                Self::default()
+            }
+
+            #[inline]
+            fn read($r: &mut Reader<'_>, _: i16) -> Self {
+                $read
+            }
+
+            #[inline]
+            fn write(&self, $w: &mut Writer, _: i16) {
+                let $value = self;
+                $write
+            }
+        }
+    };
+    ($type:ty, null = $null:expr, $kind:literal, |$r:ident| $read:expr, |$value:ident, $w:ident| $write:expr) => {
+        primitive!(
+            $type,
+            $kind,
+            |$r| {
+                let value = $read;
+                $r.not_null(value)
+            },
+            |value, $w| {
+                let $value = Some(value);
+                $write
+            }
+        );
+
+        impl Wire for Option<$type> {
+            const KIND: Kind = Kind::Primitive($kind);
+            const NULLABLE: bool = true;
+
+            #[inline]
+            fn initial() -> Self {
+                $null
+            }
+
+            #[inline]
+            fn read($r: &mut Reader<'_>, _: i16) -> Self {
+                $read
+            }
+
+            #[inline]
+            fn write(&self, $w: &mut Writer, _: i16) {
+                let $value = self.as_ref();
+                $write
+            }
+        }
+    };
+}
+
+primitive!(bool, "bool", |r| r.bool(), |v, w| w.bool(*v));
+primitive!(i8, "int8", |r| r.i8(), |v, w| w.i8(*v));
+primitive!(i16, "int16", |r| r.i16(), |v, w| w.i16(*v));
+primitive!(u16, "uint16", |r| r.u16(), |v, w| w.u16(*v));
+primitive!(i32, "int32", |r| r.i32(), |v, w| w.i32(*v));
+primitive!(i64, "int64", |r| r.i64(), |v, w| w.i64(*v));
+primitive!(f64, "float64", |r| r.f64(), |v, w| w.f64(*v));
+primitive!(Uuid, "uuid", |r| r.uuid(), |v, w| w.uuid(v));
+primitive!(ErrorCode, "int16", |r| ErrorCode(r.i16()), |v, w| w.i16(v.0));
+primitive!(Str, null = Some(Str::default()), "string", |r| r.string(), |v, w| w.string(v.map(Str::as_str)));
+primitive!(Bytes, null = Some(Bytes::new()), "bytes", |r| r.bytes(), |v, w| w.bytes(v.map(|b| &b[..])));
+primitive!(RecordSet, null = None, "records", |r| r.bytes().map(RecordSet::from), |v, w| w.records(v));
+
+impl<T: Wire> Wire for Vec<T> {
+    const KIND: Kind = Kind::Array(&T::KIND);
+
+    fn initial() -> Self {
+        Self::new()
+    }
+
+    fn read(reader: &mut Reader<'_>, version: i16) -> Self {
+        let value = reader.array(version);
+        reader.not_null(value)
+    }
+
+    fn write(&self, writer: &mut Writer, version: i16) {
+        writer.array(Some(self), version);
+    }
+}
+
+impl<T: Wire> Wire for Option<Vec<T>> {
+    const KIND: Kind = Kind::Array(&T::KIND);
+    const NULLABLE: bool = true;
+
+    fn initial() -> Self {
+        Some(Vec::new())
+    }
+
+    fn read(reader: &mut Reader<'_>, version: i16) -> Self {
+        reader.array(version)
+    }
+
+    fn write(&self, writer: &mut Writer, version: i16) {
+        writer.array(self.as_deref(), version);
+    }
+}
+
+impl<T: Message> Wire for T {
+    const KIND: Kind = Kind::Struct(T::NAME, T::FIELDS);
+
+    fn initial() -> Self {
+        Self::default()
+    }
+
+    fn read(reader: &mut Reader<'_>, version: i16) -> Self {
+        Self::decode(reader, version)
+    }
+
+    fn write(&self, writer: &mut Writer, version: i16) {
+        self.encode(writer, version);
+    }
+}
+
+/// One byte in front says whether there is a struct: -1 for none, 1 for one.
+impl<T: Message> Wire for Option<T> {
+    const KIND: Kind = Kind::Struct(T::NAME, T::FIELDS);
+    const NULLABLE: bool = true;
+
+    fn initial() -> Self {
+        Some(T::default())
+    }
+
+    fn read(reader: &mut Reader<'_>, version: i16) -> Self {
+        (reader.i8() >= 0).then(|| T::decode(reader, version))
+    }
+
+    fn write(&self, writer: &mut Writer, version: i16) {
+        writer.i8(if self.is_some() { 1 } else { -1 });
+        if let Some(value) = self {
+            value.encode(writer, version);
+        }
+    }
+}
