@@ -1,4 +1,4 @@
-//! E2: what the Java client wrote is what we read, and what we write. The bytes are in `tests/data/messages.hex`.
+//! What the Java client wrote is what we read, and what we write. The bytes are in `tests/data/messages.hex`.
 
 use bytes::Bytes;
 use ottla_wire::messages::api_versions::*;
@@ -48,6 +48,7 @@ fn records(bytes: &'static [u8]) -> Option<RecordSet> {
     Some(Bytes::from_static(bytes).into())
 }
 
+/// E2: both directions.
 #[test]
 fn api_versions_is_as_java_writes_it() {
     request(0, &ApiVersionsRequest::default());
@@ -80,6 +81,7 @@ fn api_versions_is_as_java_writes_it() {
     response::<ApiVersionsRequest>(3, &v3);
 }
 
+/// E2: both directions.
 #[test]
 fn metadata_is_as_java_writes_it() {
     request(1, &MetadataRequest { topics: None, ..Default::default() });
@@ -133,6 +135,7 @@ fn metadata_is_as_java_writes_it() {
     );
 }
 
+/// E2: both directions.
 #[test]
 fn produce_is_as_java_writes_it() {
     use produce::*;
@@ -169,6 +172,7 @@ fn produce_is_as_java_writes_it() {
     );
 }
 
+/// E2: both directions.
 #[test]
 fn a_fetch_request_is_as_java_writes_it() {
     use fetch::*;
@@ -205,6 +209,7 @@ fn a_fetch_request_is_as_java_writes_it() {
     );
 }
 
+/// E2: both directions.
 #[test]
 fn a_fetch_response_is_as_java_writes_it() {
     use fetch::*;
@@ -245,6 +250,7 @@ fn a_fetch_response_is_as_java_writes_it() {
     );
 }
 
+/// E2: both directions.
 #[test]
 fn the_others_are_as_java_writes_them() {
     let grow =
