@@ -1,12 +1,14 @@
 //! [`RecordSet`]: the record batches of one partition inside a Produce request or a Fetch response.
 
+use std::fmt;
+
 use bytes::{Bytes, BytesMut};
 
 /// Record batches as they are on the wire, not looked into. [`crate::records::batches`] reads them.
 ///
 /// Decoding yields one slice of the frame. A producer hands in a batch as the chunks it consists of, and they leave
 /// without being joined. Two sets are equal when their bytes are, however they are cut.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum RecordSet {
     /// One piece.
     Contiguous(Bytes),
@@ -53,6 +55,13 @@ impl Default for RecordSet {
     }
 }
 
+/// The length only: requests are logged, records are not.
+impl fmt::Debug for RecordSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RecordSet({} bytes)", self.len())
+    }
+}
+
 impl PartialEq for RecordSet {
     fn eq(&self, other: &Self) -> bool {
         self.len() == other.len() && self.to_bytes() == other.to_bytes()
@@ -70,5 +79,25 @@ impl From<Bytes> for RecordSet {
 impl From<Vec<Bytes>> for RecordSet {
     fn from(chunks: Vec<Bytes>) -> Self {
         Self::Chunks(chunks)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sets_are_equal_however_they_are_cut() {
+        let whole = RecordSet::from(Bytes::from_static(b"abcdef"));
+        let cut = RecordSet::from(vec![Bytes::from_static(b"ab"), Bytes::from_static(b"cdef")]);
+        assert_eq!(whole, cut);
+        assert_eq!((cut.len(), cut.to_bytes().as_ref()), (6, &b"abcdef"[..]));
+        assert_ne!(whole, RecordSet::from(Bytes::from_static(b"abcdeg")));
+        assert!(RecordSet::from(Vec::new()).is_empty());
+    }
+
+    #[test]
+    fn the_debug_form_does_not_show_records() {
+        assert_eq!(format!("{:?}", RecordSet::from(Bytes::from_static(b"secret"))), "RecordSet(6 bytes)");
     }
 }
