@@ -1,0 +1,455 @@
+//! The cluster as its owner sees it: nodes, connections, time, and the way in and out.
+//!
+//! It owns the nodes and their states, who leads what after a node went or came, and the queue of outputs. How a
+//! request is served is `serve.rs`; what tests may do to the cluster besides nodes is `control.rs`.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ottla_wire::{ApiKey, Str, VersionRange};
+
+use crate::connection::{ConnId, Connection};
+use crate::coordinator::ProducerIds;
+use crate::faults::Faults;
+use crate::oracle::{Accepted, Counters, Lost};
+use crate::topics::Topics;
+use crate::versions::{Release, Versions};
+
+/// A Kafka cluster in one process: no I/O, no clock, no threads; everything happens inside the calls.
+///
+/// Bytes of a client's connection go in with [`handle`](Self::handle), what the cluster sends comes out of
+/// [`poll_output`](Self::poll_output), and [`handle_timeout`](Self::handle_timeout) is called when the time of
+/// [`poll_timeout`](Self::poll_timeout) has come. Nothing in it is random: the same calls give the same bytes.
+#[derive(Debug)]
+pub struct FakeCluster {
+    started: Instant,
+    wall_ms: i64,
+    pub(crate) settings: Settings,
+    pub(crate) versions: Versions,
+    pub(crate) nodes: BTreeMap<i32, Node>,
+    pub(crate) topics: Topics,
+    pub(crate) connections: BTreeMap<ConnId, Connection>,
+    next_connection: u64,
+    /// Connections with a request that may be servable.
+    pub(crate) ready: BTreeSet<ConnId>,
+    /// Something changed that a request in purgatory may wait for.
+    pub(crate) changed: bool,
+    pub(crate) outputs: VecDeque<(ConnId, Output)>,
+    pub(crate) faults: Faults,
+    pub(crate) counters: Counters,
+    pub(crate) accepted: Vec<Accepted>,
+    pub(crate) lost: Vec<Lost>,
+    pub(crate) producer_ids: ProducerIds,
+}
+
+/// What the cluster does on a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Bytes for the client: a frame, its size included.
+    Bytes(Bytes),
+    /// The connection is closed, and its id gone.
+    Close,
+}
+
+/// Whether a node serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeState {
+    /// It serves.
+    Running,
+    /// Its connections stay open, and it says nothing.
+    Paused,
+    /// It is not there.
+    Down,
+}
+
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) host: Str,
+    pub(crate) port: u16,
+    pub(crate) rack: Option<Str>,
+    pub(crate) state: NodeState,
+    /// When the cluster notices that it is gone.
+    fenced_at: Option<Instant>,
+    /// The cluster has noticed.
+    pub(crate) fenced: bool,
+}
+
+/// What a cluster is built with.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) auto_create_topics: bool,
+    pub(crate) default_partitions: i32,
+    pub(crate) default_replication_factor: i16,
+    pub(crate) session_timeout: Duration,
+    pub(crate) largest_request: usize,
+    pub(crate) answers_without_acks: bool,
+    pub(crate) cluster_id: Str,
+}
+
+/// Settings of a [`FakeCluster`].
+#[derive(Debug, Clone)]
+pub struct Builder {
+    nodes: i32,
+    racks: bool,
+    release: Release,
+    settings: Settings,
+}
+
+impl Builder {
+    /// So many nodes, with ids from 1; one unless said.
+    #[must_use]
+    pub fn nodes(mut self, nodes: i32) -> Self {
+        self.nodes = nodes.max(1);
+        self
+    }
+
+    /// Gives node `n` the rack `rack-n`.
+    #[must_use]
+    pub fn racks(mut self) -> Self {
+        self.racks = true;
+        self
+    }
+
+    /// The Kafka release it pretends to be; the newest unless said.
+    #[must_use]
+    pub fn release(mut self, release: Release) -> Self {
+        self.release = release;
+        self
+    }
+
+    /// Whether a look-up that allows it creates a topic (`auto.create.topics.enable`); off unless said.
+    #[must_use]
+    pub fn auto_create_topics(mut self, on: bool) -> Self {
+        self.settings.auto_create_topics = on;
+        self
+    }
+
+    /// Partitions of topics that are created without a number (`num.partitions`); 1 unless said.
+    #[must_use]
+    pub fn default_partitions(mut self, partitions: i32) -> Self {
+        self.settings.default_partitions = partitions.max(1);
+        self
+    }
+
+    /// Replicas of topics that are created without a number (`default.replication.factor`); 1 unless said.
+    #[must_use]
+    pub fn default_replication_factor(mut self, replicas: i16) -> Self {
+        self.settings.default_replication_factor = replicas.max(1);
+        self
+    }
+
+    /// How long after a kill or a pause the node's partitions get other leaders; at once unless said.
+    #[must_use]
+    pub fn session_timeout(mut self, time: Duration) -> Self {
+        self.settings.session_timeout = time;
+        self
+    }
+
+    /// The largest request, in bytes (`socket.request.max.bytes`); 100 MiB unless said.
+    #[must_use]
+    pub fn largest_request(mut self, bytes: usize) -> Self {
+        self.settings.largest_request = bytes;
+        self
+    }
+
+    /// Answers Produce requests with acks = 0 too, which brokers do not.
+    #[must_use]
+    pub fn answers_without_acks(mut self) -> Self {
+        self.settings.answers_without_acks = true;
+        self
+    }
+
+    /// The cluster, at the moment `now` when the wall clock shows `wall_ms` milliseconds since the epoch.
+    pub fn build(self, now: Instant, wall_ms: i64) -> FakeCluster {
+        let node = |id: i32| {
+            let rack = self.racks.then(|| Str::from(format!("rack-{id}")));
+            (id, Node::new(format!("node-{id}").into(), 9092, rack))
+        };
+        FakeCluster {
+            started: now,
+            wall_ms,
+            versions: Versions::of(self.release),
+            nodes: (1..=self.nodes).map(node).collect(),
+            settings: self.settings,
+            topics: Topics::default(),
+            connections: BTreeMap::new(),
+            next_connection: 1,
+            ready: BTreeSet::new(),
+            changed: false,
+            outputs: VecDeque::new(),
+            faults: Faults::default(),
+            counters: Counters::default(),
+            accepted: Vec::new(),
+            lost: Vec::new(),
+            producer_ids: ProducerIds::default(),
+        }
+    }
+}
+
+impl Node {
+    fn new(host: Str, port: u16, rack: Option<Str>) -> Self {
+        Self { host, port, rack, state: NodeState::Running, fenced_at: None, fenced: false }
+    }
+}
+
+impl FakeCluster {
+    /// A cluster of one node, until said otherwise.
+    pub fn builder() -> Builder {
+        Builder {
+            nodes: 1,
+            racks: false,
+            release: Release::default(),
+            settings: Settings {
+                auto_create_topics: false,
+                default_partitions: 1,
+                default_replication_factor: 1,
+                session_timeout: Duration::ZERO,
+                largest_request: 100 << 20,
+                answers_without_acks: false,
+                cluster_id: Str::from("b3R0bGEtZmFrZS0wMDAwMQ"),
+            },
+        }
+    }
+
+    /// A client connects to `node`; `None` when nothing listens there.
+    pub fn connect(&mut self, now: Instant, node: i32) -> Option<ConnId> {
+        self.advance(now);
+        if matches!(self.node_state(node)?, NodeState::Down) {
+            return None;
+        }
+        let conn = ConnId(self.next_connection);
+        self.next_connection += 1;
+        self.connections.insert(conn, Connection::new(node));
+        self.counters.connected(node);
+        Some(conn)
+    }
+
+    /// Bytes of the client's stream, cut anywhere. Bytes for a connection that is gone are dropped.
+    pub fn handle(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) {
+        self.advance(now);
+        self.counters.received += bytes.len() as u64;
+        let Some(connection) = self.connections.get_mut(&conn) else { return };
+        if connection.receive(bytes, self.settings.largest_request).is_err() {
+            return self.reject(conn);
+        }
+        if connection.is_ready() {
+            self.ready.insert(conn);
+        }
+        self.settle(now);
+    }
+
+    /// The client closed the connection.
+    pub fn handle_disconnect(&mut self, now: Instant, conn: ConnId) {
+        self.advance(now);
+        self.connections.remove(&conn);
+        self.settle(now);
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.advance(now);
+        self.settle(now);
+    }
+
+    /// What is to be sent next.
+    pub fn poll_output(&mut self) -> Option<(ConnId, Output)> {
+        self.outputs.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has to be called; `None`: nothing waits for time.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let fences = self.nodes.values().filter_map(|node| node.fenced_at);
+        let running = |c: &&Connection| self.node_state(c.node) == Some(NodeState::Running);
+        let waits = self.connections.values().filter(running).filter_map(Connection::deadline);
+        fences.chain(waits).min()
+    }
+
+    /// Bytes of whole requests that a connection received and that were not looked at yet: a broker stops reading its
+    /// socket meanwhile.
+    pub fn backlog(&self, conn: ConnId) -> usize {
+        self.connections.get(&conn).map_or(0, Connection::backlog)
+    }
+
+    /// Whether a connection is open.
+    pub fn is_open(&self, conn: ConnId) -> bool {
+        self.connections.contains_key(&conn)
+    }
+
+    /// The open connections, with their nodes.
+    pub fn connections(&self) -> impl Iterator<Item = (ConnId, i32)> {
+        self.connections.iter().map(|(conn, connection)| (*conn, connection.node))
+    }
+
+    /// What the wall clock shows at `now`, in milliseconds since the epoch.
+    pub fn wall_ms(&self, now: Instant) -> i64 {
+        let passed = now.saturating_duration_since(self.started).as_millis();
+        self.wall_ms.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX))
+    }
+
+    /// Lets everything happen that was due before `now`.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        let due: Vec<i32> = self
+            .nodes
+            .iter()
+            .filter(|(_, n)| n.fenced_at.is_some_and(|at| at <= now))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in due {
+            self.fence(now, id);
+        }
+        self.pass_deadlines(now);
+    }
+
+    /// Overrides the versions of one API; `None` takes it away.
+    pub fn set_versions(&mut self, key: ApiKey, range: Option<VersionRange>) {
+        self.versions.set(key, range);
+    }
+
+    // Nodes
+
+    /// The ids of all nodes, those that are down included.
+    pub fn node_ids(&self) -> Vec<i32> {
+        self.nodes.keys().copied().collect()
+    }
+
+    /// The state of a node; `None` when there is no such node.
+    pub fn node_state(&self, node: i32) -> Option<NodeState> {
+        self.nodes.get(&node).map(|node| node.state)
+    }
+
+    /// The address a node advertises.
+    pub fn address(&self, node: i32) -> Option<(&str, u16)> {
+        self.nodes.get(&node).map(|node| (&*node.host, node.port))
+    }
+
+    /// Changes the address a node advertises.
+    pub fn set_address(&mut self, node: i32, host: impl Into<Str>, port: u16) {
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.host = host.into();
+            node.port = port;
+        }
+    }
+
+    /// Changes the rack of a node.
+    pub fn set_rack(&mut self, node: i32, rack: Option<&str>) {
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.rack = rack.map(Str::from);
+        }
+    }
+
+    /// Adds a node that leads nothing yet. An id that exists is left as it is.
+    pub fn add_node(&mut self, node: i32) {
+        self.nodes.entry(node).or_insert_with(|| Node::new(format!("node-{node}").into(), 9092, None));
+    }
+
+    /// Takes a node out of the cluster: it goes down, and is no longer listed as a replica's home.
+    pub fn remove_node(&mut self, now: Instant, node: i32) {
+        self.kill(now, node);
+        self.fence(now, node);
+        self.nodes.remove(&node);
+        self.settle(now);
+    }
+
+    /// The node is gone at once: its connections close, and after the session time-out others lead.
+    pub fn kill(&mut self, now: Instant, node: i32) {
+        self.advance(now);
+        if self.node_state(node).is_none_or(|state| state == NodeState::Down) {
+            return;
+        }
+        let conns: Vec<ConnId> =
+            self.connections.iter().filter(|(_, c)| c.node == node).map(|(conn, _)| *conn).collect();
+        for conn in conns {
+            self.close(conn);
+        }
+        self.stop(now, node, NodeState::Down);
+    }
+
+    /// The node stops where it is: its connections stay open and it says nothing (SIGSTOP); after the session time-out
+    /// others lead.
+    pub fn pause(&mut self, now: Instant, node: i32) {
+        self.advance(now);
+        if self.node_state(node) == Some(NodeState::Running) {
+            self.stop(now, node, NodeState::Paused);
+        }
+    }
+
+    fn stop(&mut self, now: Instant, node: i32, state: NodeState) {
+        if let Some(node) = self.nodes.get_mut(&node) {
+            node.state = state;
+            if !node.fenced && node.fenced_at.is_none() {
+                node.fenced_at = now.checked_add(self.settings.session_timeout);
+            }
+        }
+        for partition in self.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            partition.stop(node);
+        }
+        self.advance(now);
+        self.settle(now);
+    }
+
+    /// A node that was down or paused serves again, catches up, and joins the ISR again.
+    pub fn restart(&mut self, now: Instant, node: i32) {
+        self.advance(now);
+        let Some(entry) = self.nodes.get_mut(&node) else { return };
+        entry.state = NodeState::Running;
+        entry.fenced = false;
+        entry.fenced_at = None;
+        for partition in self.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            partition.resume(node);
+            if partition.leader < 0 && partition.isr.contains(&node) {
+                partition.elect(node);
+            }
+            partition.replicate();
+        }
+        let conns = self.connections.iter().filter(|(_, c)| c.node == node).map(|(conn, _)| *conn);
+        self.ready.extend(conns);
+        self.changed = true;
+        self.advance(now);
+        self.settle(now);
+    }
+
+    /// [`restart`](Self::restart), under the name that belongs to [`pause`](Self::pause).
+    pub fn resume(&mut self, now: Instant, node: i32) {
+        self.restart(now, node);
+    }
+
+    /// The cluster notices that a node is gone: others lead what it led, and it leaves every ISR.
+    fn fence(&mut self, now: Instant, gone: i32) {
+        let Some(node) = self.nodes.get_mut(&gone) else { return };
+        node.fenced_at = None;
+        if node.state == NodeState::Running || node.fenced {
+            return;
+        }
+        node.fenced = true;
+        let live: BTreeSet<i32> = self.nodes.iter().filter(|(_, n)| !n.fenced).map(|(id, _)| *id).collect();
+        let mut lost = Vec::new();
+        for topic in self.topics.iter_mut() {
+            let (name, id) = (topic.name.clone(), topic.id);
+            for (index, partition) in (0..).zip(&mut topic.partitions) {
+                if partition.leader == gone {
+                    let next =
+                        partition.replicas.iter().find(|r| live.contains(r) && partition.isr.contains(r));
+                    match next.copied() {
+                        Some(next) => lost.extend(Lost::of(now, &name, id, index, partition.elect(next))),
+                        None => partition.lose_leader(),
+                    }
+                }
+                partition.shrink_isr(gone);
+                partition.replicate();
+            }
+        }
+        self.lost.extend(lost);
+        self.changed = true;
+    }
+
+    /// The node that answers for the controller: the first that lives.
+    pub fn controller(&self) -> i32 {
+        self.nodes.iter().find(|(_, node)| !node.fenced).map_or(-1, |(id, _)| *id)
+    }
+
+    /// The nodes that the cluster believes alive, by id.
+    pub(crate) fn live_nodes(&self) -> Vec<i32> {
+        self.nodes.iter().filter(|(_, node)| !node.fenced).map(|(id, _)| *id).collect()
+    }
+}

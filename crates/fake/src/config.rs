@@ -1,0 +1,126 @@
+//! Topic configuration: the settings that change what the fake does, their defaults, and the rest by name.
+//!
+//! Parsing and defaults live here; DescribeConfigs (`describe.rs`) lists from the same table.
+
+use std::collections::BTreeMap;
+
+use ottla_wire::compression::Compression;
+use ottla_wire::records::TimestampType;
+
+/// The value of a setting's type, as DescribeConfigs numbers them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Boolean = 1,
+    String = 2,
+    Int = 3,
+    Long = 5,
+    Double = 6,
+    List = 7,
+}
+
+/// The settings of a topic: (name, default, type, name at the broker).
+#[rustfmt::skip]
+pub(crate) const SETTINGS: &[(&str, &str, Kind, &str)] = &[
+    ("cleanup.policy", "delete", Kind::List, "log.cleanup.policy"),
+    ("compression.gzip.level", "-1", Kind::Int, "compression.gzip.level"),
+    ("compression.lz4.level", "9", Kind::Int, "compression.lz4.level"),
+    ("compression.type", "producer", Kind::String, "compression.type"),
+    ("compression.zstd.level", "3", Kind::Int, "compression.zstd.level"),
+    ("delete.retention.ms", "86400000", Kind::Long, "log.cleaner.delete.retention.ms"),
+    ("file.delete.delay.ms", "60000", Kind::Long, "log.segment.delete.delay.ms"),
+    ("flush.messages", "9223372036854775807", Kind::Long, "log.flush.interval.messages"),
+    ("flush.ms", "9223372036854775807", Kind::Long, "log.flush.interval.ms"),
+    ("follower.replication.throttled.replicas", "", Kind::List, ""),
+    ("index.interval.bytes", "4096", Kind::Int, "log.index.interval.bytes"),
+    ("leader.replication.throttled.replicas", "", Kind::List, ""),
+    ("local.retention.bytes", "-2", Kind::Long, "log.local.retention.bytes"),
+    ("local.retention.ms", "-2", Kind::Long, "log.local.retention.ms"),
+    ("max.compaction.lag.ms", "9223372036854775807", Kind::Long, "log.cleaner.max.compaction.lag.ms"),
+    ("max.message.bytes", "1048588", Kind::Int, "message.max.bytes"),
+    ("message.timestamp.after.max.ms", "3600000", Kind::Long, "log.message.timestamp.after.max.ms"),
+    ("message.timestamp.before.max.ms", "9223372036854775807", Kind::Long, "log.message.timestamp.before.max.ms"),
+    ("message.timestamp.type", "CreateTime", Kind::String, "log.message.timestamp.type"),
+    ("min.cleanable.dirty.ratio", "0.5", Kind::Double, "log.cleaner.min.cleanable.ratio"),
+    ("min.compaction.lag.ms", "0", Kind::Long, "log.cleaner.min.compaction.lag.ms"),
+    ("min.insync.replicas", "1", Kind::Int, "min.insync.replicas"),
+    ("preallocate", "false", Kind::Boolean, "log.preallocate"),
+    ("remote.storage.enable", "false", Kind::Boolean, ""),
+    ("retention.bytes", "-1", Kind::Long, "log.retention.bytes"),
+    ("retention.ms", "604800000", Kind::Long, "log.retention.ms"),
+    ("segment.bytes", "1073741824", Kind::Int, "log.segment.bytes"),
+    ("segment.index.bytes", "10485760", Kind::Int, "log.index.size.max.bytes"),
+    ("segment.jitter.ms", "0", Kind::Long, "log.roll.jitter.ms"),
+    ("segment.ms", "604800000", Kind::Long, "log.roll.ms"),
+    ("unclean.leader.election.enable", "false", Kind::Boolean, "unclean.leader.election.enable"),
+];
+
+/// The configuration of one topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TopicConfig {
+    set: BTreeMap<String, String>,
+    /// The largest batch, in bytes.
+    pub(crate) max_message_bytes: usize,
+    pub(crate) timestamp_type: TimestampType,
+    pub(crate) timestamp_after_max_ms: i64,
+    pub(crate) timestamp_before_max_ms: i64,
+    pub(crate) min_insync_replicas: usize,
+    /// `None`: as the producer had it.
+    pub(crate) compression: Option<Compression>,
+    pub(crate) compacted: bool,
+    pub(crate) deleted: bool,
+}
+
+impl TopicConfig {
+    /// Parses settings; the error says which one is wrong.
+    pub(crate) fn parse<'a>(settings: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, String> {
+        let set: BTreeMap<String, String> =
+            settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        if let Some(name) = set.keys().find(|name| !SETTINGS.iter().any(|(known, ..)| known == name)) {
+            return Err(format!("Unknown topic config name: {name}"));
+        }
+        let value =
+            |name: &str| set.get(name).map(String::as_str).or_else(|| default_of(name)).unwrap_or_default();
+        let invalid = |name: &str| format!("Invalid value {} for configuration {name}", value(name));
+        let long = |name: &str| value(name).trim().parse::<i64>().map_err(|_| invalid(name));
+        let natural = |name: &str| value(name).trim().parse::<usize>().map_err(|_| invalid(name));
+        let policies: Vec<&str> = value("cleanup.policy").split(',').map(str::trim).collect();
+        if policies.iter().any(|policy| !matches!(*policy, "delete" | "compact" | "")) {
+            return Err(invalid("cleanup.policy"));
+        }
+        Ok(Self {
+            max_message_bytes: natural("max.message.bytes")?,
+            timestamp_type: match value("message.timestamp.type") {
+                "CreateTime" => TimestampType::CreateTime,
+                "LogAppendTime" => TimestampType::LogAppendTime,
+                _ => return Err(invalid("message.timestamp.type")),
+            },
+            timestamp_after_max_ms: long("message.timestamp.after.max.ms")?,
+            timestamp_before_max_ms: long("message.timestamp.before.max.ms")?,
+            min_insync_replicas: natural("min.insync.replicas").and_then(|n| match n {
+                0 => Err(invalid("min.insync.replicas")),
+                n => Ok(n),
+            })?,
+            compression: match value("compression.type") {
+                "producer" => None,
+                "uncompressed" => Some(Compression::None),
+                "gzip" => Some(Compression::Gzip),
+                "snappy" => Some(Compression::Snappy),
+                "lz4" => Some(Compression::Lz4),
+                "zstd" => Some(Compression::Zstd),
+                _ => return Err(invalid("compression.type")),
+            },
+            compacted: policies.contains(&"compact"),
+            deleted: policies.contains(&"delete"),
+            set,
+        })
+    }
+
+    /// The value that was set for `name`, if one was.
+    pub(crate) fn explicit(&self, name: &str) -> Option<&str> {
+        self.set.get(name).map(String::as_str)
+    }
+}
+
+pub(crate) fn default_of(name: &str) -> Option<&'static str> {
+    SETTINGS.iter().find(|(known, ..)| *known == name).map(|(_, default, ..)| *default)
+}

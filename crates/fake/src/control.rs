@@ -1,0 +1,397 @@
+//! What a test may do to the cluster: topics, leaders, replicas, logs, rules.
+//!
+//! Every function that may wake a waiting request takes the time, and serves what became servable before it returns.
+
+use std::fmt;
+use std::time::Instant;
+
+use bytes::Bytes;
+use ottla_wire::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
+use ottla_wire::{Str, Uuid};
+
+use crate::batch::{Draft, NewRecord};
+use crate::cluster::FakeCluster;
+use crate::connection::ConnId;
+use crate::faults::{Rule, RuleId};
+use crate::log::Marker;
+use crate::oracle::{Accepted, Counters, Lost};
+use crate::partition::Partition;
+use crate::topics::Topic;
+
+/// A test asked for what cannot be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlError(String);
+
+impl fmt::Display for ControlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ControlError {}
+
+impl FakeCluster {
+    // Topics
+
+    /// Creates a topic with so many partitions and replicas; partition `p` is led by live node `p`, counted around.
+    pub fn create_topic(
+        &mut self,
+        now: Instant,
+        name: &str,
+        partitions: i32,
+        replicas: i16,
+    ) -> Result<Uuid, ControlError> {
+        self.create_topic_with(now, name, partitions, replicas, &[])
+    }
+
+    /// [`create_topic`](Self::create_topic) with settings.
+    pub fn create_topic_with(
+        &mut self,
+        now: Instant,
+        name: &str,
+        partitions: i32,
+        replicas: i16,
+        settings: &[(&str, &str)],
+    ) -> Result<Uuid, ControlError> {
+        self.advance(now);
+        let setting = |(name, value): &(&str, &str)| CreatableTopicConfig {
+            name: (*name).into(),
+            value: Some((*value).into()),
+            ..Default::default()
+        };
+        let asked = CreatableTopic {
+            name: name.into(),
+            num_partitions: partitions,
+            replication_factor: replicas,
+            configs: settings.iter().map(setting).collect(),
+            ..Default::default()
+        };
+        let created = self.create_as_asked(now, &asked);
+        self.settle(now);
+        created
+            .map_err(|(code, why)| ControlError(format!("topic '{name}' cannot be created: {code}: {why}")))
+    }
+
+    /// Deletes a topic.
+    pub fn delete_topic(&mut self, now: Instant, name: &str) -> Result<(), ControlError> {
+        self.advance(now);
+        let id = self.id_of(name)?;
+        self.topics.delete(id);
+        self.changed = true;
+        self.settle(now);
+        Ok(())
+    }
+
+    /// A topic by name.
+    pub fn topic(&self, name: &str) -> Option<&Topic> {
+        self.topics.by_name(name)
+    }
+
+    /// All topics, by name.
+    pub fn topics(&self) -> impl Iterator<Item = &Topic> {
+        self.topics.iter()
+    }
+
+    /// A partition by topic name and number.
+    pub fn partition(&self, topic: &str, partition: i32) -> Option<&Partition> {
+        self.topics.by_name(topic)?.partition(partition)
+    }
+
+    // Leaders and replicas
+
+    /// Makes `node`, which must be a live replica, the leader under the next epoch. What its log lacks is lost, so of a
+    /// lagging replica this is an unclean election.
+    pub fn move_leader(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        partition: i32,
+        node: i32,
+    ) -> Result<(), ControlError> {
+        self.advance(now);
+        if !self.live_nodes().contains(&node) {
+            return Err(ControlError(format!("node {node} is not alive")));
+        }
+        let id = self.id_of(topic)?;
+        let found = self.partition_of(topic, partition)?;
+        if !found.replicas.contains(&node) {
+            return Err(ControlError(format!("node {node} has no replica of {topic}-{partition}")));
+        }
+        let batches = found.elect(node);
+        found.replicate();
+        self.lost.extend(Lost::of(now, &topic.into(), id, partition, batches));
+        self.changed = true;
+        self.settle(now);
+        Ok(())
+    }
+
+    /// Takes the leader away: the partition has none, under the next epoch.
+    pub fn remove_leader(&mut self, now: Instant, topic: &str, partition: i32) -> Result<(), ControlError> {
+        self.change(now, topic, partition, Partition::lose_leader)
+    }
+
+    /// Holds the high watermark where it is, and the followers with it.
+    pub fn hold_high_watermark(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        partition: i32,
+    ) -> Result<(), ControlError> {
+        self.change(now, topic, partition, |p| p.held = true)
+    }
+
+    /// Lets the high watermark rise again.
+    pub fn release_high_watermark(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        partition: i32,
+    ) -> Result<(), ControlError> {
+        self.change(now, topic, partition, |p| {
+            p.held = false;
+            p.replicate();
+        })
+    }
+
+    /// Stops a follower from fetching; it stays in the ISR until [`shrink_isr`](Self::shrink_isr).
+    pub fn hold_replica(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        partition: i32,
+        node: i32,
+    ) -> Result<(), ControlError> {
+        self.change(now, topic, partition, |p| p.stop(node))
+    }
+
+    /// Lets a follower fetch again; caught up, it is in the ISR.
+    pub fn release_replica(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        partition: i32,
+        node: i32,
+    ) -> Result<(), ControlError> {
+        self.change(now, topic, partition, |p| {
+            p.resume(node);
+            p.replicate();
+        })
+    }
+
+    /// Takes a replica out of the ISR, unless it is the last there. One that is not held back joins again at once.
+    pub fn shrink_isr(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        partition: i32,
+        node: i32,
+    ) -> Result<(), ControlError> {
+        self.change(now, topic, partition, |p| {
+            p.shrink_isr(node);
+            p.replicate();
+        })
+    }
+
+    // Logs
+
+    /// Appends records without a producer, as one batch, and returns the offset of the first.
+    pub fn append(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        partition: i32,
+        records: impl IntoIterator<Item = NewRecord>,
+    ) -> Result<i64, ControlError> {
+        self.append_draft(now, topic, partition, Draft::of(records), None)
+    }
+
+    /// Appends records of a transaction, which begins here if none of that producer is open.
+    pub fn append_transactional(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        partition: i32,
+        producer: (i64, i16),
+        records: impl IntoIterator<Item = NewRecord>,
+    ) -> Result<i64, ControlError> {
+        let found = self.partition_of(topic, partition)?;
+        let known = found.log.producers().producer(producer.0).filter(|known| known.epoch == producer.1);
+        let last = known.and_then(|known| known.batches.back()).map(|batch| batch.last_sequence);
+        let mut draft = Draft::of(records);
+        draft.attributes = TRANSACTIONAL;
+        (draft.producer_id, draft.producer_epoch) = producer;
+        draft.base_sequence = last.map_or(0, |last| crate::producers::advance(last, 1));
+        self.append_draft(now, topic, partition, draft, None)
+    }
+
+    /// Appends the marker that ends a transaction.
+    pub fn end_transaction(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        partition: i32,
+        producer: (i64, i16),
+        marker: Marker,
+    ) -> Result<i64, ControlError> {
+        let (kind, version, coordinator_epoch) = (i16::from(marker == Marker::Commit), 0_i16, 0_i32);
+        let key = [version.to_be_bytes(), kind.to_be_bytes()].concat();
+        let value = [&version.to_be_bytes()[..], &coordinator_epoch.to_be_bytes()].concat();
+        let mut draft = Draft::of([NewRecord::new(key, value, self.wall_ms(now))]);
+        draft.attributes = TRANSACTIONAL | CONTROL;
+        (draft.producer_id, draft.producer_epoch) = producer;
+        self.append_draft(now, topic, partition, draft, Some(marker))
+    }
+
+    fn append_draft(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        partition: i32,
+        mut draft: Draft,
+        marker: Option<Marker>,
+    ) -> Result<i64, ControlError> {
+        if draft.records.is_empty() {
+            return Err(ControlError("a batch needs a record".to_owned()));
+        }
+        self.advance(now);
+        let found = self.partition_of(topic, partition)?;
+        draft.base_offset = found.log.end();
+        draft.leader_epoch = found.leader_epoch;
+        let (header, bytes) = draft.encode();
+        let offset = found.log.append(header, bytes, marker);
+        found.replicate();
+        self.changed = true;
+        self.settle(now);
+        Ok(offset)
+    }
+
+    /// Forgets the records below `offset`, as retention does.
+    pub fn raise_log_start(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        partition: i32,
+        offset: i64,
+    ) -> Result<(), ControlError> {
+        self.change(now, topic, partition, |p| p.log.raise_start(offset))
+    }
+
+    /// Removes records that later ones replace, as the log cleaner does, up to the last batch.
+    pub fn compact(&mut self, now: Instant, topic: &str, partition: i32) -> Result<(), ControlError> {
+        self.change(now, topic, partition, |p| {
+            let limit = p.log.batches().last().map_or(0, |batch| batch.header.base_offset);
+            p.log.compact(limit.min(p.high_watermark));
+        })
+    }
+
+    /// Forgets what a partition remembers of a producer, as when its state expires.
+    pub fn forget_producer(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        partition: i32,
+        producer_id: i64,
+    ) -> Result<(), ControlError> {
+        self.change(now, topic, partition, |p| {
+            p.log.producers_mut().forget(producer_id);
+        })
+    }
+
+    // Rules and connections
+
+    /// Adds a fault rule.
+    pub fn add_rule(&mut self, rule: Rule) -> RuleId {
+        self.faults.add(rule)
+    }
+
+    /// Ends a fault rule, and lets go what it holds.
+    pub fn remove_rule(&mut self, now: Instant, id: RuleId) {
+        self.faults.remove(id);
+        self.release(now, id);
+    }
+
+    /// Ends all fault rules; what they hold stays held.
+    pub fn clear_rules(&mut self) {
+        self.faults.clear();
+    }
+
+    /// How often a rule struck.
+    pub fn struck(&self, id: RuleId) -> u64 {
+        self.faults.struck(id)
+    }
+
+    /// Lets go what a rule holds.
+    pub fn release(&mut self, now: Instant, id: RuleId) {
+        self.advance(now);
+        self.release_held(now, id);
+        self.settle(now);
+    }
+
+    /// Closes a connection.
+    pub fn disconnect(&mut self, now: Instant, conn: ConnId) {
+        self.advance(now);
+        self.close(conn);
+    }
+
+    /// Sends bytes that nobody asked for.
+    pub fn push_bytes(&mut self, conn: ConnId, bytes: Bytes) {
+        if self.is_open(conn) {
+            self.send(conn, bytes);
+        }
+    }
+
+    // What happened
+
+    /// How much was asked so far.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Every batch that was accepted, in order, duplicates included.
+    pub fn accepted(&self) -> &[Accepted] {
+        &self.accepted
+    }
+
+    /// Every batch that a log had and lost.
+    pub fn lost(&self) -> &[Lost] {
+        &self.lost
+    }
+
+    fn id_of(&self, topic: &str) -> Result<Uuid, ControlError> {
+        self.topics
+            .by_name(topic)
+            .map(|topic| topic.id)
+            .ok_or_else(|| ControlError(format!("no topic '{topic}'")))
+    }
+
+    fn partition_of(&mut self, topic: &str, partition: i32) -> Result<&mut Partition, ControlError> {
+        let id = self.id_of(topic)?;
+        let missing = || ControlError(format!("no partition {topic}-{partition}"));
+        self.topics.partition_mut(id, partition).ok_or_else(missing)
+    }
+
+    fn change(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        partition: i32,
+        change: impl FnOnce(&mut Partition),
+    ) -> Result<(), ControlError> {
+        self.advance(now);
+        change(self.partition_of(topic, partition)?);
+        self.changed = true;
+        self.settle(now);
+        Ok(())
+    }
+}
+
+const TRANSACTIONAL: i16 = 1 << 4;
+const CONTROL: i16 = 1 << 5;
+
+/// The name of a cluster, as its nodes report it.
+impl FakeCluster {
+    /// The id of the cluster.
+    pub fn cluster_id(&self) -> &Str {
+        &self.settings.cluster_id
+    }
+}

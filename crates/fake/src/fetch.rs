@@ -1,0 +1,204 @@
+//! Fetch without a session: reads, size limits, isolation, epochs, and the wait for data.
+//!
+//! It owns the order of a read's checks and how its limits are shared between partitions (KIP-74). A session that the
+//! client asks for is not opened: the answer has session id 0, which tells the client to go on without (KIP-227).
+
+use std::time::{Duration, Instant};
+
+use ottla_wire::messages::fetch::{
+    AbortedTransaction, EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse,
+    NodeEndpoint, PartitionData,
+};
+use ottla_wire::{ErrorCode, RecordSet};
+
+use crate::call::Answer;
+use crate::cluster::FakeCluster;
+use crate::connection::Waiting;
+use crate::partition::Partition;
+use crate::serve::{Context, Served, injected, throttle_of};
+
+/// A Fetch that waits for enough bytes.
+#[derive(Debug)]
+pub(crate) struct WaitingFetch {
+    request: FetchRequest,
+    pub(crate) deadline: Instant,
+}
+
+/// What one look at all partitions found.
+struct Look {
+    answer: FetchResponse,
+    bytes: usize,
+    /// Some partition has something to say besides records: an error, a diverging epoch.
+    urgent: bool,
+}
+
+/// What is left of a response's size limit.
+struct Room {
+    bytes: usize,
+    /// No records were found yet: the first batch comes whole.
+    first: bool,
+}
+
+impl FakeCluster {
+    pub(crate) fn fetch(&mut self, context: &Context<'_>, request: FetchRequest) -> Served {
+        if !throttle_of(context.struck).is_zero() {
+            // A throttled fetch is answered at once and without records.
+            return Served::Answer(Answer::Fetch(FetchResponse::default()));
+        }
+        if let Some(code) = self.session_error(context, &request) {
+            return Served::Answer(Answer::Fetch(FetchResponse { error_code: code, ..Default::default() }));
+        }
+        let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or_default());
+        let deadline = context.now + wait;
+        self.retry_fetch(context, WaitingFetch { request, deadline }, wait.is_zero())
+    }
+
+    /// There are no sessions: whoever goes on with one is told that it is unknown.
+    fn session_error(&self, context: &Context<'_>, request: &FetchRequest) -> Option<ErrorCode> {
+        let continues = request.session_id != 0 || request.session_epoch > 0;
+        (context.version >= 7 && continues).then_some(match request.session_id {
+            0 => ErrorCode::INVALID_FETCH_SESSION_EPOCH,
+            _ => ErrorCode::FETCH_SESSION_ID_NOT_FOUND,
+        })
+    }
+
+    pub(crate) fn retry_fetch(&mut self, context: &Context<'_>, waiting: WaitingFetch, over: bool) -> Served {
+        let look = self.look(context, &waiting.request);
+        let wanted = usize::try_from(waiting.request.min_bytes).unwrap_or_default();
+        let asks_nothing = waiting.request.topics.iter().all(|topic| topic.partitions.is_empty());
+        if over || look.urgent || asks_nothing || look.bytes >= wanted {
+            return Served::Answer(Answer::Fetch(look.answer));
+        }
+        Served::Wait(Waiting::Fetch(waiting))
+    }
+
+    fn look(&self, context: &Context<'_>, request: &FetchRequest) -> Look {
+        let mut look = Look { answer: FetchResponse::default(), bytes: 0, urgent: false };
+        let mut room = Room { bytes: usize::try_from(request.max_bytes).unwrap_or_default(), first: true };
+        let mut leaders = Vec::new();
+        for topic in &request.topics {
+            let found = match context.version {
+                13.. => self.topics.by_id(topic.topic_id),
+                _ => self.topics.by_name(&topic.topic),
+            };
+            let mut partitions = Vec::new();
+            for asked in &topic.partitions {
+                let partition = found.and_then(|topic| topic.partition(asked.partition));
+                let refused = found.and_then(|topic| injected(context, &topic.name, asked.partition));
+                let outcome = match (refused, partition) {
+                    (Some(code), _) => Err(code),
+                    (None, Some(partition)) => read(context, request, asked, partition, &mut room),
+                    (None, None) if found.is_none() && context.version >= 13 => {
+                        Err(ErrorCode::UNKNOWN_TOPIC_ID)
+                    }
+                    (None, None) => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+                };
+                let mut row = outcome.unwrap_or_else(refusal);
+                row.partition_index = asked.partition;
+                look.bytes += row.records.as_ref().map_or(0, RecordSet::len);
+                look.urgent |= !row.error_code.is_none() || row.diverging_epoch.epoch >= 0;
+                if let Some(partition) = partition.filter(|_| wants_hint(context.version, row.error_code)) {
+                    row.current_leader.leader_id = partition.leader;
+                    row.current_leader.leader_epoch = partition.leader_epoch;
+                    leaders.push(partition.leader);
+                }
+                partitions.push(row);
+            }
+            let (topic, topic_id) = (topic.topic.clone(), topic.topic_id);
+            let result = FetchableTopicResponse { topic, topic_id, partitions, ..Default::default() };
+            look.answer.responses.push(result);
+        }
+        look.answer.node_endpoints = self
+            .endpoints(leaders)
+            .map(|(node_id, node)| NodeEndpoint {
+                node_id,
+                host: node.host.clone(),
+                port: i32::from(node.port),
+                rack: node.rack.clone(),
+                ..Default::default()
+            })
+            .collect();
+        look
+    }
+}
+
+/// Brokers name the leader from version 16 on, although the field exists since 12 (KIP-951).
+fn wants_hint(version: i16, code: ErrorCode) -> bool {
+    version >= 16 && matches!(code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH)
+}
+
+/// A partition's part of the answer when it has an error.
+fn refusal(code: ErrorCode) -> PartitionData {
+    PartitionData {
+        error_code: code,
+        high_watermark: -1,
+        records: Some(RecordSet::default()),
+        ..Default::default()
+    }
+}
+
+/// Whether a request with this leader epoch may be served by `node`: epochs are compared first (KIP-320).
+pub(crate) fn check_leader(node: i32, leader_epoch: i32, partition: &Partition) -> Result<(), ErrorCode> {
+    match leader_epoch {
+        0.. if leader_epoch < partition.leader_epoch => Err(ErrorCode::FENCED_LEADER_EPOCH),
+        0.. if leader_epoch > partition.leader_epoch => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
+        _ if partition.leader != node => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+        _ => Ok(()),
+    }
+}
+
+fn read(
+    context: &Context<'_>,
+    request: &FetchRequest,
+    asked: &FetchPartition,
+    partition: &Partition,
+    room: &mut Room,
+) -> Result<PartitionData, ErrorCode> {
+    check_leader(context.node, asked.current_leader_epoch, partition)?;
+    let committed = request.isolation_level == 1;
+    let (log, from) = (&partition.log, asked.fetch_offset);
+    let mut row = PartitionData {
+        high_watermark: partition.high_watermark,
+        last_stable_offset: partition.last_stable_offset(),
+        log_start_offset: log.start(),
+        aborted_transactions: committed.then(Vec::new),
+        records: Some(RecordSet::default()),
+        ..Default::default()
+    };
+    if let Some(diverging) = diverging_epoch(asked, partition) {
+        row.diverging_epoch = diverging;
+        row.aborted_transactions = None;
+        return Ok(row);
+    }
+    if from < log.start() || from > log.end() {
+        return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+    }
+    let limit = if committed { row.last_stable_offset } else { row.high_watermark };
+    let most = usize::try_from(asked.partition_max_bytes).unwrap_or_default().min(room.bytes);
+    let found = log.read(from, limit, most, room.first);
+    if found.bytes > 0 {
+        room.first = false;
+    }
+    room.bytes = room.bytes.saturating_sub(found.bytes);
+    if committed {
+        let listed = |t: crate::log::AbortedTransaction| AbortedTransaction {
+            producer_id: t.producer_id,
+            first_offset: t.first_offset,
+            ..Default::default()
+        };
+        let aborted = log.aborted_between(from, found.upto);
+        row.aborted_transactions = Some(aborted.into_iter().map(listed).collect());
+    }
+    row.records = Some(RecordSet::from(found.chunks));
+    Ok(row)
+}
+
+/// Where the reader's log and this one part, if they do (KIP-595).
+fn diverging_epoch(asked: &FetchPartition, partition: &Partition) -> Option<EpochEndOffset> {
+    if asked.last_fetched_epoch < 0 {
+        return None;
+    }
+    let (epoch, end_offset) = partition.log.end_of_epoch(asked.last_fetched_epoch);
+    let parts = epoch < asked.last_fetched_epoch || end_offset < asked.fetch_offset;
+    parts.then_some(EpochEndOffset { epoch, end_offset, ..Default::default() })
+}
