@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_core::calls::{CallError, Cause, End};
-use ottla_core::error::RequestError;
-use ottla_core::producer::DeliveryError;
+use ottla_core::error::{Failure, RequestError};
+use ottla_core::producer::{DeliveryCause, DeliveryError};
 use ottla_wire::records::BatchError;
 use ottla_wire::{ErrorCode, Uuid};
 
@@ -116,6 +116,25 @@ impl Error {
             | Self::Record { .. }
             | Self::Corrupt { .. }
             | Self::Closed => false,
+        }
+    }
+
+    /// Whether the broker does not offer what was asked of it, or in no version that this client speaks. Other brokers
+    /// may.
+    pub fn is_unsupported(&self) -> bool {
+        let unsupported = |error: &RequestError| matches!(error.reason, Failure::UnsupportedVersion { .. });
+        match self {
+            Self::Unreachable { last, .. } => last.as_ref().is_some_and(unsupported),
+            Self::Call(error) => match &error.last {
+                Some(Cause::Request(error)) => unsupported(error),
+                Some(Cause::Code { code, .. }) => *code == ErrorCode::UNSUPPORTED_VERSION,
+                None => false,
+            },
+            Self::Delivery(error) => match &error.cause {
+                DeliveryCause::Request(error) => unsupported(error),
+                _ => false,
+            },
+            _ => false,
         }
     }
 

@@ -1,6 +1,4 @@
-//! A pure-Rust, async client for Apache Kafka.
-//!
-//! The README, which is also this crate's front page, is in the repository's root.
+#![doc = include_str!("../README.md")]
 
 pub mod transport;
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 /// ```
 /// use ottla::Record;
 ///
-/// let record = Record::new("created").key("order-1").header("trace", "4bf92f35").header("flag", None::<&str>);
+/// let record = Record::new("created").key("order-1").header("trace", "4bf92f35").null_header("flag");
 /// let tombstone = Record::tombstone("order-1");
 /// assert!(tombstone.value.is_none());
 /// # let _ = record;
@@ -75,8 +75,14 @@ impl<'a> Record<'a> {
     }
 
     /// With one more header, behind those it has.
-    pub fn header<V: Into<Payload<'a>>>(mut self, name: impl Into<Payload<'a>>, value: impl Into<Option<V>>) -> Self {
-        self.headers.push((name.into(), value.into().map(Into::into)));
+    pub fn header(mut self, name: impl Into<Payload<'a>>, value: impl Into<Payload<'a>>) -> Self {
+        self.headers.push((name.into(), Some(value.into())));
+        self
+    }
+
+    /// With one more header, behind those it has, that has no value.
+    pub fn null_header(mut self, name: impl Into<Payload<'a>>) -> Self {
+        self.headers.push((name.into(), None));
         self
     }
 
@@ -187,7 +193,7 @@ mod tests {
     /// Trap W6: order, duplicates and absent values of headers are kept.
     #[test]
     fn headers_keep_order_and_duplicates() {
-        let record = Record::new("v").header("a", "1").header("a", None::<&str>).header(&b"\xff"[..], "");
+        let record = Record::new("v").header("a", "1").null_header("a").header(&b"\xff"[..], "");
         let names: Vec<_> = record.headers.iter().map(|(name, _)| name.as_slice()).collect();
         assert_eq!(names, [&b"a"[..], b"a", b"\xff"]);
         assert_eq!(record.headers[1].1, None);
