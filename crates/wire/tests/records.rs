@@ -141,7 +141,7 @@ fn stamps() -> impl Strategy<Value = Stamp> {
 }
 
 fn codecs() -> impl Strategy<Value = Compression> {
-    let enabled = vec![Compression::None];
+    let enabled: Vec<_> = Compression::ALL.into_iter().filter(|codec| codec.is_enabled()).collect();
     prop::sample::select(enabled)
 }
 

@@ -6,12 +6,25 @@ use bytes::Bytes;
 
 use super::{Codec, Compression, CompressionError};
 
-/// Compresses, reusing buffers and codec state.
+/// Compresses, reusing buffers and codec state. What a codec needs is made at its first use.
 #[derive(Default)]
 pub struct Compressor {
     /// Pieces joined, for codecs want them in one.
     joined: Vec<u8>,
     output: Vec<u8>,
+    codecs: Codecs,
+}
+
+#[derive(Default)]
+struct Codecs {
+    #[cfg(feature = "gzip")]
+    gzip: Option<super::gzip::Encoder>,
+    #[cfg(feature = "snappy")]
+    snappy: Option<Box<snap::raw::Encoder>>,
+    #[cfg(feature = "lz4")]
+    lz4: Option<lz4_flex::block::CompressTable>,
+    #[cfg(feature = "zstd")]
+    zstd: Option<Box<zrip::CompressContext>>,
 }
 
 impl Compressor {
@@ -21,27 +34,53 @@ impl Compressor {
     /// A level the codec does not have, a codec that is not part of this build.
     pub fn compress(&mut self, codec: &Codec, pieces: &[Bytes]) -> Result<&[u8], CompressionError> {
         codec.check()?;
-        let mut joined = std::mem::take(&mut self.joined);
         let input = match pieces {
             [one] => &one[..],
             many => {
-                joined.clear();
-                many.iter().for_each(|piece| joined.extend_from_slice(piece));
-                &joined[..]
+                self.joined.clear();
+                many.iter().for_each(|piece| self.joined.extend_from_slice(piece));
+                &self.joined[..]
             }
         };
         self.output.clear();
-        let result = self.run(codec, input);
-        self.joined = joined;
-        result.map(|()| &self.output[..])
+        self.codecs.run(codec, input, &mut self.output)?;
+        Ok(&self.output)
     }
+}
 
-    fn run(&mut self, codec: &Codec, input: &[u8]) -> Result<(), CompressionError> {
+impl Codecs {
+    fn run(&mut self, codec: &Codec, input: &[u8], out: &mut Vec<u8>) -> Result<(), CompressionError> {
         match codec.compression {
             Compression::None => {
-                self.output.extend_from_slice(input);
+                out.extend_from_slice(input);
                 Ok(())
             }
+            #[cfg(feature = "gzip")]
+            Compression::Gzip => {
+                let level = codec.level.map_or(6, i32::unsigned_abs);
+                let encoder = self.gzip.take().filter(|encoder| encoder.level() == level);
+                let encoder = self.gzip.insert(encoder.unwrap_or_else(|| super::gzip::Encoder::new(level)));
+                encoder.compress(input, out)
+            }
+            #[cfg(feature = "snappy")]
+            Compression::Snappy => {
+                let encoder = self.snappy.get_or_insert_with(|| Box::new(snap::raw::Encoder::new()));
+                super::snappy::compress(encoder, input, out)
+            }
+            #[cfg(feature = "lz4")]
+            Compression::Lz4 => super::lz4::compress(self.lz4.get_or_insert_default(), input, out),
+            #[cfg(feature = "zstd")]
+            Compression::Zstd => {
+                // As in the C library, 0 is the usual level.
+                let level = codec.level.filter(|&level| level != 0).unwrap_or(3);
+                let context = self.zstd.take().filter(|context| context.level() == level);
+                let context = match context {
+                    Some(context) => context,
+                    None => Box::new(super::zstd::context(level)?),
+                };
+                super::zstd::compress(self.zstd.insert(context), input, out)
+            }
+            #[allow(unreachable_patterns, reason = "which codecs are left depends on the features")]
             compression => Err(CompressionError::Disabled { compression }),
         }
     }

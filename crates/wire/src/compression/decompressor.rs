@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use super::output::Output;
 use super::{Compression, CompressionError};
@@ -37,13 +37,24 @@ impl Default for Limits {
 
 /// How many buffers are kept: one for the batch that is being read, one for the next.
 const BUFFERS: usize = 2;
+/// Buffers larger than this are not kept.
+const KEPT: usize = 8 * 1024 * 1024;
 
-/// Decompresses, reusing buffers and codec state.
+/// Decompresses, reusing buffers and codec state. What a codec needs is made at its first use.
 #[derive(Default)]
 pub struct Decompressor {
     limits: Limits,
-    /// Handles of buffers given out, initialised in all their length.
+    /// Handles of buffers given out.
     buffers: Vec<Bytes>,
+    codecs: Codecs,
+}
+
+#[derive(Default)]
+struct Codecs {
+    #[cfg(feature = "gzip")]
+    gzip: Option<super::gzip::Decoder>,
+    #[cfg(feature = "zstd")]
+    zstd: Option<zrip::DecompressContext>,
 }
 
 impl Decompressor {
@@ -59,15 +70,32 @@ impl Decompressor {
     pub fn decompress(&mut self, compression: Compression, input: &[u8]) -> Result<Bytes, CompressionError> {
         let limit = self.limits.allowed(input.len());
         let mut output = Output::new(self.take_buffer(), compression, input.len(), limit);
-        let result = self.run(compression, input, &mut output);
+        let result = self.codecs.run(compression, input, &mut output);
         let (buffer, filled) = output.finish();
-        let buffer = buffer.freeze();
+        let buffer = Bytes::from(buffer);
         let decompressed = result.map(|()| buffer.slice(..filled));
         self.keep(buffer);
         decompressed
     }
 
-    #[expect(clippy::needless_pass_by_ref_mut, reason = "codec state is added behind features")]
+    fn take_buffer(&mut self) -> Vec<u8> {
+        let unused = self.buffers.iter().position(Bytes::is_unique);
+        // The only holder's bytes become its vector again without a copy.
+        unused.map_or_else(Vec::new, |i| self.buffers.swap_remove(i).into())
+    }
+
+    fn keep(&mut self, buffer: Bytes) {
+        if buffer.len() > KEPT {
+            return;
+        }
+        if self.buffers.len() == BUFFERS {
+            self.buffers.remove(0);
+        }
+        self.buffers.push(buffer);
+    }
+}
+
+impl Codecs {
     fn run(
         &mut self,
         compression: Compression,
@@ -76,31 +104,23 @@ impl Decompressor {
     ) -> Result<(), CompressionError> {
         match compression {
             Compression::None => {
-                output.announce(input.len())?;
-                output.spare()[..input.len()].copy_from_slice(input);
+                output.spare(input.len())?.1.copy_from_slice(input);
                 output.advance(input.len());
                 Ok(())
             }
-            _ => Err(CompressionError::Disabled { compression }),
-        }
-    }
-
-    fn take_buffer(&mut self) -> BytesMut {
-        for i in 0..self.buffers.len() {
-            if self.buffers[i].is_unique() {
-                if let Ok(buffer) = self.buffers.swap_remove(i).try_into_mut() {
-                    return buffer;
-                }
+            #[cfg(feature = "gzip")]
+            Compression::Gzip => {
+                self.gzip.get_or_insert_with(super::gzip::Decoder::new).decompress(input, output)
             }
+            #[cfg(feature = "snappy")]
+            Compression::Snappy => super::snappy::decompress(input, output),
+            #[cfg(feature = "lz4")]
+            Compression::Lz4 => super::lz4::decompress(input, output),
+            #[cfg(feature = "zstd")]
+            Compression::Zstd => super::zstd::decompress(self.zstd.get_or_insert_default(), input, output),
+            #[allow(unreachable_patterns, reason = "which codecs are left depends on the features")]
+            compression => Err(CompressionError::Disabled { compression }),
         }
-        BytesMut::new()
-    }
-
-    fn keep(&mut self, buffer: Bytes) {
-        if self.buffers.len() == BUFFERS {
-            self.buffers.remove(0);
-        }
-        self.buffers.push(buffer);
     }
 }
 

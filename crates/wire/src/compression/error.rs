@@ -47,12 +47,6 @@ pub enum CompressionError {
     },
 }
 
-impl CompressionError {
-    pub(super) fn corrupt(compression: Compression, what: impl fmt::Display) -> Self {
-        Self::Corrupt { compression, what: what.to_string() }
-    }
-}
-
 impl fmt::Display for CompressionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -12,7 +12,17 @@ mod codec;
 mod compressor;
 mod decompressor;
 mod error;
+#[cfg(feature = "gzip")]
+mod gzip;
+#[cfg(feature = "lz4")]
+mod lz4;
 mod output;
+#[cfg(feature = "snappy")]
+mod snappy;
+#[cfg(feature = "lz4")]
+mod xxh32;
+#[cfg(feature = "zstd")]
+mod zstd;
 
 pub use codec::{Codec, Compression};
 pub use compressor::Compressor;

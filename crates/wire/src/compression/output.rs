@@ -1,13 +1,13 @@
 //! [`Output`]: a buffer that grows as a codec needs it, never beyond its limit.
 
-use bytes::BytesMut;
-
 use super::{Compression, CompressionError};
 
-/// Decompressed bytes at the front of a buffer whose rest is ready to be written to.
+/// Decompressed bytes at the front of a buffer.
+///
+/// Codecs that write into a slice find initialised bytes behind them, left from the last use where there was one, so
+/// that a warm buffer costs no zeroing. Codecs that append get the vector.
 pub(super) struct Output {
-    /// Initialised up to its length, so that a buffer that is used again costs no zeroing.
-    buffer: BytesMut,
+    buffer: Vec<u8>,
     filled: usize,
     compression: Compression,
     compressed: usize,
@@ -15,77 +15,70 @@ pub(super) struct Output {
 }
 
 impl Output {
-    pub(super) fn new(buffer: BytesMut, compression: Compression, compressed: usize, limit: usize) -> Self {
+    /// An empty output that uses `buffer`'s memory, for what `compressed` bytes become: at most `limit`.
+    pub(super) fn new(buffer: Vec<u8>, compression: Compression, compressed: usize, limit: usize) -> Self {
         Self { buffer, filled: 0, compression, compressed, limit }
     }
 
-    /// The bytes that may still come.
+    /// The buffer and how much of it is filled.
+    pub(super) fn finish(self) -> (Vec<u8>, usize) {
+        (self.buffer, self.filled)
+    }
+
+    /// What came out so far.
+    pub(super) fn filled(&self) -> &[u8] {
+        &self.buffer[..self.filled]
+    }
+
+    /// How many bytes may still come.
     pub(super) fn allowed(&self) -> usize {
         self.limit - self.filled
     }
 
-    /// Makes room for `bytes` more, which a frame has announced: exactly that, and an error if it is too much.
-    pub(super) fn announce(&mut self, bytes: usize) -> Result<(), CompressionError> {
+    /// What is filled, and `bytes` initialised ones to write to; an error if they are more than allowed.
+    pub(super) fn spare(&mut self, bytes: usize) -> Result<(&[u8], &mut [u8]), CompressionError> {
         if bytes > self.allowed() {
             return Err(self.too_large());
         }
-        self.resize(self.filled + bytes);
-        Ok(())
-    }
-
-    /// Makes room for at least one more byte where nothing was announced: four times the input, then the double.
-    pub(super) fn grow(&mut self) -> Result<(), CompressionError> {
-        if self.allowed() == 0 {
-            return Err(self.too_large());
+        let end = self.filled + bytes;
+        if self.buffer.len() < end {
+            self.buffer.resize(end, 0);
         }
-        let guess = self.compressed.saturating_mul(4).max(1024);
-        let wanted =
-            if self.filled < self.buffer.len() { 0 } else { self.filled.saturating_mul(2).max(guess) };
-        self.resize(wanted.min(self.limit));
-        Ok(())
-    }
-
-    /// What is filled, and the rest.
-    pub(super) fn split(&mut self) -> (&[u8], &mut [u8]) {
-        // A buffer from a larger batch may be longer than this one's limit.
-        let end = self.buffer.len().min(self.limit);
         let (filled, spare) = self.buffer[..end].split_at_mut(self.filled);
-        (filled, spare)
+        Ok((filled, spare))
     }
 
-    /// The rest.
-    pub(super) fn spare(&mut self) -> &mut [u8] {
-        self.split().1
-    }
-
-    /// Says that the first `bytes` of the rest are filled.
+    /// Says that the first `bytes` of what [`Output::spare`] gave are filled.
     pub(super) fn advance(&mut self, bytes: usize) {
         self.filled = (self.filled + bytes).min(self.buffer.len());
     }
 
-    pub(super) fn filled(&self) -> usize {
-        self.filled
+    /// Lets `append` append to the vector, which has room for `bytes` more, or as many as are allowed.
+    pub(super) fn append<T>(
+        &mut self,
+        bytes: usize,
+        append: impl FnOnce(&mut Vec<u8>) -> T,
+    ) -> Result<T, CompressionError> {
+        let bytes = bytes.min(self.allowed());
+        self.buffer.truncate(self.filled);
+        self.buffer.reserve(bytes);
+        let result = append(&mut self.buffer);
+        // The vector may have had more room than the limit allows.
+        if self.buffer.len() > self.limit {
+            return Err(self.too_large());
+        }
+        self.filled = self.buffer.len();
+        Ok(result)
     }
 
-    pub(super) fn finish(self) -> (BytesMut, usize) {
-        (self.buffer, self.filled)
+    /// How much room to make where nothing says how much will come: four times the input, then the double.
+    pub(super) fn guess(&self) -> usize {
+        self.filled.max(self.compressed.saturating_mul(4)).max(1024)
     }
 
+    /// More would come out than the limit allows.
     pub(super) fn too_large(&self) -> CompressionError {
-        CompressionError::TooLarge {
-            compression: self.compression,
-            compressed: self.compressed,
-            limit: self.limit,
-        }
-    }
-
-    pub(super) fn corrupt(&self, what: impl std::fmt::Display) -> CompressionError {
-        CompressionError::corrupt(self.compression, what)
-    }
-
-    fn resize(&mut self, len: usize) {
-        if self.buffer.len() < len {
-            self.buffer.resize(len, 0);
-        }
+        let Self { compression, compressed, limit, .. } = *self;
+        CompressionError::TooLarge { compression, compressed, limit }
     }
 }
