@@ -109,6 +109,15 @@ impl Counters {
         self.requests.get(&(node, api.0)).copied().unwrap_or_default()
     }
 
+    /// How many requests came, by API.
+    pub fn by_api(&self) -> BTreeMap<ApiKey, u64> {
+        let mut counts = BTreeMap::new();
+        for ((_, key), count) in &self.requests {
+            *counts.entry(ApiKey(*key)).or_default() += count;
+        }
+        counts
+    }
+
     /// How many requests came in all.
     pub fn all_requests(&self) -> u64 {
         self.requests.values().sum()
