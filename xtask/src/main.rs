@@ -9,8 +9,11 @@ mod control;
 mod guardian;
 mod home;
 mod kafka;
+mod logs;
 mod metadata;
 mod process;
+mod test;
+mod tied;
 mod tools;
 
 use std::process::ExitCode;
@@ -33,6 +36,9 @@ usage: cargo xtask COMMAND
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.first().is_some_and(|command| command == tied::COMMAND) {
+        return tied::between(&args[1..]);
+    }
     match run(&args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
@@ -45,6 +51,7 @@ fn main() -> ExitCode {
 fn run(args: &[String]) -> Outcome {
     let (command, rest) = args.split_first().ok_or(USAGE)?;
     match command.as_str() {
+        "test" => test::run(rest),
         "kafka" => kafka::run(rest),
         guardian::COMMAND => guardian::run(rest),
         _ => Err(USAGE.to_owned()),
