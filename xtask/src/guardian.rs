@@ -22,7 +22,7 @@ use crate::Outcome;
 use crate::cluster::Cluster;
 use crate::control::{self, Address};
 use crate::home::Home;
-use crate::process::signal;
+use crate::process::{self, signal};
 
 /// The hidden command that makes this program a guardian.
 pub(crate) const COMMAND: &str = "guardian";
@@ -32,7 +32,7 @@ pub(crate) fn spawn(cluster: &Cluster, tied: bool) -> Outcome<Option<Tie>> {
     let log = cluster.dir().join("guardian.log");
     let open = fs::File::create(&log).and_then(|file| Ok((file.try_clone()?, file)));
     let (out, err) = open.map_err(|e| format!("{}: {e}", log.display()))?;
-    let me = std::env::current_exe().map_err(|e| format!("xtask's own path: {e}"))?;
+    let me = process::myself()?;
     let mut command = Command::new(me);
     command.args([COMMAND, &cluster.name, if tied { TIED } else { "untied" }]);
     command.stdin(if tied { Stdio::piped() } else { Stdio::null() }).stdout(out).stderr(err).process_group(0);

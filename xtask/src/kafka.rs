@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::cluster::Cluster;
 use crate::home::Home;
-use crate::{Outcome, USAGE, control, guardian, tools};
+use crate::{Outcome, USAGE, control, guardian, process, tools};
 
 /// The cluster of one node, and the one of three, that the tests know.
 pub(crate) const ONE: &str = "one";
@@ -180,7 +180,7 @@ fn environment(home: &Home) -> Outcome {
 
 /// What the tests are told besides the addresses; installs and builds what it names.
 pub(crate) fn tools_environment(home: &Home) -> Outcome<Vec<(&'static str, PathBuf)>> {
-    let me = std::env::current_exe().map_err(|e| format!("xtask's own path: {e}"))?;
+    let me = process::myself()?;
     Ok(vec![
         ("OTTLA_XTASK", me),
         ("OTTLA_KAFKA_DIR", home.kafka().to_path_buf()),

@@ -49,6 +49,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &[String]) -> Outcome {
+    process::myself()?;
     let (command, rest) = args.split_first().ok_or(USAGE)?;
     match command.as_str() {
         "test" => test::run(rest),

@@ -1,6 +1,8 @@
-//! Running other programs: to their end, with their output, and signals to them.
+//! Other programs: running them to their end, their output, and signals to them.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 use crate::Outcome;
 
@@ -33,6 +35,13 @@ pub(crate) fn works(program: &str, args: &[&str]) -> bool {
 /// Through the shell's own `kill`: std has no signals but SIGKILL, and `/bin/kill` is not on every machine.
 pub(crate) fn signal(name: &str, pid: i64) -> Outcome {
     output(Command::new("sh").arg("-c").arg(format!("kill -{name} {pid}"))).map(drop)
+}
+
+/// The path of this program, as it was when this was first called: `main` does so at once, because cargo may
+/// put a new build in its place while it runs.
+pub(crate) fn myself() -> Outcome<PathBuf> {
+    static PATH: OnceLock<Outcome<PathBuf>> = OnceLock::new();
+    PATH.get_or_init(|| std::env::current_exe().map_err(|e| format!("xtask's own path: {e}"))).clone()
 }
 
 fn shown(command: &Command) -> String {

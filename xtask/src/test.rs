@@ -35,7 +35,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     }
     match &options.kafka {
         Some(address) => against_given(&home, &options, address, &mut report),
-        None => against_our_own(&home, &options, &mut report)?,
+        None => against_our_own(&home, &options, &mut report),
     }
     report.finish()
 }
@@ -124,29 +124,33 @@ fn against_given(home: &Home, options: &Options, address: &str, report: &mut Rep
     }
 }
 
-fn against_our_own(home: &Home, options: &Options, report: &mut Report) -> Outcome {
-    tools::java()?;
+fn against_our_own(home: &Home, options: &Options, report: &mut Report) {
     let announced = home.kafka().join("announced-exceptions");
-    fs::write(&announced, "").map_err(|e| format!("{}: {e}", announced.display()))?;
-    let one = Running::find_or_start(home, ONE, tools::NEWEST, 1)?;
-    let three = Running::find_or_start(home, THREE, tools::NEWEST, 3)?;
-    let mut environment = kafka::tools_environment(home)?;
-    environment.push((ONE_VARIABLE, PathBuf::from(one.cluster.bootstrap())));
-    environment.push((THREE_VARIABLE, PathBuf::from(three.cluster.bootstrap())));
-    environment.push(("OTTLA_EXPECTED_EXCEPTIONS", announced.clone()));
-    report.step("tests against Kafka", || kafka_tests(home, options, &environment, true));
+    let mut clusters = None;
+    report.step("starting Kafka", || {
+        fs::write(&announced, "").map_err(|e| format!("{}: {e}", announced.display()))?;
+        let one = Running::find_or_start(home, ONE, tools::NEWEST, 1)?;
+        clusters = Some((one, Running::find_or_start(home, THREE, tools::NEWEST, 3)?));
+        Ok(())
+    });
+    let Some((one, three)) = clusters else { return };
+    report.step("tests against Kafka", || {
+        let mut environment = kafka::tools_environment(home)?;
+        environment.push((ONE_VARIABLE, PathBuf::from(one.cluster.bootstrap())));
+        environment.push((THREE_VARIABLE, PathBuf::from(three.cluster.bootstrap())));
+        environment.push(("OTTLA_EXPECTED_EXCEPTIONS", announced.clone()));
+        kafka_tests(home, options, &environment, true)
+    });
     if options.words.is_empty() {
         walkthroughs(home, &one, report);
     }
-    for running in [&one, &three] {
+    for running in [one, three] {
         let name = format!("logs of cluster '{}'", running.cluster.name);
-        report.step(&name, || no_exceptions(running, &announced));
+        report.step(&name, || {
+            no_exceptions(&running, &announced)?;
+            running.remove()
+        });
     }
-    if !report.broken {
-        one.remove()?;
-        three.remove()?;
-    }
-    Ok(())
 }
 
 fn walkthroughs(home: &Home, newest: &Running, report: &mut Report) {

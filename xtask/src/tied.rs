@@ -14,7 +14,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::Outcome;
-use crate::process::signal;
+use crate::process::{self, signal};
 
 /// The hidden command that makes this program the process between.
 pub(crate) const COMMAND: &str = "tied";
@@ -23,7 +23,7 @@ pub(crate) const COMMAND: &str = "tied";
 pub(crate) fn run(program: &Command, limit: Duration) -> Outcome {
     let shown: Vec<_> = std::iter::once(program.get_program()).chain(program.get_args()).collect();
     let shown = shown.iter().map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ");
-    let me = std::env::current_exe().map_err(|e| format!("xtask's own path: {e}"))?;
+    let me = process::myself()?;
     let mut between = Command::new(me);
     between.arg(COMMAND).arg(limit.as_secs().to_string()).arg(program.get_program()).args(program.get_args());
     between.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
