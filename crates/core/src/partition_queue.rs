@@ -267,6 +267,11 @@ impl<D> ReadyBatch<D> {
         self.builder.encoded_len()
     }
 
+    /// What to give to [`PartitionQueue::release`] when the batch is resolved.
+    pub fn memory(&self) -> usize {
+        self.memory
+    }
+
     /// Compresses the records, once for all attempts.
     pub fn seal(self, pool: &mut ChunkPool) -> Result<Batch<D>, SealError<D>> {
         let Self { builder, settings, delivery, deadline, memory, full } = self;

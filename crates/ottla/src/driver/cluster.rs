@@ -423,7 +423,7 @@ impl Cluster {
         )
     }
 
-    fn not_sent(&self, to: &Destination, api: ApiKey, reason: Failure) -> RequestError {
+    pub(crate) fn not_sent(&self, to: &Destination, api: ApiKey, reason: Failure) -> RequestError {
         let (broker_id, address) = match to {
             Destination::Bootstrap(address) => (None, Some(address.clone())),
             Destination::Broker(id) => (Some(*id), lock(&self.metadata).broker(*id).map(|b| b.address.clone())),
