@@ -14,6 +14,10 @@ pub(super) struct Output {
     limit: usize,
 }
 
+#[cfg_attr(
+    not(all(feature = "gzip", feature = "snappy", feature = "lz4", feature = "zstd")),
+    allow(dead_code, reason = "each codec uses a part of it")
+)]
 impl Output {
     /// An empty output that uses `buffer`'s memory, for what `compressed` bytes become: at most `limit`.
     pub(super) fn new(buffer: Vec<u8>, compression: Compression, compressed: usize, limit: usize) -> Self {
