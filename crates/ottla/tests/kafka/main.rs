@@ -2,4 +2,5 @@
 //! they stand on and for which module a test belongs to.
 
 mod peers;
+mod proxied;
 mod support;
