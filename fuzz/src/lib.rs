@@ -1,0 +1,201 @@
+//! What each fuzz target does with its bytes. `cargo test` includes this file, too, to replay the seed corpus, so it
+//! depends on nothing of the fuzzer.
+//!
+//! A target fails by panicking; that no length sizes an allocation shows in the fuzzer's memory limit.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use ottla_core::HostPort;
+use ottla_core::connection::{Connection, Event, Outgoing};
+use ottla_core::error::{CloseReason, Peer};
+use ottla_wire::compression::{Codec, Compression, Compressor, Decompressor, Limits};
+use ottla_wire::messages::metadata::MetadataRequest;
+use ottla_wire::messages::{self, Visitor};
+use ottla_wire::records::{
+    Attributes, BATCH_HEADER_LEN, BatchHeader, Decoder, RecordBatch, batches, control_record,
+};
+use ottla_wire::{ApiKey, Request, VersionRange};
+
+/// What a batch may become while fuzzing: small, so that the memory limit means something.
+const LIMITS: Limits = Limits { max_batch_bytes: 1 << 20, max_ratio: 1000 };
+
+/// Every target by the name of its corpus folder.
+pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+    ("messages", messages),
+    ("batches", batches_and_records),
+    ("records", records),
+    ("decompress", decompress),
+    ("compress", compress),
+    ("connection", connection),
+];
+
+/// `api key, version, direction, bytes`: what can be decoded can be encoded, to bytes that decode to the same again.
+pub fn messages(data: &[u8]) {
+    let Some((&[key, version, direction], body)) = data.split_first_chunk::<3>() else { return };
+    let body = Bytes::copy_from_slice(body);
+    messages::visit(ApiKey(i16::from(key)), Exchange { version: i16::from(version), is_response: direction & 1 == 1, body });
+}
+
+struct Exchange {
+    version: i16,
+    is_response: bool,
+    body: Bytes,
+}
+
+impl Visitor for Exchange {
+    type Output = ();
+
+    fn visit<R: Request>(self) {
+        let VersionRange { min, max } = R::VERSIONS;
+        let version = min + self.version % (max - min + 1);
+        if self.is_response {
+            let Ok((id, response)) = ottla_wire::decode_response::<R>(&self.body, version) else { return };
+            // What was read may not be expressible, such as a string longer than its length field: an error, then.
+            let Ok(frame) = ottla_wire::encode_response::<R>(&response, version, id) else { return };
+            let again = ottla_wire::decode_response::<R>(&frame.into_bytes().slice(4..), version);
+            assert_eq!(again.expect("our own bytes"), (id, response));
+        } else {
+            let Ok(request) = ottla_wire::decode_request_body::<R>(&self.body, version) else { return };
+            let Ok(frame) = ottla_wire::encode_request(&request, version, 7, Some("fuzz")) else { return };
+            let payload = frame.into_bytes().slice(4..);
+            let (header, start) = ottla_wire::decode_request_header(&payload).expect("our own header");
+            assert_eq!((header.key, header.version, header.correlation_id), (R::KEY, version, 7));
+            let again = ottla_wire::decode_request_body::<R>(&payload.slice(start..), version);
+            assert_eq!(again.expect("our own bytes"), request);
+        }
+    }
+}
+
+/// The records field of a Fetch response, as it comes.
+pub fn batches_and_records(data: &[u8]) {
+    read_all(Bytes::copy_from_slice(data));
+}
+
+/// The same under the name of its target.
+pub use batches_and_records as batches;
+
+/// Bytes behind a header whose length and CRC are right, so that the records themselves are reached:
+/// `attributes, record count, body`.
+pub fn records(data: &[u8]) {
+    let Some((&[attributes, count], body)) = data.split_first_chunk::<2>() else { return };
+    let header = BatchHeader {
+        batch_length: (BATCH_HEADER_LEN - 12 + body.len()) as i32,
+        attributes: Attributes(i16::from(attributes)),
+        last_offset_delta: i32::from(count) - 1,
+        records_count: i32::from(count),
+        ..BatchHeader::default()
+    };
+    let mut bytes = header.write().to_vec();
+    bytes.extend_from_slice(body);
+    let crc = ottla_wire::records::crc32c(&bytes[21..]);
+    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
+    let bytes = Bytes::from(bytes);
+    if let Ok(batch) = RecordBatch::parse(bytes.clone()) {
+        batch.check_crc().expect("it was computed");
+    }
+    read_all(bytes);
+}
+
+fn read_all(bytes: Bytes) {
+    let mut decoder = Decoder::new(LIMITS);
+    for batch in ottla_wire::records::batches(bytes) {
+        let Ok(batch) = batch else { return };
+        let _intact = batch.check_crc();
+        let Ok(decoded) = batch.decode(&mut decoder) else { continue };
+        for record in decoded.iter() {
+            let Ok(record) = record else { break };
+            assert!(record.offset >= decoded.header().base_offset);
+            for (name, value) in record.headers().iter() {
+                let _len = name.len() + value.map_or(0, <[u8]>::len);
+            }
+            let _control = control_record(record.key.unwrap_or_default(), record.value);
+            assert_eq!(decoded.owned(&record).key.as_deref(), record.key);
+        }
+    }
+}
+
+/// `codec, bytes`: never more than the limit comes out.
+pub fn decompress(data: &[u8]) {
+    let Some((codec, bytes)) = data.split_first() else { return };
+    let compression = Compression::ALL[usize::from(*codec) % Compression::ALL.len()];
+    if let Ok(output) = Decompressor::new(LIMITS).decompress(compression, bytes) {
+        assert!(output.len() <= LIMITS.max_batch_bytes || compression == Compression::None);
+    }
+}
+
+/// `codec, level, cut, bytes`: what was compressed comes back as it was.
+pub fn compress(data: &[u8]) {
+    let Some((&[codec, level, cut], bytes)) = data.split_first_chunk::<3>() else { return };
+    let compression = Compression::ALL[usize::from(codec) % Compression::ALL.len()];
+    let codec = match compression.levels() {
+        Some((lowest, highest)) => {
+            let level = lowest + i32::from(level) % (highest - lowest + 1);
+            Codec::with_level(compression, level)
+        }
+        None => Codec::from(compression),
+    };
+    let bytes = Bytes::copy_from_slice(bytes);
+    let cut = usize::from(cut).min(bytes.len());
+    let mut compressor = Compressor::default();
+    let compressed = compressor.compress(&codec, &[bytes.slice(..cut), bytes.slice(cut..)]).expect("any bytes can be compressed");
+    let back = Decompressor::new(Limits::default()).decompress(compression, compressed).expect("our own bytes");
+    assert_eq!(back, bytes);
+}
+
+/// A peer that sends anything, while requests are sent, time passes, and the socket fails: every request gets exactly
+/// one outcome, and the machine never asks to be woken in the past for ever.
+pub fn connection(data: &[u8]) {
+    let mut now = Instant::now();
+    let peer = Arc::new(Peer { broker_id: Some(1), address: HostPort::new("b", 1) });
+    let mut machine = Connection::new(now, peer, Arc::default(), now + Duration::from_secs(10));
+    let (mut sent, mut resolved) = (0_u32, 0_u32);
+    let mut incoming = BytesMut::new();
+    let mut data = data;
+    while let Some((&step, rest)) = data.split_first() {
+        data = rest;
+        match step % 8 {
+            0 => machine.handle_connected(now),
+            1 => {
+                let outgoing = Outgoing {
+                    request: Box::new(MetadataRequest::default()),
+                    deadline: now + Duration::from_secs(u64::from(step)),
+                    own_wait: Duration::ZERO,
+                    expects_answer: step & 8 == 0,
+                };
+                machine.send(now, outgoing, sent);
+                sent += 1;
+            }
+            2 | 3 => {
+                let Some((len, rest)) = data.split_first() else { break };
+                let (bytes, rest) = rest.split_at(usize::from(*len).min(rest.len()));
+                incoming.extend_from_slice(bytes);
+                data = rest;
+                machine.handle_bytes(now, &mut incoming);
+            }
+            4 => {
+                now += Duration::from_millis(u64::from(step) * 10);
+                machine.handle_timeout(now);
+                assert!(machine.poll_timeout().is_none_or(|due| due > now), "a time-out that stays due");
+            }
+            5 => machine.throttle(now, Duration::from_millis(u64::from(step))),
+            6 => {
+                let _chunks = machine.poll_transmit(now);
+                machine.handle_transmitted(now);
+            }
+            _ => {
+                machine.handle_closed(CloseReason::ByPeer);
+            }
+        }
+        resolved += outcomes(&mut machine);
+    }
+    machine.handle_closed_for_good(CloseReason::Released);
+    resolved += outcomes(&mut machine);
+    assert_eq!(resolved, sent);
+}
+
+fn outcomes(machine: &mut Connection<u32>) -> u32 {
+    let events = std::iter::from_fn(|| machine.poll_event());
+    events.filter(|event| !matches!(event, Event::Overdue)).count() as u32
+}
