@@ -14,7 +14,7 @@ use ottla_wire::compression::{Codec, Compression, Compressor, Decompressor, Limi
 use ottla_wire::messages::metadata::MetadataRequest;
 use ottla_wire::messages::{self, Visitor};
 use ottla_wire::records::{
-    Attributes, BATCH_HEADER_LEN, BatchHeader, Decoder, RecordBatch, batches, control_record,
+    Attributes, BATCH_HEADER_LEN, BatchHeader, Decoder, RecordBatch, Restamp, control_record, restamp,
 };
 use ottla_wire::{ApiKey, Request, VersionRange};
 
@@ -82,19 +82,17 @@ pub fn records(data: &[u8]) {
     let Some((&[attributes, count], body)) = data.split_first_chunk::<2>() else { return };
     let header = BatchHeader {
         batch_length: (BATCH_HEADER_LEN - 12 + body.len()) as i32,
+        magic: 2,
         attributes: Attributes(i16::from(attributes)),
         last_offset_delta: i32::from(count) - 1,
         records_count: i32::from(count),
-        ..BatchHeader::default()
+        ..BatchHeader::read(&[0; BATCH_HEADER_LEN])
     };
-    let mut bytes = header.write().to_vec();
-    bytes.extend_from_slice(body);
-    let crc = ottla_wire::records::crc32c(&bytes[21..]);
-    bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-    let bytes = Bytes::from(bytes);
-    if let Ok(batch) = RecordBatch::parse(bytes.clone()) {
-        batch.check_crc().expect("it was computed");
-    }
+    let bytes = [&header.write()[..], body].concat();
+    let Ok(batch) = RecordBatch::parse(Bytes::from(bytes)) else { return };
+    // A broker's timestamp makes the CRC new.
+    let bytes = restamp(&batch, &Restamp { base_offset: 0, partition_leader_epoch: 0, log_append_time: Some(1) });
+    RecordBatch::parse(bytes.clone()).expect("it was one before").check_crc().expect("it was computed");
     read_all(bytes);
 }
 
