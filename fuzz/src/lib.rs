@@ -35,7 +35,10 @@ pub const TARGETS: [(&str, fn(&[u8])); 6] = [
 pub fn messages(data: &[u8]) {
     let Some((&[key, version, direction], body)) = data.split_first_chunk::<3>() else { return };
     let body = Bytes::copy_from_slice(body);
-    messages::visit(ApiKey(i16::from(key)), Exchange { version: i16::from(version), is_response: direction & 1 == 1, body });
+    messages::visit(
+        ApiKey(i16::from(key)),
+        Exchange { version: i16::from(version), is_response: direction & 1 == 1, body },
+    );
 }
 
 struct Exchange {
@@ -91,7 +94,8 @@ pub fn records(data: &[u8]) {
     let bytes = [&header.write()[..], body].concat();
     let Ok(batch) = RecordBatch::parse(Bytes::from(bytes)) else { return };
     // A broker's timestamp makes the CRC new.
-    let bytes = restamp(&batch, &Restamp { base_offset: 0, partition_leader_epoch: 0, log_append_time: Some(1) });
+    let bytes =
+        restamp(&batch, &Restamp { base_offset: 0, partition_leader_epoch: 0, log_append_time: Some(1) });
     RecordBatch::parse(bytes.clone()).expect("it was one before").check_crc().expect("it was computed");
     read_all(bytes);
 }
@@ -137,8 +141,11 @@ pub fn compress(data: &[u8]) {
     let bytes = Bytes::copy_from_slice(bytes);
     let cut = usize::from(cut).min(bytes.len());
     let mut compressor = Compressor::default();
-    let compressed = compressor.compress(&codec, &[bytes.slice(..cut), bytes.slice(cut..)]).expect("any bytes can be compressed");
-    let back = Decompressor::new(Limits::default()).decompress(compression, compressed).expect("our own bytes");
+    let compressed = compressor
+        .compress(&codec, &[bytes.slice(..cut), bytes.slice(cut..)])
+        .expect("any bytes can be compressed");
+    let back =
+        Decompressor::new(Limits::default()).decompress(compression, compressed).expect("our own bytes");
     assert_eq!(back, bytes);
 }
 

@@ -84,7 +84,14 @@ pub struct Call {
 impl Call {
     /// A call that starts now and is over at `now + timeout`, whatever happens. `own_wait` is how long a broker may
     /// rightly take to answer.
-    pub fn new(now: Instant, api: ApiKey, target: Target, timeout: Duration, own_wait: Duration, pauses: Pauses) -> Self {
+    pub fn new(
+        now: Instant,
+        api: ApiKey,
+        target: Target,
+        timeout: Duration,
+        own_wait: Duration,
+        pauses: Pauses,
+    ) -> Self {
         Self {
             api,
             target,
@@ -143,7 +150,9 @@ impl Call {
         let Some((to, leader, since)) = &self.asked else { return false };
         let moved = match &self.target {
             Target::Broker(_) => false,
-            Target::AnyBroker => now >= *since + self.own_wait + OVERDUE_AFTER && metadata.brokers().nth(1).is_some(),
+            Target::AnyBroker => {
+                now >= *since + self.own_wait + OVERDUE_AFTER && metadata.brokers().nth(1).is_some()
+            }
             Target::Controller => metadata.controller_id().is_some_and(|id| *to != Destination::Broker(id)),
             Target::Leader { topic, partition, .. } => match (metadata.topic(topic), leader) {
                 (Lookup::Known(topic), Some(asked)) => topic
@@ -183,7 +192,14 @@ impl Call {
     }
 
     /// The attempt was answered with an error code; one that cannot pass ends the call.
-    pub fn handle_code(&mut self, now: Instant, peer: Arc<Peer>, code: ErrorCode, message: Option<&str>, metadata: &mut Metadata) {
+    pub fn handle_code(
+        &mut self,
+        now: Instant,
+        peer: Arc<Peer>,
+        code: ErrorCode,
+        message: Option<&str>,
+        metadata: &mut Metadata,
+    ) {
         if code.is_retriable() {
             if code.needs_metadata() || self.target == Target::Controller {
                 metadata.request_refresh(now, None);
@@ -195,7 +211,11 @@ impl Call {
         self.last = Some(Cause::Code { peer, code, message: message.map(Into::into) });
     }
 
-    fn route(&mut self, now: Instant, metadata: &mut Metadata) -> Result<Option<(Destination, Option<Leader>)>, End> {
+    fn route(
+        &mut self,
+        now: Instant,
+        metadata: &mut Metadata,
+    ) -> Result<Option<(Destination, Option<Leader>)>, End> {
         match &self.target {
             Target::AnyBroker => Ok(Some((metadata.any_broker(&self.unreachable), None))),
             Target::Broker(id) => Ok(metadata.broker(*id).map(|_| (Destination::Broker(*id), None))),
@@ -209,7 +229,8 @@ impl Call {
                 if known.id != *topic_id && !topic_id.is_nil() && !known.id.is_nil() {
                     return Err(End::Recreated { held: *topic_id, found: known.id });
                 }
-                let leader = known.leader(*partition).filter(|leader| metadata.broker(leader.broker_id).is_some());
+                let leader =
+                    known.leader(*partition).filter(|leader| metadata.broker(leader.broker_id).is_some());
                 Ok(leader.map(|leader| (Destination::Broker(leader.broker_id), Some(leader))))
             }
         }
@@ -236,7 +257,13 @@ impl Call {
     }
 
     fn error(&self, end: End) -> CallError {
-        CallError { api: self.api, target: self.target.clone(), attempts: self.attempt, end, last: self.last.clone() }
+        CallError {
+            api: self.api,
+            target: self.target.clone(),
+            attempts: self.attempt,
+            end,
+            last: self.last.clone(),
+        }
     }
 }
 

@@ -49,7 +49,8 @@ impl FromStr for HostPort {
         }
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
-                let (host, port) = rest.split_once(']').ok_or_else(|| invalid("lacks the closing bracket"))?;
+                let (host, port) =
+                    rest.split_once(']').ok_or_else(|| invalid("lacks the closing bracket"))?;
                 (host, port.strip_prefix(':').ok_or_else(|| invalid("lacks a port"))?)
             }
             None => text.rsplit_once(':').ok_or_else(|| invalid("lacks a port"))?,

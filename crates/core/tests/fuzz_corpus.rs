@@ -10,7 +10,8 @@ use std::path::Path;
 fn every_seed_of_every_target_passes() {
     for (name, target) in targets::TARGETS {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(name);
-        let seeds: Vec<_> = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())).collect();
+        let seeds: Vec<_> =
+            std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())).collect();
         assert!(!seeds.is_empty(), "{name} has no seeds");
         for seed in seeds {
             let path = seed.unwrap().path();

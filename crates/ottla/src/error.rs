@@ -160,10 +160,6 @@ impl Error {
         }
     }
 
-    pub(crate) fn refused_topic(topic: &str, code: ErrorCode) -> Self {
-        Self::Topic { topic: topic.into(), code }
-    }
-
     pub(crate) fn config(setting: &'static str, problem: impl Into<String>) -> Self {
         Self::Config { setting, problem: problem.into() }
     }
@@ -181,7 +177,10 @@ impl fmt::Display for Error {
                 last.as_ref().map_or(Ok(()), |last| write!(f, ", last: {last}"))
             }
             Self::Topic { topic, code } if *code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
-                write!(f, "topic {topic:?} does not exist, or may not be seen ({code}); looking it up does not create it")
+                write!(
+                    f,
+                    "topic {topic:?} does not exist, or may not be seen ({code}); looking it up does not create it"
+                )
             }
             Self::Topic { topic, code } => write!(f, "topic {topic:?} cannot be looked up: {code}"),
             Self::Partition { topic, partition, partitions } => {
@@ -189,9 +188,14 @@ impl fmt::Display for Error {
             }
             Self::Call(error) => error.fmt(f),
             Self::Delivery(error) => error.fmt(f),
-            Self::Record { topic, partition, problem } => write!(f, "records for {topic}/{partition}: {problem}"),
+            Self::Record { topic, partition, problem } => {
+                write!(f, "records for {topic}/{partition}: {problem}")
+            }
             Self::Corrupt { topic, partition, offset, error } => {
-                write!(f, "{topic}/{partition} holds a damaged batch at or after offset {offset}: {error}; fetch past it to go on")
+                write!(
+                    f,
+                    "{topic}/{partition} holds a damaged batch at or after offset {offset}: {error}; fetch past it to go on"
+                )
             }
             Self::NoSuchOffset { topic, partition } => {
                 write!(f, "{topic}/{partition} has no record at or after that timestamp yet")

@@ -16,5 +16,8 @@ pub use ottla_core::{HostPort, InvalidAddress};
 pub use ottla_wire as wire;
 pub use ottla_wire::compression::{Codec, Compression};
 pub use ottla_wire::{ErrorCode, Uuid};
-pub use partition::{ConsumerClient, IsolationLevel, OffsetAt, PartitionClient, PartitionClientBuilder, ProducerClient, UnknownTopic};
+pub use partition::{
+    ConsumerClient, IsolationLevel, OffsetAt, PartitionClient, PartitionClientBuilder, ProducerClient,
+    UnknownTopic,
+};
 pub use record::{Payload, Record, RecordAndOffset, Timestamp};

@@ -20,7 +20,8 @@ struct Rig {
 }
 
 fn picture(topic_id: Uuid, leader_id: i32, leader_epoch: i32) -> MetadataResponse {
-    let broker = |node_id| MetadataResponseBroker { node_id, host: Str::from("b"), port: 9092, ..Default::default() };
+    let broker =
+        |node_id| MetadataResponseBroker { node_id, host: Str::from("b"), port: 9092, ..Default::default() };
     MetadataResponse {
         brokers: vec![broker(1), broker(2)],
         controller_id: 1,
@@ -124,7 +125,9 @@ fn a_permanent_code_ends_the_call_at_once() {
     rig.sends();
     rig.answers(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     let error = rig.gives_up().to_string();
-    for part in ["ListOffsets", "t/0", "broker 1", "TOPIC_AUTHORIZATION_FAILED", "said the broker", "attempts: 1"] {
+    for part in
+        ["ListOffsets", "t/0", "broker 1", "TOPIC_AUTHORIZATION_FAILED", "said the broker", "attempts: 1"]
+    {
         assert!(error.contains(part), "{part:?} is missing in {error:?}");
     }
 }

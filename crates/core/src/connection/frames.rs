@@ -33,7 +33,9 @@ fn announced(buffer: &[u8], limit: usize) -> Result<Option<usize>, Arc<str>> {
     match ottla_wire::frame_size(*prefix, limit) {
         Ok(size) => Ok(Some(size)),
         Err(error) => Err(match stranger(*prefix) {
-            Some(protocol) => format!("the peer speaks {protocol}, not Kafka: check the port and the listener"),
+            Some(protocol) => {
+                format!("the peer speaks {protocol}, not Kafka: check the port and the listener")
+            }
             None => error.to_string(),
         }
         .into()),

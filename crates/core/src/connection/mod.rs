@@ -368,7 +368,7 @@ impl<T> Connection<T> {
             {
                 self.start(now, next, &versions);
             }
-            }
+        }
         if self.released.is_some() && self.is_unused() && self.outbox.is_empty() {
             self.close(CloseReason::Released);
         }
@@ -497,7 +497,8 @@ impl<T> Connection<T> {
             let highest = theirs.map_or(0, |range| range.max);
             let next = (rung + 1..NEGOTIATION_LADDER.len()).find(|&rung| NEGOTIATION_LADDER[rung] <= highest);
             let Some(rung) = next else {
-                return self.close(CloseReason::Protocol("the broker knows no version of ApiVersions".into()));
+                return self
+                    .close(CloseReason::Protocol("the broker knows no version of ApiVersions".into()));
             };
             self.phase = Phase::Negotiating { deadline, rung };
             return self.negotiate(now);
@@ -527,7 +528,12 @@ impl<T> Connection<T> {
                 self.waiting.push_back(entry);
             } else {
                 let after = entry.outgoing.deadline.saturating_duration_since(entry.since);
-                self.fail(entry.token, entry.outgoing.request.key(), Outcome::NotSent, Failure::TimedOut(after));
+                self.fail(
+                    entry.token,
+                    entry.outgoing.request.key(),
+                    Outcome::NotSent,
+                    Failure::TimedOut(after),
+                );
             }
         }
         for entry in &mut self.in_flight {
@@ -569,7 +575,8 @@ impl<T> Connection<T> {
     }
 
     fn is_unused(&self) -> bool {
-        self.waiting.is_empty() && self.in_flight.iter().all(|entry| matches!(entry.waiter, Waiter::Silent(None)))
+        self.waiting.is_empty()
+            && self.in_flight.iter().all(|entry| matches!(entry.waiter, Waiter::Silent(None)))
     }
 
     fn forget_silent(&mut self) {
@@ -615,7 +622,9 @@ impl<T> Connection<T> {
 /// code, is the same in all versions.
 fn read_versions(frame: &Bytes, version: i16) -> Result<ApiVersionsResponse, DecodeError> {
     const CORRELATION_ID_LEN: usize = 4;
-    let code = frame.get(CORRELATION_ID_LEN..CORRELATION_ID_LEN + 2).map(|code| i16::from_be_bytes([code[0], code[1]]));
+    let code = frame
+        .get(CORRELATION_ID_LEN..CORRELATION_ID_LEN + 2)
+        .map(|code| i16::from_be_bytes([code[0], code[1]]));
     let version = if code == Some(ErrorCode::UNSUPPORTED_VERSION.0) { 0 } else { version };
     ottla_wire::decode_response::<ApiVersionsRequest>(frame, version).map(|(_, response)| response)
 }

@@ -47,15 +47,26 @@ impl Rig {
         self.send_request(token, timeout, Duration::ZERO, MetadataRequest::default());
     }
 
-    fn send_request(&mut self, token: u32, timeout: Duration, own_wait: Duration, request: impl AnyRequest + 'static) {
-        let outgoing =
-            Outgoing { request: Box::new(request), deadline: self.now + timeout, own_wait, expects_answer: true };
+    fn send_request(
+        &mut self,
+        token: u32,
+        timeout: Duration,
+        own_wait: Duration,
+        request: impl AnyRequest + 'static,
+    ) {
+        let outgoing = Outgoing {
+            request: Box::new(request),
+            deadline: self.now + timeout,
+            own_wait,
+            expects_answer: true,
+        };
         self.connection.send(self.now, outgoing, token);
     }
 
     fn send_silent(&mut self, token: u32) {
         let request = Box::new(ProduceRequest { acks: 0, ..Default::default() });
-        let outgoing = Outgoing { request, deadline: self.now + LONG, own_wait: Duration::ZERO, expects_answer: false };
+        let outgoing =
+            Outgoing { request, deadline: self.now + LONG, own_wait: Duration::ZERO, expects_answer: false };
         self.connection.send(self.now, outgoing, token);
     }
 

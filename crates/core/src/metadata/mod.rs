@@ -15,7 +15,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use foldhash::fast::FixedState;
-use ottla_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseTopic};
+use ottla_wire::messages::metadata::{
+    MetadataRequest, MetadataRequestTopic, MetadataResponse, MetadataResponseTopic,
+};
 use ottla_wire::{ErrorCode, Str, Uuid};
 
 use crate::HostPort;
@@ -283,7 +285,8 @@ impl Metadata {
             return false;
         }
         let Some(entry) = self.topics.get_mut(topic) else { return false };
-        let Some(updated) = entry.known.as_ref().and_then(|known| known.with_leader(partition, leader)) else {
+        let Some(updated) = entry.known.as_ref().and_then(|known| known.with_leader(partition, leader))
+        else {
             return false;
         };
         entry.known = Some(Arc::new(updated));
@@ -359,11 +362,15 @@ impl Metadata {
         self.topics.retain(|_, entry| entry.last_wanted + unwanted > now);
         let topics = &self.topics;
         self.names.retain(|_, name| topics.contains_key(name));
-        let wanted = self.topics.keys().map(|name| MetadataRequestTopic {
-            name: Some(Str::from(&**name)),
+        let wanted = self
+            .topics
+            .keys()
+            .map(|name| MetadataRequestTopic { name: Some(Str::from(&**name)), ..Default::default() });
+        MetadataRequest {
+            topics: Some(wanted.collect()),
+            allow_auto_topic_creation: false,
             ..Default::default()
-        });
-        MetadataRequest { topics: Some(wanted.collect()), allow_auto_topic_creation: false, ..Default::default() }
+        }
     }
 
     fn update_topics(&mut self, now: Instant, response: &MetadataResponse) {

@@ -19,14 +19,15 @@ fn answer(brokers: &[i32]) -> MetadataResponse {
         port: 9000 + *id,
         ..Default::default()
     };
-    MetadataResponse {
-        brokers: brokers.iter().map(broker).collect(),
-        controller_id: 1,
-        ..Default::default()
-    }
+    MetadataResponse { brokers: brokers.iter().map(broker).collect(), controller_id: 1, ..Default::default() }
 }
 
-fn with_topic(mut answer: MetadataResponse, name: &str, leader_id: i32, leader_epoch: i32) -> MetadataResponse {
+fn with_topic(
+    mut answer: MetadataResponse,
+    name: &str,
+    leader_id: i32,
+    leader_epoch: i32,
+) -> MetadataResponse {
     answer.topics.push(MetadataResponseTopic {
         name: Some(Str::from(name)),
         topic_id: Uuid::from_bytes([1; 16]),
@@ -147,7 +148,10 @@ fn rebootstrap_required_goes_back_to_the_bootstrap_addresses() {
     let mut rig = Rig::knowing(&[1, 2]);
     rig.metadata.request_refresh(rig.now, None);
     let query = rig.query();
-    rig.answer(query, &MetadataResponse { error_code: ErrorCode::REBOOTSTRAP_REQUIRED, ..Default::default() });
+    rig.answer(
+        query,
+        &MetadataResponse { error_code: ErrorCode::REBOOTSTRAP_REQUIRED, ..Default::default() },
+    );
     assert_eq!(rig.query().to, Destination::Bootstrap(bootstrap(1)));
 }
 
@@ -200,7 +204,10 @@ fn a_leader_hint_adds_brokers_and_replaces_none() {
     let Lookup::Known(topic) = rig.metadata.topic("t") else { panic!() };
     assert_eq!(topic.leader(0), Some(Leader { broker_id: 3, epoch: 6 }));
     assert!(rig.metadata.generation() > before);
-    assert!(!rig.metadata.handle_leader_hint("t", 0, Leader { broker_id: 9, epoch: 7 }, []), "broker 9 is nowhere");
+    assert!(
+        !rig.metadata.handle_leader_hint("t", 0, Leader { broker_id: 9, epoch: 7 }, []),
+        "broker 9 is nowhere"
+    );
 }
 
 /// Trap M5: a look-up never creates a topic.

@@ -70,7 +70,9 @@ impl Topic {
         let mut partitions: Vec<Partition> = answer
             .partitions
             .iter()
-            .map(|answer| Partition::updated(known.and_then(|topic| topic.partition(answer.partition_index)), answer))
+            .map(|answer| {
+                Partition::updated(known.and_then(|topic| topic.partition(answer.partition_index)), answer)
+            })
             .collect();
         partitions.sort_unstable_by_key(|partition| partition.index);
         partitions.dedup_by_key(|partition| partition.index);

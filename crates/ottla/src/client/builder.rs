@@ -202,17 +202,23 @@ impl ClientBuilder {
                 ));
             }
         }
-        for (setting, count) in [("fetch_connections", self.fetch_connections), ("admin_connections", self.admin_connections)] {
+        for (setting, count) in
+            [("fetch_connections", self.fetch_connections), ("admin_connections", self.admin_connections)]
+        {
             if !(1..=1_000).contains(&count) {
                 return Err(Error::config(setting, format!("is {count}: it must be from 1 to 1000")));
             }
         }
         if !(MIN_RESPONSE..=i32::MAX as usize).contains(&self.max_response_bytes) {
-            let problem = format!("is {}: it must be from {MIN_RESPONSE} to {}", self.max_response_bytes, i32::MAX);
+            let problem =
+                format!("is {}: it must be from {MIN_RESPONSE} to {}", self.max_response_bytes, i32::MAX);
             return Err(Error::config("max_response_bytes", problem));
         }
         if self.client_id.len() > i16::MAX as usize {
-            return Err(Error::config("client_id", format!("has {} bytes: at most 32767 fit", self.client_id.len())));
+            return Err(Error::config(
+                "client_id",
+                format!("has {} bytes: at most 32767 fit", self.client_id.len()),
+            ));
         }
         Ok(())
     }

@@ -124,7 +124,12 @@ impl ControllerClient {
     }
 
     /// Grows a topic to `total_count` partitions.
-    pub async fn create_partitions(&self, name: impl AsRef<str>, total_count: i32, timeout_ms: i32) -> Result<()> {
+    pub async fn create_partitions(
+        &self,
+        name: impl AsRef<str>,
+        total_count: i32,
+        timeout_ms: i32,
+    ) -> Result<()> {
         let request = CreatePartitionsRequest {
             topics: vec![CreatePartitionsTopic {
                 name: Str::from(name.as_ref()),
@@ -158,7 +163,10 @@ impl ControllerClient {
         let judge = |_: &_, response: R::Response| match outcome(&response) {
             Some((ErrorCode::NONE, _)) => Verdict::Done(()),
             Some((code, message)) => Verdict::Code(code, message.map(|message| message.to_string())),
-            None => Verdict::Code(ErrorCode::UNKNOWN_SERVER_ERROR, Some("the answer does not mention the topic".to_owned())),
+            None => Verdict::Code(
+                ErrorCode::UNKNOWN_SERVER_ERROR,
+                Some("the answer does not mention the topic".to_owned()),
+            ),
         };
         self.cluster.call::<R, _>(plan, |_| Box::new(request.clone()), judge).await?;
         self.cluster.with_metadata(|metadata| metadata.request_refresh(now(), None));

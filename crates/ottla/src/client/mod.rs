@@ -94,7 +94,10 @@ impl Client {
         PartitionClientBuilder::new(self.cluster.clone(), self.producer.clone(), topic.as_ref(), partition)
     }
 
-    async fn ask(&self, topics: Option<Vec<ottla_wire::messages::metadata::MetadataRequestTopic>>) -> Result<MetadataResponse> {
+    async fn ask(
+        &self,
+        topics: Option<Vec<ottla_wire::messages::metadata::MetadataRequestTopic>>,
+    ) -> Result<MetadataResponse> {
         let plan = Plan {
             target: Target::AnyBroker,
             purpose: Purpose::Control,

@@ -110,7 +110,12 @@ struct Slot {
 
 impl Cluster {
     /// Starts the metadata task on the current runtime.
-    pub(crate) fn start(settings: Settings, bootstrap: Vec<HostPort>, transport: Arc<dyn Transport>, seed: u64) -> Arc<Self> {
+    pub(crate) fn start(
+        settings: Settings,
+        bootstrap: Vec<HostPort>,
+        transport: Arc<dyn Transport>,
+        seed: u64,
+    ) -> Arc<Self> {
         let runtime = tokio::runtime::Handle::current();
         let refresh = Arc::new(Notify::new());
         let cluster = Arc::new_cyclic(|me| Self {
@@ -178,15 +183,28 @@ impl Cluster {
 
     /// A broker told in passing who leads a partition (KIP-951).
     pub(crate) fn hint(&self, topic: &str, partition: i32, leader: Leader, brokers: Vec<Broker>) {
-        let news = self.with_metadata(|metadata| metadata.handle_leader_hint(topic, partition, leader, brokers));
+        let news =
+            self.with_metadata(|metadata| metadata.handle_leader_hint(topic, partition, leader, brokers));
         if news {
-            tracing::debug!(topic, partition, leader = leader.broker_id, epoch = leader.epoch, "leader hint taken");
+            tracing::debug!(
+                topic,
+                partition,
+                leader = leader.broker_id,
+                epoch = leader.epoch,
+                "leader hint taken"
+            );
         }
     }
 
     /// A topic that has this partition, once it is known. An unknown one is asked for until the time is over, or
     /// refused at the first answer when `patient` is false.
-    pub(crate) async fn partition(&self, name: &str, index: i32, timeout: Duration, patient: bool) -> Result<Arc<Topic>> {
+    pub(crate) async fn partition(
+        &self,
+        name: &str,
+        index: i32,
+        timeout: Duration,
+        patient: bool,
+    ) -> Result<Arc<Topic>> {
         let deadline = now() + timeout;
         let mut changes = self.watch_metadata();
         let mut pauses = Pauses::new(self.settings.retry, self.random());
@@ -280,16 +298,25 @@ impl Cluster {
         let api = outgoing.request.key();
         let lane = match self.lane(to, purpose) {
             None => None,
-            Some(lanes) => match race(lanes.take(), tokio::time::sleep_until(outgoing.deadline.into())).await {
+            Some(lanes) => match race(lanes.take(), tokio::time::sleep_until(outgoing.deadline.into())).await
+            {
                 Either::First(lane) => lane,
                 Either::Second(()) => {
-                    return Err(self.not_sent(to, api, Failure::Connect("all connections for this purpose are busy".into())));
+                    return Err(self.not_sent(
+                        to,
+                        api,
+                        Failure::Connect("all connections for this purpose are busy".into()),
+                    ));
                 }
             },
         };
         let owner = lane.as_ref().map_or(CLIENT, Lane::number);
         let Some(handle) = self.connection(to, purpose, owner) else {
-            return Err(self.not_sent(to, api, Failure::Connect("the broker is not among those known".into())));
+            return Err(self.not_sent(
+                to,
+                api,
+                Failure::Connect("the broker is not among those known".into()),
+            ));
         };
         match handle.request(outgoing, lane).await {
             Ok(outcome) => outcome.map(|answer| (answer, handle)),
@@ -344,7 +371,8 @@ impl Cluster {
                         reason: Failure::Decode(error),
                     },
                     Ok(response) => {
-                        let pause = Duration::from_millis(u64::try_from(response.throttle_time_ms()).unwrap_or(0));
+                        let pause =
+                            Duration::from_millis(u64::try_from(response.throttle_time_ms()).unwrap_or(0));
                         let verdict = judge(&answer, response);
                         if !pause.is_zero() {
                             handle.throttle(pause);
@@ -426,14 +454,19 @@ impl Cluster {
     pub(crate) fn not_sent(&self, to: &Destination, api: ApiKey, reason: Failure) -> RequestError {
         let (broker_id, address) = match to {
             Destination::Bootstrap(address) => (None, Some(address.clone())),
-            Destination::Broker(id) => (Some(*id), lock(&self.metadata).broker(*id).map(|b| b.address.clone())),
+            Destination::Broker(id) => {
+                (Some(*id), lock(&self.metadata).broker(*id).map(|b| b.address.clone()))
+            }
         };
         let address = address.unwrap_or_else(|| HostPort::new("unknown", 0));
         RequestError { peer: Arc::new(Peer { broker_id, address }), api, outcome: Outcome::NotSent, reason }
     }
 
     fn no_metadata(&self, after: Duration) -> Error {
-        Error::Unreachable { after: Some(after), last: lock(&self.last_failure).clone().map(|(failure, _)| failure) }
+        Error::Unreachable {
+            after: Some(after),
+            last: lock(&self.last_failure).clone().map(|(failure, _)| failure),
+        }
     }
 }
 
@@ -518,7 +551,8 @@ impl Cluster {
             Err(error) => {
                 tracing::warn!(broker = %error.peer, error = %error.reason, "no metadata from this broker, asking the next");
                 let mut last = lock(&self.last_failure);
-                let permanent = !error.reason.is_retriable() && last.as_ref().is_none_or(|(_, permanent)| *permanent);
+                let permanent =
+                    !error.reason.is_retriable() && last.as_ref().is_none_or(|(_, permanent)| *permanent);
                 *last = Some((error, permanent));
                 drop(last);
                 self.with_metadata(|metadata| metadata.handle_failure(now(), flight));
@@ -534,7 +568,8 @@ impl Cluster {
             // Its work is done: the brokers are known.
             Destination::Bootstrap(_) => false,
         };
-        lock(&self.connections).retain(|key, slot| is_known(&key.to) && (!slot.handle.is_closed() || slot.handle.never_ready()));
+        lock(&self.connections)
+            .retain(|key, slot| is_known(&key.to) && (!slot.handle.is_closed() || slot.handle.never_ready()));
         lock(&self.lanes).retain(|(to, _), lanes| is_known(to) || Arc::strong_count(lanes) > 1);
     }
 }

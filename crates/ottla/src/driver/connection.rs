@@ -356,7 +356,8 @@ impl Io {
             *slice = IoSlice::new(chunk);
             count += 1;
         }
-        let written = std::task::ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, &slices[..count]))?;
+        let written =
+            std::task::ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, &slices[..count]))?;
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
@@ -383,5 +384,8 @@ impl Io {
 
 /// The peer cut the connection instead of closing it.
 fn is_reset(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe)
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe
+    )
 }

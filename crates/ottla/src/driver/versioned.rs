@@ -37,7 +37,12 @@ impl<R: Request> AnyRequest for ByVersion<R> {
         R::VERSIONS
     }
 
-    fn encode_frame(&self, version: i16, correlation_id: i32, client_id: Option<&str>) -> Result<Encoded, EncodeError> {
+    fn encode_frame(
+        &self,
+        version: i16,
+        correlation_id: i32,
+        client_id: Option<&str>,
+    ) -> Result<Encoded, EncodeError> {
         (self.make)(version).encode_frame(version, correlation_id, client_id)
     }
 }

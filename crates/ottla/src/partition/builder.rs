@@ -125,10 +125,16 @@ impl PartitionClientBuilder {
             return Err(Error::config("topic", "is empty"));
         }
         if self.partition < 0 {
-            return Err(Error::config("partition", format!("is {}: partitions count from 0", self.partition)));
+            return Err(Error::config(
+                "partition",
+                format!("is {}: partitions count from 0", self.partition),
+            ));
         }
         if self.acks == Acks::None {
-            return Err(Error::config("acks", "is none: `produce` returns offsets, and without an answer there are none"));
+            return Err(Error::config(
+                "acks",
+                "is none: `produce` returns offsets, and without an answer there are none",
+            ));
         }
         self.codec.check().map_err(|error| Error::config("compression", error.to_string()))?;
         check_duration("timeout", self.timeout)?;

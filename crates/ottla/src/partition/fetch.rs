@@ -11,7 +11,9 @@ use ottla_core::metadata::{Broker, Leader, broker};
 use ottla_wire::messages::fetch::{
     AbortedTransaction, FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
 };
-use ottla_wire::records::{BatchError, ControlRecord, DecodedBatch, Decoder, Limits, batches, control_record};
+use ottla_wire::records::{
+    BatchError, ControlRecord, DecodedBatch, Decoder, Limits, batches, control_record,
+};
 use ottla_wire::{ErrorCode, Str};
 
 use super::PartitionClient;
@@ -67,7 +69,10 @@ impl PartitionClient {
             return Err(Error::config("offset", format!("is {offset}: it must not be negative")));
         }
         if bytes.start < 0 || bytes.end < 1 || bytes.start > bytes.end {
-            let problem = format!("is {}..{}: it must be a range from at least 0 to at least 1", bytes.start, bytes.end);
+            let problem = format!(
+                "is {}..{}: it must be a range from at least 0 to at least 1",
+                bytes.start, bytes.end
+            );
             return Err(Error::config("bytes", problem));
         }
         let end = now() + wait("max_wait_ms", max_wait_ms)?;
@@ -127,7 +132,8 @@ impl PartitionClient {
         if data.error_code.is_none() {
             return Verdict::Done(data);
         }
-        let leader = Leader { broker_id: data.current_leader.leader_id, epoch: data.current_leader.leader_epoch };
+        let leader =
+            Leader { broker_id: data.current_leader.leader_id, epoch: data.current_leader.leader_epoch };
         self.cluster.hint(&self.topic.name, self.partition, leader, brokers);
         let about = (data.error_code == ErrorCode::OFFSET_OUT_OF_RANGE)
             .then(|| format!("offset {offset} is not in the log; get_offset tells where it starts and ends"));
@@ -170,7 +176,9 @@ fn read_batches(bytes: Bytes, offset: i64, aborted: Vec<AbortedTransaction>) -> 
             if attributes.is_transactional() {
                 hidden.handle_marker(header.producer_id, header.base_offset, &batch.decode(&mut decoder)?)?;
             }
-        } else if next > offset && !(attributes.is_transactional() && hidden.hides(header.producer_id, next - 1)) {
+        } else if next > offset
+            && !(attributes.is_transactional() && hidden.hides(header.producer_id, next - 1))
+        {
             let decoded = batch.decode(&mut decoder)?;
             for view in decoded.iter() {
                 let view = view?;
@@ -220,7 +228,12 @@ impl Aborted {
     }
 
     /// An abort marker ends the producer's aborted transaction.
-    fn handle_marker(&mut self, producer_id: i64, offset: i64, batch: &DecodedBatch) -> Result<(), BatchError> {
+    fn handle_marker(
+        &mut self,
+        producer_id: i64,
+        offset: i64,
+        batch: &DecodedBatch,
+    ) -> Result<(), BatchError> {
         self.hides(producer_id, offset);
         for record in batch.iter() {
             let record = record?;

@@ -60,7 +60,9 @@ impl Transport for TcpTransport {
                 }
             }
             match refusals.is_empty() {
-                true => Err(io::Error::new(io::ErrorKind::NotFound, format!("{} has no address", address.host()))),
+                true => {
+                    Err(io::Error::new(io::ErrorKind::NotFound, format!("{} has no address", address.host())))
+                }
                 false => Err(io::Error::new(io::ErrorKind::ConnectionRefused, refusals.join("; "))),
             }
         })
@@ -80,6 +82,8 @@ struct System;
 
 impl Resolve for System {
     fn resolve<'a>(&'a self, address: &'a HostPort) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
-        Box::pin(async move { Ok(tokio::net::lookup_host((address.host(), address.port())).await?.collect()) })
+        Box::pin(
+            async move { Ok(tokio::net::lookup_host((address.host(), address.port())).await?.collect()) },
+        )
     }
 }
