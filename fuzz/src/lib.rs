@@ -24,7 +24,7 @@ const LIMITS: Limits = Limits { max_batch_bytes: 1 << 20, max_ratio: 1000 };
 /// Every target by the name of its corpus folder.
 pub const TARGETS: [(&str, fn(&[u8])); 6] = [
     ("messages", messages),
-    ("batches", batches_and_records),
+    ("batches", batches),
     ("records", records),
     ("decompress", decompress),
     ("compress", compress),
@@ -72,12 +72,9 @@ impl Visitor for Exchange {
 }
 
 /// The records field of a Fetch response, as it comes.
-pub fn batches_and_records(data: &[u8]) {
+pub fn batches(data: &[u8]) {
     read_all(Bytes::copy_from_slice(data));
 }
-
-/// The same under the name of its target.
-pub use batches_and_records as batches;
 
 /// Bytes behind a header whose length and CRC are right, so that the records themselves are reached:
 /// `attributes, record count, body`.

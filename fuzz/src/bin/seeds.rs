@@ -21,7 +21,8 @@ fn main() -> io::Result<()> {
         seed("records", &name, &[&[compression.id(), 3][..], &batch[61..]].concat())?;
         let text = Bytes::from("a text that repeats, a text that repeats, a text that repeats".repeat(20));
         let mut compressor = Compressor::default();
-        let compressed = compressor.compress(&Codec::from(compression), &[text.clone()]).map_err(io::Error::other)?;
+        let compressed =
+            compressor.compress(&Codec::from(compression), &[text.clone()]).map_err(io::Error::other)?;
         seed("decompress", &name, &[&[compression.id()][..], compressed].concat())?;
         seed("compress", &name, &[&[compression.id(), 1, 7][..], &text].concat())?;
     }
@@ -36,12 +37,14 @@ impl Visitor for Messages {
     fn visit<R: Request>(self) -> io::Result<()> {
         for version in [R::VERSIONS.min, R::VERSIONS.max] {
             let offset = (version - R::VERSIONS.min) as u8;
-            let request = ottla_wire::encode_request(&R::default(), version, 7, Some("seed")).map_err(io::Error::other)?;
+            let request = ottla_wire::encode_request(&R::default(), version, 7, Some("seed"))
+                .map_err(io::Error::other)?;
             let payload = request.into_bytes().slice(4..);
             let (_, start) = ottla_wire::decode_request_header(&payload).map_err(io::Error::other)?;
             let head = [R::KEY.0 as u8, offset, 0];
             seed("messages", &format!("{}-v{version}", R::NAME), &[&head[..], &payload[start..]].concat())?;
-            let response = ottla_wire::encode_response::<R>(&R::Response::default(), version, 7).map_err(io::Error::other)?;
+            let response = ottla_wire::encode_response::<R>(&R::Response::default(), version, 7)
+                .map_err(io::Error::other)?;
             let head = [R::KEY.0 as u8, offset, 1];
             let name = format!("{}-v{version}", R::Response::NAME);
             seed("messages", &name, &[&head[..], &response.into_bytes()[4..]].concat())?;
@@ -53,7 +56,8 @@ impl Visitor for Messages {
 fn batch(compression: Compression) -> Bytes {
     let mut pool = ChunkPool::default();
     let mut builder = BatchBuilder::new();
-    let headers = [(Payload::Borrowed(b"name"), Some(Payload::Borrowed(b"value"))), (Payload::Borrowed(b""), None)];
+    let headers =
+        [(Payload::Borrowed(b"name"), Some(Payload::Borrowed(b"value"))), (Payload::Borrowed(b""), None)];
     for (key, value) in [(Some("key"), Some("value")), (None, Some("")), (Some("tombstone"), None)] {
         let record = NewRecord {
             key: key.map(|key| Payload::Borrowed(key.as_bytes())),
@@ -71,7 +75,9 @@ fn batch(compression: Compression) -> Bytes {
 fn connection() -> io::Result<()> {
     let api = ApiVersion { api_key: 3, min_version: 0, max_version: 9, ..Default::default() };
     let offer = ApiVersionsResponse { api_keys: vec![api], ..Default::default() };
-    let answer = ottla_wire::encode_response::<ApiVersionsRequest>(&offer, 4, 0).map_err(io::Error::other)?.into_bytes();
+    let answer = ottla_wire::encode_response::<ApiVersionsRequest>(&offer, 4, 0)
+        .map_err(io::Error::other)?
+        .into_bytes();
     let negotiated = [&[0, 6, 2, answer.len() as u8][..], &answer, &[1, 6]].concat();
     seed("connection", "negotiated", &negotiated)?;
     seed("connection", "silent", &[&negotiated[..], &[4, 252, 252, 252, 252]].concat())?;
