@@ -42,11 +42,11 @@ async fn main() -> ExitCode {
 async fn walk() -> Outcome<Vec<String>> {
     let mut fake = None;
     let bootstrap = match std::env::var("KAFKA") {
-        Ok(addresses) => addresses.split(',').map(str::to_owned).collect(),
+        Ok(addresses) => addresses.split(',').map(|address| address.trim().to_owned()).collect::<Vec<_>>(),
         Err(_) => fake.insert(Server::start(FakeCluster::builder().nodes(3).build_now())?).bootstrap(),
     };
 
-    say("B1", &format!("ClientBuilder::new(vec![{:?}]).build()", bootstrap.join(", ")));
+    say("B1", &format!("ClientBuilder::new(vec!{bootstrap:?}).build()"));
     let client = ClientBuilder::new(bootstrap).request_timeout(Duration::from_secs(15)).build().await?;
     let cluster = client.describe_cluster().await?;
     let names: Vec<_> =

@@ -619,12 +619,20 @@ impl<T> Connection<T> {
 }
 
 /// Reads an answer to ApiVersions that may be in version 0 although more was asked for: its first field, the error
-/// code, is the same in all versions.
+/// code, is the same in all versions. What follows a refusal is a courtesy; librdkafka's mock cluster sends it in a
+/// form that is none of any version, so it counts only when it can be read.
 fn read_versions(frame: &Bytes, version: i16) -> Result<ApiVersionsResponse, DecodeError> {
     const CORRELATION_ID_LEN: usize = 4;
     let code = frame
         .get(CORRELATION_ID_LEN..CORRELATION_ID_LEN + 2)
         .map(|code| i16::from_be_bytes([code[0], code[1]]));
-    let version = if code == Some(ErrorCode::UNSUPPORTED_VERSION.0) { 0 } else { version };
-    ottla_wire::decode_response::<ApiVersionsRequest>(frame, version).map(|(_, response)| response)
+    let decode = |version| ottla_wire::decode_response::<ApiVersionsRequest>(frame, version);
+    let refused = code == Some(ErrorCode::UNSUPPORTED_VERSION.0);
+    match decode(if refused { 0 } else { version }) {
+        Ok((_, response)) => Ok(response),
+        Err(_) if refused => {
+            Ok(ApiVersionsResponse { error_code: ErrorCode::UNSUPPORTED_VERSION, ..Default::default() })
+        }
+        Err(error) => Err(error),
+    }
 }

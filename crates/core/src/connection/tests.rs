@@ -154,6 +154,23 @@ fn an_older_broker_is_asked_again_in_its_own_version() {
     assert!(rig.connection.versions().is_some());
 }
 
+/// Trap W9, C2: librdkafka's mock cluster refuses in a form that no version has; it is asked again in version 0.
+#[test]
+fn a_refusal_that_cannot_be_read_is_still_one() {
+    let mut rig = Rig::connected();
+    let first = rig.sent().remove(0);
+    let mut refusal = first.correlation_id.to_be_bytes().to_vec();
+    refusal.extend(ErrorCode::UNSUPPORTED_VERSION.0.to_be_bytes());
+    refusal.extend([1, 0, 18, 0, 0, 0, 2, 0, 0, 0, 0]);
+    let mut frame = BytesMut::from(&(refusal.len() as u32).to_be_bytes()[..]);
+    frame.extend_from_slice(&refusal);
+    rig.connection.handle_bytes(rig.now, &mut frame);
+    let second = rig.sent().remove(0);
+    assert_eq!(second.version, 0);
+    rig.answer::<ApiVersionsRequest>(&second, 0, &offer(0..=2));
+    assert!(rig.connection.versions().is_some());
+}
+
 /// Trap W9: the tries go strictly down and end.
 #[test]
 fn negotiation_that_is_always_refused_ends() {
