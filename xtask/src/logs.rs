@@ -15,6 +15,7 @@ const BETWEEN_BROKERS: &[(&str, &str)] = &[
     ("kafka.server.NodeToControllerRequestThread", "a broker did not reach the controller"),
     ("raft-outbound-request-thread]", "a controller did not reach another one"),
     ("raft-io-thread]", "an election among the controllers"),
+    ("state.change.logger", "Kafka 4.0 says so of a partition that joins a topic"),
     ("NotControllerException", "a request of another node, or one it passed on, met an old controller"),
 ];
 
