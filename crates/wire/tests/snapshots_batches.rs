@@ -287,7 +287,7 @@ fn compressed_batches() {
         }
         let decoded = batch.decode(&mut decoder).unwrap_or_else(|error| panic!("{codec}: {error}"));
         assert_eq!(decoded.records(), &plain, "{codec}");
-        assert_eq!(decoded.iter().map(|record| record.expect("a record")).count(), 1500);
+        assert_eq!(decoded.iter().filter(Result::is_ok).count(), 1500);
     }
 }
 

@@ -56,6 +56,9 @@ fn is_framed(input: &[u8]) -> bool {
 
 /// What a raw block says it becomes, if that can be.
 fn announced(block: &[u8]) -> Result<usize, CompressionError> {
+    if block.is_empty() {
+        return Err(corrupt(&"a block is empty"));
+    }
     let size = decompress_len(block).map_err(|error| corrupt(&error))?;
     if size / MAX_RATIO > block.len() {
         return Err(corrupt(&format_args!("{} bytes cannot become {size}", block.len())));
@@ -74,18 +77,18 @@ fn decode(block: &[u8], size: usize, output: &mut Output) -> Result<(), Compress
 struct Blocks<'a>(&'a [u8]);
 
 impl<'a> Blocks<'a> {
-    fn take(&mut self) -> Result<&'a [u8], CompressionError> {
+    fn take(&mut self) -> Result<Option<&'a [u8]>, CompressionError> {
         if is_framed(self.0) {
             self.0 = self.0.get(HEADER.len()..).ok_or_else(truncated)?;
-            if self.0.is_empty() {
-                return Ok(&[]);
-            }
+        }
+        if self.0.is_empty() {
+            return Ok(None);
         }
         let (size, rest) = self.0.split_first_chunk().ok_or_else(truncated)?;
         let (block, rest) =
             rest.split_at_checked(u32::from_be_bytes(*size) as usize).ok_or_else(truncated)?;
         self.0 = rest;
-        if block.is_empty() { Err(corrupt(&"a block is empty")) } else { Ok(block) }
+        Ok(Some(block))
     }
 }
 
@@ -93,14 +96,11 @@ impl<'a> Iterator for Blocks<'a> {
     type Item = Result<&'a [u8], CompressionError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
         let block = self.take();
         if block.is_err() {
             self.0 = &[];
         }
-        Some(block)
+        block.transpose()
     }
 }
 

@@ -1,0 +1,100 @@
+//! How many allocations the data paths cost, exactly: counted by the allocator of this test.
+
+use allocation_counter::{AllocationInfo, measure};
+use bytes::Bytes;
+use ottla_wire::compression::{Codec, Compression};
+use ottla_wire::records::*;
+
+/// Builds, seals and stamps a batch of `count` records whose value is `payload`.
+fn stamped(
+    pool: &mut ChunkPool,
+    count: usize,
+    payload: &[u8],
+    codec: &Codec,
+) -> (SealedBatch, [u8; BATCH_HEADER_LEN]) {
+    let mut builder = BatchBuilder::new();
+    for i in 0..count {
+        let record = NewRecord {
+            value: Some(Payload::Borrowed(payload)),
+            timestamp: 1_700_000_000_000 + i as i64,
+            ..NewRecord::default()
+        };
+        builder.append(pool, &record).expect("it fits");
+    }
+    let sealed = builder.seal(codec, pool).expect("seals");
+    let head = sealed.stamp(&Stamp::default());
+    (sealed, head)
+}
+
+fn warm_build(count: usize, payload: &[u8], codec: &Codec) -> AllocationInfo {
+    let mut pool = ChunkPool::default();
+    drop(stamped(&mut pool, count, payload, codec));
+    measure(|| drop(stamped(&mut pool, count, payload, codec)))
+}
+
+fn assert_at_most(counted: &AllocationInfo, limit: u64, what: &str) {
+    println!("{what}: {} allocations, {} bytes", counted.count_total, counted.bytes_total);
+    assert!(counted.count_total <= limit, "{what}: {} allocations, at most {limit}", counted.count_total);
+}
+
+#[test]
+fn warm_pool_makes_a_batch_cost_a_few_allocations() {
+    let none = Codec::default();
+    assert_at_most(&warm_build(1_000, &[7; 100], &none), 8, "1,000 records of 100 bytes");
+    assert_at_most(&warm_build(10_000, &[7; 10], &none), 8, "10,000 records of 10 bytes");
+}
+
+#[test]
+fn warm_codecs_add_a_few_allocations() {
+    for codec in Compression::ALL.into_iter().filter(|codec| codec.is_enabled()) {
+        let counted = warm_build(1_000, &[7; 100], &codec.into());
+        // zrip makes its entropy tables anew.
+        let limit = if codec == Compression::Zstd { 32 } else { 4 };
+        assert_at_most(&counted, limit, &format!("1,000 records of 100 bytes with {codec}"));
+    }
+}
+
+/// Three batches of 300 records, as in a response.
+fn response(codec: Compression) -> Bytes {
+    let mut pool = ChunkPool::default();
+    let mut frame = Vec::new();
+    for i in 0..3 {
+        let (sealed, _) = stamped(&mut pool, 300, &[7; 100], &codec.into());
+        let stamp = Stamp { base_offset: 300 * i, ..Stamp::default() };
+        frame.extend_from_slice(&sealed.record_set(&stamp).to_bytes());
+    }
+    // One clone, so that the buffer is already counted: a frame is a slice of a pooled buffer.
+    Bytes::from_owner(frame)
+}
+
+fn read(response: Bytes, decoder: &mut Decoder) -> (usize, usize) {
+    let (mut records, mut bytes) = (0, 0);
+    for batch in batches(response) {
+        let batch = batch.expect("a batch");
+        batch.check_crc().expect("its crc");
+        for record in &batch.decode(decoder).expect("decodes") {
+            records += 1;
+            bytes += record.expect("a record").value.map_or(0, <[u8]>::len);
+        }
+    }
+    (records, bytes)
+}
+
+fn warm_read(codec: Compression) -> AllocationInfo {
+    let mut decoder = Decoder::default();
+    let response = response(codec);
+    assert_eq!(read(response.clone(), &mut decoder), (900, 90_000));
+    measure(|| assert_eq!(read(response, &mut decoder), (900, 90_000)))
+}
+
+#[test]
+fn borrowed_records_of_a_warm_frame_cost_a_few_allocations() {
+    assert_at_most(&warm_read(Compression::None), 6, "a partition of 900 records");
+}
+
+#[test]
+fn warm_decoders_cost_a_few_allocations_a_batch() {
+    for codec in Compression::ALL.into_iter().filter(|codec| codec.is_enabled()) {
+        assert_at_most(&warm_read(codec), 6, &format!("a partition of 3 batches with {codec}"));
+    }
+}
