@@ -85,7 +85,7 @@ struct Walk {
     topic: String,
     /// Created here, and so to be deleted here.
     is_mine: bool,
-    /// librdkafka's mock cluster has every offset answer but those by time.
+    /// librdkafka's mock cluster knows no offsets by time.
     is_mock: bool,
     replicas: i16,
     left_out: Vec<String>,
@@ -130,7 +130,12 @@ impl Walk {
             .iter()
             .find(|topic| *topic.name == *self.topic)
             .ok_or("list_topics leaves the topic out")?;
-        got(&format!("found; id {}, {} partitions of {}", topic.id, topic.partitions.len(), listed.len()));
+        got(&format!(
+            "found: {} partitions, id {}; one of {} topics",
+            topic.partitions.len(),
+            topic.id,
+            listed.len()
+        ));
 
         say("B3", "an unknown topic: refused at once, or asked for again while a time-out lasts");
         let unknown = unique_name();

@@ -82,6 +82,21 @@ pub fn decode_response<R: Request>(payload: &Bytes, version: i16) -> Result<(i32
     Ok((correlation_id, response))
 }
 
+/// A response from a peer that may be less exact than the protocol: the body, and how many bytes came behind it.
+pub fn decode_response_and_rest<R: Request>(
+    payload: &Bytes,
+    version: i16,
+) -> Result<(R::Response, usize), DecodeError> {
+    check_version::<R>(R::Response::NAME, version)?;
+    let (_, mut r) = decode_response_header::<R>(Reader::new(payload), version);
+    let response = R::Response::decode(&mut r, version);
+    let rest = r.remaining();
+    match r.into_error() {
+        None => Ok((response, rest)),
+        Some(error) => Err(DecodeError { message: R::Response::NAME, ..error }),
+    }
+}
+
 /// The body of a request, which starts behind its header; for servers.
 pub fn decode_request_body<R: Request>(body: &Bytes, version: i16) -> Result<R, DecodeError> {
     check_version::<R>(R::NAME, version)?;

@@ -47,8 +47,8 @@ pub use api::{AnyRequest, ApiKey, Data, Request, Route, VersionRange};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 pub use error_code::ErrorCode;
 pub use frame::{
-    Encoded, correlation_id, decode_data, decode_request_body, decode_response, encode_data, encode_request,
-    encode_response, frame_size,
+    Encoded, correlation_id, decode_data, decode_request_body, decode_response, decode_response_and_rest,
+    encode_data, encode_request, encode_response, frame_size,
 };
 pub use header::{RequestHeader, decode_request_header};
 pub use primitives::{Kind, Wire};

@@ -171,6 +171,17 @@ fn a_refusal_that_cannot_be_read_is_still_one() {
     assert!(rig.connection.versions().is_some());
 }
 
+/// C2: librdkafka's mock cluster ends Metadata with a byte too many. What comes before it counts.
+#[test]
+fn bytes_behind_an_answer_are_passed_over() {
+    let cluster_id = Some("mock".into());
+    let response = MetadataResponse { cluster_id, ..Default::default() };
+    let encoded = encode_response::<MetadataRequest>(&response, 9, 1).unwrap().into_bytes();
+    let payload = [&encoded[4..], &[0]].concat().into();
+    let answer = Answer { peer: Rig::dialling().connection.peer().clone(), version: 9, payload };
+    assert_eq!(answer.decode::<MetadataRequest>(), Ok(response));
+}
+
 /// Trap W9: the tries go strictly down and end.
 #[test]
 fn negotiation_that_is_always_refused_ends() {
