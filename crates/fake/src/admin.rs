@@ -47,7 +47,7 @@ impl FakeCluster {
             let planned = match (context.struck.error(&name, None), named.get(&name)) {
                 (Some(code), _) => Err((code, code.to_string())),
                 (None, Some(2..)) => Err((ErrorCode::INVALID_REQUEST, "Duplicate topic name.".to_owned())),
-                (None, _) => self.plan(topic, context.version),
+                (None, _) => self.plan(topic),
             };
             if planned.is_err() && topics.iter().any(|t: &CreatableTopicResult| t.name == name) {
                 continue;
@@ -82,21 +82,25 @@ impl FakeCluster {
         };
         let mut result = CreatableTopicResult {
             name: name.clone(),
+            error_message: None,
             num_partitions: count(plan.replicas.len()),
             replication_factor: i16::try_from(factor).unwrap_or(i16::MAX),
             configs: Some(SETTINGS.iter().map(described).collect()),
             ..Default::default()
         };
-        if !validate_only {
-            result.topic_id = self.add_topic(now, name, plan);
-        }
+        // Validation only has an id in its answer too, which is never used again.
+        result.topic_id = match validate_only {
+            true => self.topics.next_id(),
+            false => self.add_topic(now, name, plan),
+        };
         result
     }
 
-    fn plan(&self, topic: &CreatableTopic, version: i16) -> Result<Plan, Refused> {
+    fn plan(&self, topic: &CreatableTopic) -> Result<Plan, Refused> {
         self.check_free(&topic.name)?;
         let settings = topic.configs.iter().map(|c| (&*c.name, c.value.as_deref().unwrap_or_default()));
-        let config = TopicConfig::parse(settings).map_err(|why| (ErrorCode::INVALID_CONFIG, why))?;
+        let config = TopicConfig::parse(settings, self.settings.min_insync_replicas)
+            .map_err(|why| (ErrorCode::INVALID_CONFIG, why))?;
         if !topic.assignments.is_empty() {
             if topic.num_partitions != -1 || topic.replication_factor != -1 {
                 let why = "A manual partition assignment was specified, but partitions or replicas too.";
@@ -113,13 +117,12 @@ impl FakeCluster {
             self.check_assignment(&replicas)?;
             return Ok(Plan { config, replicas });
         }
-        let defaults = version >= 4;
         let partitions = match topic.num_partitions {
-            -1 if defaults => self.settings.default_partitions,
+            -1 => self.settings.default_partitions,
             n => n,
         };
         let factor = match topic.replication_factor {
-            -1 if defaults => self.settings.default_replication_factor,
+            -1 => self.settings.default_replication_factor,
             n => n,
         };
         if partitions <= 0 {
@@ -212,14 +215,14 @@ impl FakeCluster {
             replication_factor: -1,
             ..Default::default()
         };
-        if let Ok(plan) = self.plan(&asked, 7) {
+        if let Ok(plan) = self.plan(&asked) {
             self.add_topic(now, name.clone(), plan);
         }
     }
 
     /// Creates a topic as a request of the newest version would.
     pub(crate) fn create_as_asked(&mut self, now: Instant, asked: &CreatableTopic) -> Result<Uuid, Refused> {
-        let plan = self.plan(asked, 7)?;
+        let plan = self.plan(asked)?;
         Ok(self.add_topic(now, asked.name.clone(), plan))
     }
 

@@ -7,7 +7,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use ottla_wire::ErrorCode;
 use ottla_wire::compression::{Codec, Compression, Compressor};
 use ottla_wire::records::{
-    Attributes, BATCH_HEADER_LEN, BatchHeader, Decoder, OwnedRecord, RecordBatch, TimestampType, batches,
+    Attributes, BATCH_HEADER_LEN, BatchError, BatchHeader, Decoder, OwnedRecord, RecordBatch, TimestampType,
+    batches,
 };
 
 use crate::config::TopicConfig;
@@ -72,12 +73,17 @@ impl Acceptable {
     }
 }
 
+/// The bits of the attributes that name the codec.
+const CODEC: i16 = 7;
 const LOG_APPEND_TIME: i16 = 1 << 3;
 
 /// What a Produce request of `version` brought for one partition: exactly one batch, of the current format.
 pub(crate) fn only_batch(records: Option<Bytes>, version: i16) -> Result<RecordBatch, Refusal> {
     let invalid = || Refusal::plain(ErrorCode::INVALID_RECORD);
-    let corrupt = || Refusal::plain(ErrorCode::CORRUPT_MESSAGE);
+    let corrupt = || {
+        let message = Some("the record set is no sequence of batches".to_owned());
+        Refusal { message, ..Refusal::plain(ErrorCode::CORRUPT_MESSAGE) }
+    };
     let records = records.unwrap_or_default();
     if records.get(16).is_some_and(|magic| *magic < 2) {
         return Err(invalid());
@@ -116,7 +122,7 @@ pub(crate) fn check(batch: &RecordBatch, topic: &TopicConfig, wall_ms: i64) -> R
     {
         return Err(invalid());
     }
-    let records = decode(batch).ok_or_else(invalid)?;
+    let records = decode(batch)?;
     if records.len() != usize::try_from(header.records_count).unwrap_or_default() {
         return Err(invalid());
     }
@@ -135,9 +141,16 @@ pub(crate) fn check(batch: &RecordBatch, topic: &TopicConfig, wall_ms: i64) -> R
     Ok(Acceptable { header, bytes, max_timestamp, timestamp_type: topic.timestamp_type })
 }
 
-fn decode(batch: &RecordBatch) -> Option<Vec<OwnedRecord>> {
-    let decoded = batch.decode(&mut Decoder::default()).ok()?;
-    decoded.iter().map(|view| Some(decoded.owned(&view.ok()?))).collect()
+/// The records of a batch. What cannot be decompressed is the broker's failure; what is no record is invalid.
+fn decode(batch: &RecordBatch) -> Result<Vec<OwnedRecord>, Refusal> {
+    let compressed = batch.header().attributes.0 & CODEC != 0;
+    let decoded = batch.decode(&mut Decoder::default()).map_err(|_| match compressed {
+        true => Refusal::by_log(ErrorCode::UNKNOWN_SERVER_ERROR),
+        false => Refusal::by_log(ErrorCode::INVALID_RECORD),
+    })?;
+    let owned = |view: Result<_, _>| Ok(decoded.owned(&view?));
+    let records: Result<_, BatchError> = decoded.iter().map(owned).collect();
+    records.map_err(|_| Refusal::by_log(ErrorCode::INVALID_RECORD))
 }
 
 fn check_records(records: &[OwnedRecord], topic: &TopicConfig, wall_ms: i64) -> Result<(), Refusal> {
@@ -288,7 +301,7 @@ impl Draft {
             Compression::Zstd => 4,
             _ => return None,
         };
-        self.attributes = self.attributes & !7 | id;
+        self.attributes = self.attributes & !CODEC | id;
         let body = self.body();
         let mut compressor = Compressor::default();
         Some(match compression {
@@ -299,7 +312,7 @@ impl Draft {
 
     /// The batch, uncompressed.
     pub(crate) fn encode(mut self) -> (BatchHeader, Bytes) {
-        self.attributes &= !7;
+        self.attributes &= !CODEC;
         let body = self.body();
         self.finish(&body)
     }

@@ -81,6 +81,7 @@ pub(crate) struct Settings {
     pub(crate) auto_create_topics: bool,
     pub(crate) default_partitions: i32,
     pub(crate) default_replication_factor: i16,
+    pub(crate) min_insync_replicas: i32,
     pub(crate) session_timeout: Duration,
     pub(crate) largest_request: usize,
     pub(crate) answers_without_acks: bool,
@@ -136,6 +137,14 @@ impl Builder {
     #[must_use]
     pub fn default_replication_factor(mut self, replicas: i16) -> Self {
         self.settings.default_replication_factor = replicas.max(1);
+        self
+    }
+
+    /// How many replicas must be in sync for acks = all, where a topic does not say (`min.insync.replicas`); 1 unless
+    /// said.
+    #[must_use]
+    pub fn min_insync_replicas(mut self, replicas: i32) -> Self {
+        self.settings.min_insync_replicas = replicas.max(1);
         self
     }
 
@@ -204,6 +213,7 @@ impl FakeCluster {
                 auto_create_topics: false,
                 default_partitions: 1,
                 default_replication_factor: 1,
+                min_insync_replicas: 1,
                 session_timeout: Duration::ZERO,
                 largest_request: 100 << 20,
                 answers_without_acks: false,

@@ -44,6 +44,8 @@ pub(crate) const SETTINGS: &[(&str, &str, Kind, &str)] = &[
     ("min.compaction.lag.ms", "0", Kind::Long, "log.cleaner.min.compaction.lag.ms"),
     ("min.insync.replicas", "1", Kind::Int, "min.insync.replicas"),
     ("preallocate", "false", Kind::Boolean, "log.preallocate"),
+    ("remote.log.copy.disable", "false", Kind::Boolean, ""),
+    ("remote.log.delete.on.disable", "false", Kind::Boolean, ""),
     ("remote.storage.enable", "false", Kind::Boolean, ""),
     ("retention.bytes", "-1", Kind::Long, "log.retention.bytes"),
     ("retention.ms", "604800000", Kind::Long, "log.retention.ms"),
@@ -72,7 +74,10 @@ pub(crate) struct TopicConfig {
 
 impl TopicConfig {
     /// Parses settings; the error says which one is wrong.
-    pub(crate) fn parse<'a>(settings: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, String> {
+    pub(crate) fn parse<'a>(
+        settings: impl IntoIterator<Item = (&'a str, &'a str)>,
+        min_insync_replicas: i32,
+    ) -> Result<Self, String> {
         let set: BTreeMap<String, String> =
             settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         if let Some(name) = set.keys().find(|name| !SETTINGS.iter().any(|(known, ..)| known == name)) {
@@ -96,10 +101,14 @@ impl TopicConfig {
             },
             timestamp_after_max_ms: long("message.timestamp.after.max.ms")?,
             timestamp_before_max_ms: long("message.timestamp.before.max.ms")?,
-            min_insync_replicas: natural("min.insync.replicas").and_then(|n| match n {
-                0 => Err(invalid("min.insync.replicas")),
-                n => Ok(n),
-            })?,
+            min_insync_replicas: match (
+                set.contains_key("min.insync.replicas"),
+                natural("min.insync.replicas")?,
+            ) {
+                (false, _) => usize::try_from(min_insync_replicas).unwrap_or(1),
+                (true, 0) => return Err(invalid("min.insync.replicas")),
+                (true, replicas) => replicas,
+            },
             compression: match value("compression.type") {
                 "producer" => None,
                 "uncompressed" => Some(Compression::None),

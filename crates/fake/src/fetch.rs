@@ -55,11 +55,8 @@ impl FakeCluster {
 
     /// There are no sessions: whoever goes on with one is told that it is unknown.
     fn session_error(&self, context: &Context<'_>, request: &FetchRequest) -> Option<ErrorCode> {
-        let continues = request.session_id != 0 || request.session_epoch > 0;
-        (context.version >= 7 && continues).then_some(match request.session_id {
-            0 => ErrorCode::INVALID_FETCH_SESSION_EPOCH,
-            _ => ErrorCode::FETCH_SESSION_ID_NOT_FOUND,
-        })
+        let continues = context.version >= 7 && request.session_epoch > 0;
+        continues.then_some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)
     }
 
     pub(crate) fn retry_fetch(&mut self, context: &Context<'_>, waiting: WaitingFetch, over: bool) -> Served {
@@ -132,19 +129,36 @@ fn refusal(code: ErrorCode) -> PartitionData {
     PartitionData {
         error_code: code,
         high_watermark: -1,
+        aborted_transactions: None,
         records: Some(RecordSet::default()),
         ..Default::default()
     }
 }
 
-/// Whether a request with this leader epoch may be served by `node`: epochs are compared first (KIP-320).
+/// Whether a request with this leader epoch may be served by `node`, the leader: epochs are compared first (KIP-320).
 pub(crate) fn check_leader(node: i32, leader_epoch: i32, partition: &Partition) -> Result<(), ErrorCode> {
+    check_epoch(leader_epoch, partition)?;
+    match partition.leader == node {
+        true => Ok(()),
+        false => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+    }
+}
+
+fn check_epoch(leader_epoch: i32, partition: &Partition) -> Result<(), ErrorCode> {
     match leader_epoch {
         0.. if leader_epoch < partition.leader_epoch => Err(ErrorCode::FENCED_LEADER_EPOCH),
         0.. if leader_epoch > partition.leader_epoch => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
-        _ if partition.leader != node => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
         _ => Ok(()),
     }
+}
+
+/// From version 11 on any replica serves a consumer, up to what it has (KIP-392).
+fn check_replica(context: &Context<'_>, leader_epoch: i32, partition: &Partition) -> Result<i64, ErrorCode> {
+    if context.version < 11 {
+        check_leader(context.node, leader_epoch, partition)?;
+    }
+    check_epoch(leader_epoch, partition)?;
+    partition.log_end_of(context.node).ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)
 }
 
 fn read(
@@ -154,23 +168,29 @@ fn read(
     partition: &Partition,
     room: &mut Room,
 ) -> Result<PartitionData, ErrorCode> {
-    check_leader(context.node, asked.current_leader_epoch, partition)?;
+    let end = check_replica(context, asked.current_leader_epoch, partition)?;
     let committed = request.isolation_level == 1;
     let (log, from) = (&partition.log, asked.fetch_offset);
     let mut row = PartitionData {
-        high_watermark: partition.high_watermark,
-        last_stable_offset: partition.last_stable_offset(),
+        high_watermark: partition.high_watermark.min(end),
+        last_stable_offset: partition.last_stable_offset().min(end),
         log_start_offset: log.start(),
-        aborted_transactions: committed.then(Vec::new),
+        aborted_transactions: None,
         records: Some(RecordSet::default()),
         ..Default::default()
     };
-    if let Some(diverging) = diverging_epoch(asked, partition) {
-        row.diverging_epoch = diverging;
-        row.aborted_transactions = None;
-        return Ok(row);
+    if asked.last_fetched_epoch >= 0 {
+        let (epoch, end_offset) = log.end_of_epoch(asked.last_fetched_epoch);
+        if epoch < 0 {
+            return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
+        }
+        // Where the reader's log and this one part, if they do (KIP-595).
+        if epoch < asked.last_fetched_epoch || end_offset < from {
+            row.diverging_epoch = EpochEndOffset { epoch, end_offset, ..Default::default() };
+            return Ok(row);
+        }
     }
-    if from < log.start() || from > log.end() {
+    if from < log.start() || from > end {
         return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
     }
     let limit = if committed { row.last_stable_offset } else { row.high_watermark };
@@ -191,14 +211,4 @@ fn read(
     }
     row.records = Some(RecordSet::from(found.chunks));
     Ok(row)
-}
-
-/// Where the reader's log and this one part, if they do (KIP-595).
-fn diverging_epoch(asked: &FetchPartition, partition: &Partition) -> Option<EpochEndOffset> {
-    if asked.last_fetched_epoch < 0 {
-        return None;
-    }
-    let (epoch, end_offset) = partition.log.end_of_epoch(asked.last_fetched_epoch);
-    let parts = epoch < asked.last_fetched_epoch || end_offset < asked.fetch_offset;
-    parts.then_some(EpochEndOffset { epoch, end_offset, ..Default::default() })
 }

@@ -187,6 +187,9 @@ impl Log {
 
     /// The largest epoch not above `epoch`, and where it ends (KIP-101, KIP-279); (-1, -1) when unknown.
     pub(crate) fn end_of_epoch(&self, epoch: i32) -> (i32, i64) {
+        if epoch < 0 {
+            return (-1, -1);
+        }
         if self.epochs.last().is_some_and(|(latest, _)| *latest == epoch) {
             return (epoch, self.end);
         }

@@ -13,11 +13,14 @@ use crate::serve::{Context, Served};
 use crate::topics::{Topic, is_legal_name};
 
 /// What a client without an authorizer may do, as brokers put it into a bit field.
-const CLUSTER_OPERATIONS: i32 = 0x1f80;
+const CLUSTER_OPERATIONS: i32 = 0x1fa0;
 const TOPIC_OPERATIONS: i32 = 0xdf8;
 
 impl FakeCluster {
     pub(crate) fn metadata(&mut self, context: &Context<'_>, request: &MetadataRequest) -> Served {
+        if context.version < 12 && request.topics.iter().flatten().any(names_an_id) {
+            return Served::Answer(Answer::Metadata(invalid(request)));
+        }
         let mut answer = MetadataResponse {
             brokers: self.endpoints(self.live_nodes()).map(broker).collect(),
             cluster_id: Some(self.settings.cluster_id.clone()),
@@ -38,6 +41,8 @@ impl FakeCluster {
             for asked in request.topics.iter().flatten() {
                 answer.topics.push(self.look_up_topic(context, asked, create));
             }
+            // Brokers list what they found before what they did not.
+            answer.topics.sort_by_key(|topic| topic.error_code.is_err());
         }
         for topic in &mut answer.topics {
             if let Some(code) = context.struck.error(topic.name.as_deref().unwrap_or_default(), None) {
@@ -46,9 +51,6 @@ impl FakeCluster {
             }
             if request.include_topic_authorized_operations && topic.error_code.is_none() {
                 topic.topic_authorized_operations = TOPIC_OPERATIONS;
-            }
-            if context.version < 12 && topic.name.is_none() {
-                topic.name = Some(Str::default());
             }
         }
         Served::Answer(Answer::Metadata(answer))
@@ -66,9 +68,6 @@ impl FakeCluster {
             topic_id,
             ..Default::default()
         };
-        if context.version < 12 && (asked.name.is_none() || !asked.topic_id.is_nil()) {
-            return error(ErrorCode::INVALID_REQUEST, asked.name.clone(), asked.topic_id);
-        }
         if !asked.topic_id.is_nil() {
             return match self.topics.by_id(asked.topic_id) {
                 Some(topic) => self.row_of(topic),
@@ -121,6 +120,21 @@ impl FakeCluster {
         ids.dedup();
         ids.into_iter().filter_map(|id| Some((id, self.nodes.get(&id)?))).filter(|(_, node)| !node.fenced)
     }
+}
+
+/// Before version 12 the field is there and may not be used.
+fn names_an_id(topic: &MetadataRequestTopic) -> bool {
+    topic.name.is_none() || !topic.topic_id.is_nil()
+}
+
+fn invalid(request: &MetadataRequest) -> MetadataResponse {
+    let row = |topic: &MetadataRequestTopic| MetadataResponseTopic {
+        error_code: ErrorCode::INVALID_REQUEST,
+        name: Some(topic.name.clone().unwrap_or_default()),
+        topic_id: topic.topic_id,
+        ..Default::default()
+    };
+    MetadataResponse { topics: request.topics.iter().flatten().map(row).collect(), ..Default::default() }
 }
 
 fn broker((node_id, node): (i32, &Node)) -> MetadataResponseBroker {

@@ -47,7 +47,7 @@ impl FakeCluster {
                     error_code,
                     timestamp: found.timestamp,
                     offset: found.offset,
-                    leader_epoch: found.leader_epoch,
+                    leader_epoch: if context.version >= 4 { found.leader_epoch } else { -1 },
                     ..Default::default()
                 }
             });

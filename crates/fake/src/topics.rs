@@ -83,11 +83,16 @@ impl Topics {
 
     /// Adds a topic under a new id, and returns the id. The name must be free.
     pub(crate) fn create(&mut self, name: Str, config: TopicConfig, partitions: Vec<Partition>) -> Uuid {
-        self.created += 1;
-        let id = id_of(self.created);
+        let id = self.next_id();
         self.names.insert(id, name.clone());
         self.by_name.insert(name.clone(), Topic { name, id, config, partitions });
         id
+    }
+
+    /// An id that no topic has or had.
+    pub(crate) fn next_id(&mut self) -> Uuid {
+        self.created += 1;
+        id_of(self.created)
     }
 
     pub(crate) fn delete(&mut self, id: Uuid) -> Option<Topic> {

@@ -39,6 +39,7 @@ impl Release {
                 ("transaction.version", 0, 2, 2),
             ],
             Self::V4_3 => &[
+                ("eligible.leader.replicas.version", 0, 1, 1),
                 ("group.version", 0, 1, 1),
                 ("kraft.version", 0, 1, 0),
                 ("metadata.version", 7, 30, 30),

@@ -52,10 +52,28 @@ fn a_poll_that_asks_for_no_bytes_does_not_wait() {
 #[test]
 fn a_long_poll_ends_when_the_leader_moves() {
     let (mut world, conn) = World::three_nodes();
-    world.send(conn, 12, &FetchRequest { max_wait_ms: 500, ..fetch("t", 0, 0) });
+    world.send(conn, 10, &FetchRequest { max_wait_ms: 500, ..fetch("t", 0, 0) });
     world.cluster.move_leader(world.now, "t", 0, 2).unwrap();
-    let (_, answer) = world.answer::<FetchRequest>(conn, 12).unwrap();
+    let (_, answer) = world.answer::<FetchRequest>(conn, 10).unwrap();
     assert_eq!(only_partition(answer).error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+}
+
+#[test]
+fn a_follower_serves_consumers_from_version_11_on() {
+    let (mut world, conn) = World::three_nodes();
+    let follower = world.connect(2);
+    world.produce(conn, 1, plain(&["a"]));
+    world.cluster.hold_replica(world.now, "t", 0, 2).unwrap();
+    world.cluster.shrink_isr(world.now, "t", 0, 2).unwrap();
+    world.produce(conn, 1, plain(&["b"]));
+    let early = only_partition(world.call(follower, 10, &fetch("t", 0, 0)));
+    assert_eq!(early.error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    let lagging = only_partition(world.call(follower, 11, &fetch("t", 0, 0)));
+    assert_eq!((values(&lagging).len(), lagging.high_watermark), (1, 1));
+    let beyond = only_partition(world.call(follower, 11, &fetch("t", 0, 2)));
+    assert_eq!(beyond.error_code, ErrorCode::OFFSET_OUT_OF_RANGE);
+    world.cluster.release_replica(world.now, "t", 0, 2).unwrap();
+    assert_eq!(values(&only_partition(world.call(follower, 11, &fetch("t", 0, 0)))).len(), 2);
 }
 
 #[test]
@@ -152,9 +170,9 @@ fn leader_epochs_are_compared_before_anything_else() {
         (3, ErrorCode::UNKNOWN_LEADER_EPOCH, ErrorCode::UNKNOWN_LEADER_EPOCH),
         (-1, ErrorCode::NONE, ErrorCode::NOT_LEADER_OR_FOLLOWER),
     ] {
-        assert_eq!(only_partition(world.call(conn, 12, &with_epoch(epoch))).error_code, at_leader, "{epoch}");
+        assert_eq!(only_partition(world.call(conn, 10, &with_epoch(epoch))).error_code, at_leader, "{epoch}");
         assert_eq!(
-            only_partition(world.call(follower, 12, &with_epoch(epoch))).error_code,
+            only_partition(world.call(follower, 10, &with_epoch(epoch))).error_code,
             at_follower,
             "{epoch}"
         );
@@ -163,17 +181,18 @@ fn leader_epochs_are_compared_before_anything_else() {
 
 #[test]
 fn the_leader_is_named_from_version_16_on() {
-    let (mut world, _) = World::three_nodes();
-    let (follower, id) = (world.connect(3), world.cluster.topic("t").unwrap().id());
+    let mut world = World::new(FakeCluster::builder().nodes(2));
+    let id = world.topic("t", 1, 1);
+    let elsewhere = world.connect(2);
     let mut request = fetch("t", 0, 0);
     request.topics[0].topic_id = id;
-    let answer = world.call(follower, 16, &request);
+    let answer = world.call(elsewhere, 16, &request);
     assert_eq!(
         answer.node_endpoints.iter().map(|e| (e.node_id, &*e.host)).collect::<Vec<_>>(),
         [(1, "node-1")]
     );
     assert_eq!(only_partition(answer).current_leader.leader_id, 1);
-    let answer = world.call(follower, 15, &request);
+    let answer = world.call(elsewhere, 15, &request);
     assert_eq!(only_partition(answer).current_leader.leader_id, -1);
 }
 
@@ -204,6 +223,8 @@ fn a_reader_that_parted_is_told_where() {
     };
     let same = only_partition(world.call(leader, 12, &with_fetched(2, 0)));
     assert_eq!((same.diverging_epoch.epoch, values(&same).len()), (-1, 1));
+    let unknown = only_partition(world.call(leader, 12, &with_fetched(2, 9)));
+    assert_eq!(unknown.error_code, ErrorCode::OFFSET_OUT_OF_RANGE);
     let parted = only_partition(world.call(leader, 12, &with_fetched(3, 0)));
     assert_eq!((parted.error_code, parted.diverging_epoch.epoch), (ErrorCode::NONE, 0));
     assert_eq!((parted.diverging_epoch.end_offset, parted.records.unwrap().len()), (2, 0));
@@ -281,6 +302,8 @@ fn there_are_no_sessions_yet() {
     let continued =
         world.call(conn, 12, &FetchRequest { session_id: 9, session_epoch: 1, ..fetch("t", 0, 0) });
     assert_eq!(continued.error_code, ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
+    let full = world.call(conn, 12, &FetchRequest { session_id: 9, session_epoch: 0, ..fetch("t", 0, 0) });
+    assert_eq!((full.error_code, full.session_id), (ErrorCode::NONE, 0));
 }
 
 /// Trap N5: the answer comes at once, and the next request waits.

@@ -6,9 +6,20 @@ use ottla_fake::{FakeCluster, Release};
 use ottla_wire::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use ottla_wire::messages::fetch::FetchRequest;
 use ottla_wire::messages::metadata::MetadataRequest;
+use ottla_wire::messages::{
+    create_partitions::CreatePartitionsRequest,
+    create_topics::CreateTopicsRequest,
+    delete_records::{DeleteRecordsRequest, DeleteRecordsTopic},
+    delete_topics::DeleteTopicsRequest,
+    describe_configs::{DescribeConfigsRequest, DescribeConfigsResource},
+    find_coordinator::FindCoordinatorRequest,
+    init_producer_id::InitProducerIdRequest,
+    list_offsets::{ListOffsetsRequest, ListOffsetsTopic},
+    offset_for_leader_epoch::{OffsetForLeaderEpochRequest, OffsetForLeaderTopic},
+};
 use ottla_wire::{ApiKey, ErrorCode, Request, VersionRange, encode_request};
 
-use crate::support::{World, fetch};
+use crate::support::{World, fetch, plain, produce};
 
 fn hello() -> ApiVersionsRequest {
     ApiVersionsRequest {
@@ -49,6 +60,44 @@ fn an_override_changes_one_api_or_takes_it_away() {
     assert_eq!(range(&answer, ApiKey::FETCH), Some((4, 11)));
     assert_eq!(range(&answer, ApiKey::DELETE_RECORDS), None);
     assert_eq!(range(&answer, ApiKey::PRODUCE), Some((0, 13)));
+}
+
+#[test]
+fn every_version_of_every_api_is_answered() {
+    fn each<R: Request>(request: &R) {
+        let (mut world, conn) = World::one_node();
+        for version in R::VERSIONS.min..=R::VERSIONS.max {
+            world.send(conn, version, request);
+            assert!(world.answer::<R>(conn, version).is_some(), "{} version {version}", R::NAME);
+        }
+    }
+    each(&hello());
+    each(&MetadataRequest { topics: Some(vec![Default::default()]), ..Default::default() });
+    each(&produce("t", 0, 1, plain(&["a"])));
+    each(&fetch("t", 0, 0));
+    each(&fetch("t", 0, 9));
+    each(&ListOffsetsRequest { topics: vec![topic_of("t"), topic_of("u")], ..Default::default() });
+    let epoch = OffsetForLeaderTopic {
+        topic: "t".into(),
+        partitions: vec![Default::default()],
+        ..Default::default()
+    };
+    each(&OffsetForLeaderEpochRequest { topics: vec![epoch], ..Default::default() });
+    each(&CreateTopicsRequest { topics: vec![Default::default()], ..Default::default() });
+    each(&DeleteTopicsRequest::default());
+    each(&CreatePartitionsRequest { topics: vec![Default::default()], ..Default::default() });
+    let delete =
+        DeleteRecordsTopic { name: "t".into(), partitions: vec![Default::default()], ..Default::default() };
+    each(&DeleteRecordsRequest { topics: vec![delete], ..Default::default() });
+    let config =
+        DescribeConfigsResource { resource_type: 2, resource_name: "t".into(), ..Default::default() };
+    each(&DescribeConfigsRequest { resources: vec![config], ..Default::default() });
+    each(&FindCoordinatorRequest::default());
+    each(&InitProducerIdRequest { transactional_id: None, ..Default::default() });
+}
+
+fn topic_of(name: &str) -> ListOffsetsTopic {
+    ListOffsetsTopic { name: name.into(), partitions: vec![Default::default()], ..Default::default() }
 }
 
 /// Trap W9: the answer is version 0, whatever was asked, and names ApiVersions only.
