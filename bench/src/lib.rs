@@ -1,0 +1,21 @@
+//! ottla beside its peers: the same work for every client, in alternating rounds of one run, and a look at what arrived.
+//!
+//! ```text
+//! clients    one file per client: how its experts write and read with it
+//! load       one round: tasks that append until the time is over
+//! rounds     warm-up, alternation, and what all rounds say together
+//! arrival    everything that was acknowledged is there, once and in order; nothing else is
+//! report     figures, tables, and targets that were met or not
+//! ```
+//!
+//! A program in `src/bin` is a question: it picks clients, a load and targets. How to run them is in `README.md`.
+
+pub mod arrival;
+pub mod clients;
+pub mod counting;
+pub mod load;
+pub mod report;
+pub mod rounds;
+
+/// What everything here comes back with: a benchmark has nobody to recover for.
+pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
