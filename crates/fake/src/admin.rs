@@ -283,7 +283,7 @@ impl FakeCluster {
             results.push(CreatePartitionsTopicResult {
                 name: topic.name.clone(),
                 error_code: error_code.unwrap_or(ErrorCode::NONE),
-                error_message: message.map(Into::into),
+                error_message: message.filter(|message| !message.is_empty()).map(Into::into),
                 ..Default::default()
             });
         }
@@ -292,8 +292,7 @@ impl FakeCluster {
     }
 
     fn grow(&mut self, asked: &CreatePartitionsTopic, validate_only: bool) -> Result<(), Refused> {
-        let unknown =
-            || (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION.to_string());
+        let unknown = || (ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, String::new());
         let topic = self.topics.by_name(&asked.name).ok_or_else(unknown)?;
         let (id, has) = (topic.id, i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX));
         let more = asked.count.saturating_sub(has);

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ottla_wire::messages::metadata::MetadataResponse;
 use ottla_wire::{ApiKey, Str, VersionRange};
 
 use crate::connection::{ConnId, Connection};
@@ -41,6 +42,8 @@ pub struct FakeCluster {
     pub(crate) accepted: Vec<Accepted>,
     pub(crate) lost: Vec<Lost>,
     pub(crate) producer_ids: ProducerIds,
+    /// What nodes that lag know of the cluster.
+    pub(crate) frozen: BTreeMap<i32, MetadataResponse>,
 }
 
 /// What the cluster does on a connection.
@@ -192,6 +195,7 @@ impl Builder {
             accepted: Vec::new(),
             lost: Vec::new(),
             producer_ids: ProducerIds::default(),
+            frozen: BTreeMap::new(),
         }
     }
 }

@@ -18,9 +18,12 @@ pub(crate) enum Kind {
     List = 7,
 }
 
-/// The settings of a topic: (name, default, type, name at the broker).
+/// (name, default, type, name of the broker's setting that gives the default, if there is one).
+pub(crate) type Setting = (&'static str, &'static str, Kind, &'static str);
+
+/// The settings of a topic.
 #[rustfmt::skip]
-pub(crate) const SETTINGS: &[(&str, &str, Kind, &str)] = &[
+pub(crate) const SETTINGS: &[Setting] = &[
     ("cleanup.policy", "delete", Kind::List, "log.cleanup.policy"),
     ("compression.gzip.level", "-1", Kind::Int, "compression.gzip.level"),
     ("compression.lz4.level", "9", Kind::Int, "compression.lz4.level"),
@@ -48,7 +51,7 @@ pub(crate) const SETTINGS: &[(&str, &str, Kind, &str)] = &[
     ("remote.log.delete.on.disable", "false", Kind::Boolean, ""),
     ("remote.storage.enable", "false", Kind::Boolean, ""),
     ("retention.bytes", "-1", Kind::Long, "log.retention.bytes"),
-    ("retention.ms", "604800000", Kind::Long, "log.retention.ms"),
+    ("retention.ms", "604800000", Kind::Long, ""),
     ("segment.bytes", "1073741824", Kind::Int, "log.segment.bytes"),
     ("segment.index.bytes", "10485760", Kind::Int, "log.index.size.max.bytes"),
     ("segment.jitter.ms", "0", Kind::Long, "log.roll.jitter.ms"),

@@ -88,7 +88,7 @@ impl FakeCluster {
         } else {
             let found = self.locate(context, &request.key, request.key_type);
             answer.error_code = found.error_code;
-            answer.error_message = found.error_message;
+            answer.error_message = found.error_message.or(found.error_code.name().map(Str::from));
             answer.node_id = found.node_id;
             answer.host = found.host;
             answer.port = found.port;
@@ -115,6 +115,7 @@ impl FakeCluster {
         let Some((node_id, node)) = node else { return absent(ErrorCode::COORDINATOR_NOT_AVAILABLE) };
         Coordinator {
             key: key.clone(),
+            error_message: None,
             node_id,
             host: node.host.clone(),
             port: i32::from(node.port),

@@ -8,7 +8,7 @@ use ottla_wire::{ErrorCode, Str};
 
 use crate::call::Answer;
 use crate::cluster::FakeCluster;
-use crate::config::{Kind, SETTINGS, TopicConfig};
+use crate::config::{Kind, SETTINGS, Setting, TopicConfig};
 use crate::serve::{Context, Served};
 use crate::topics::is_legal_name;
 
@@ -17,6 +17,7 @@ const BROKER: i8 = 4;
 
 /// Where a value comes from, as the protocol numbers it.
 const TOPIC_CONFIG: i8 = 1;
+const DYNAMIC_DEFAULT_BROKER_CONFIG: i8 = 3;
 const STATIC_BROKER_CONFIG: i8 = 4;
 const DEFAULT_CONFIG: i8 = 5;
 
@@ -29,7 +30,7 @@ impl FakeCluster {
         let results = request.resources.iter().map(|resource| {
             let outcome = match context.struck.error_of_all() {
                 Some(code) => Err((code, code.to_string())),
-                None => self.describe(resource, request.include_synonyms),
+                None => self.describe(context.node, resource, request.include_synonyms),
             };
             let (code, message, mut configs) = match outcome {
                 Ok(configs) => (ErrorCode::NONE, None, configs),
@@ -53,6 +54,7 @@ impl FakeCluster {
 
     fn describe(
         &self,
+        node: i32,
         resource: &DescribeConfigsResource,
         synonyms: bool,
     ) -> Result<Vec<DescribeConfigsResourceResult>, (ErrorCode, String)> {
@@ -62,18 +64,32 @@ impl FakeCluster {
                 Err((ErrorCode::INVALID_TOPIC_EXCEPTION, format!("Topic name '{name}' is illegal")))
             }
             TOPIC => match self.topics.by_name(name) {
-                Some(topic) => Ok(SETTINGS
-                    .iter()
-                    .map(|setting| topic_setting(&topic.config, *setting, synonyms))
-                    .collect()),
+                Some(topic) => {
+                    let describe = |setting: &Setting| topic_setting(&topic.config, *setting, synonyms);
+                    let mut all: Vec<_> = SETTINGS.iter().map(describe).collect();
+                    self.add_cluster_default(&mut all);
+                    Ok(all)
+                }
                 None => Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, String::new())),
             },
             BROKER => match name.parse::<i32>() {
-                Ok(id) if self.nodes.contains_key(&id) => Ok(self.broker_settings(id)),
-                Ok(id) => Err((ErrorCode::INVALID_REQUEST, format!("there is no broker {id}"))),
+                Ok(id) if id == node => Ok(self.broker_settings(id)),
+                Ok(id) => Err((ErrorCode::INVALID_REQUEST, format!("this is broker {node}, not {id}"))),
                 Err(_) => Err((ErrorCode::INVALID_REQUEST, format!("'{name}' is no broker id"))),
             },
             other => Err((ErrorCode::INVALID_REQUEST, format!("resource type {other} is not supported"))),
+        }
+    }
+
+    /// The cluster's own default of `min.insync.replicas`, where the topic has none.
+    fn add_cluster_default(&self, settings: &mut [DescribeConfigsResourceResult]) {
+        let replicas = self.settings.min_insync_replicas;
+        let unset = |s: &&mut DescribeConfigsResourceResult| {
+            s.name == "min.insync.replicas" && s.config_source == DEFAULT_CONFIG && replicas != 1
+        };
+        if let Some(setting) = settings.iter_mut().find(unset) {
+            setting.value = Some(replicas.to_string().into());
+            setting.config_source = DYNAMIC_DEFAULT_BROKER_CONFIG;
         }
     }
 
@@ -100,7 +116,7 @@ impl FakeCluster {
 
 fn topic_setting(
     config: &TopicConfig,
-    (name, default, kind, broker_name): (&str, &str, Kind, &str),
+    (name, default, kind, broker_name): Setting,
     synonyms: bool,
 ) -> DescribeConfigsResourceResult {
     let explicit = config.explicit(name);

@@ -124,12 +124,13 @@ fn wants_hint(version: i16, code: ErrorCode) -> bool {
     version >= 16 && matches!(code, ErrorCode::NOT_LEADER_OR_FOLLOWER | ErrorCode::FENCED_LEADER_EPOCH)
 }
 
-/// A partition's part of the answer when it has an error.
+/// A partition's part of the answer when it has an error; that of an unknown one has an empty list.
 fn refusal(code: ErrorCode) -> PartitionData {
+    let unknown = matches!(code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID);
     PartitionData {
         error_code: code,
         high_watermark: -1,
-        aborted_transactions: None,
+        aborted_transactions: unknown.then(Vec::new),
         records: Some(RecordSet::default()),
         ..Default::default()
     }

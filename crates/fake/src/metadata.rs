@@ -21,7 +21,11 @@ impl FakeCluster {
         if context.version < 12 && request.topics.iter().flatten().any(names_an_id) {
             return Served::Answer(Answer::Metadata(invalid(request)));
         }
+        if let Some(frozen) = self.frozen.get(&context.node) {
+            return Served::Answer(Answer::Metadata(pick(frozen, context.version, request)));
+        }
         let mut answer = MetadataResponse {
+            error_code: context.struck.error_of_all().filter(of_all).unwrap_or(ErrorCode::NONE),
             brokers: self.endpoints(self.live_nodes()).map(broker).collect(),
             cluster_id: Some(self.settings.cluster_id.clone()),
             controller_id: self.controller(),
@@ -45,7 +49,8 @@ impl FakeCluster {
             answer.topics.sort_by_key(|topic| topic.error_code.is_err());
         }
         for topic in &mut answer.topics {
-            if let Some(code) = context.struck.error(topic.name.as_deref().unwrap_or_default(), None) {
+            let refused = context.struck.error(topic.name.as_deref().unwrap_or_default(), None);
+            if let Some(code) = refused.filter(|code| !of_all(code)) {
                 topic.error_code = code;
                 topic.partitions.clear();
             }
@@ -85,6 +90,23 @@ impl FakeCluster {
                 error(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, Some(name), Uuid::NIL)
             }
         }
+    }
+
+    /// From now on `node` answers Metadata as the cluster is at this moment, like a broker that lags.
+    pub fn freeze_metadata(&mut self, node: i32) {
+        let view = MetadataResponse {
+            brokers: self.endpoints(self.live_nodes()).map(broker).collect(),
+            cluster_id: Some(self.settings.cluster_id.clone()),
+            controller_id: self.controller(),
+            topics: self.topics.iter().map(|topic| self.row_of(topic)).collect(),
+            ..Default::default()
+        };
+        self.frozen.insert(node, view);
+    }
+
+    /// `node` answers Metadata as the cluster is, again.
+    pub fn thaw_metadata(&mut self, node: i32) {
+        self.frozen.remove(&node);
     }
 
     fn row_of(&self, topic: &Topic) -> MetadataResponseTopic {
@@ -135,6 +157,36 @@ fn invalid(request: &MetadataRequest) -> MetadataResponse {
         ..Default::default()
     };
     MetadataResponse { topics: request.topics.iter().flatten().map(row).collect(), ..Default::default() }
+}
+
+/// What is asked for, out of an old view.
+fn pick(view: &MetadataResponse, version: i16, request: &MetadataRequest) -> MetadataResponse {
+    let mut answer = view.clone();
+    let everything = request.topics.as_ref().is_none_or(|topics| topics.is_empty() && version == 0);
+    if !everything {
+        let find = |asked: &MetadataRequestTopic| {
+            let same = |t: &&MetadataResponseTopic| match asked.topic_id.is_nil() {
+                true => t.name == asked.name,
+                false => t.topic_id == asked.topic_id,
+            };
+            view.topics.iter().find(same).cloned().unwrap_or_else(|| MetadataResponseTopic {
+                error_code: match asked.topic_id.is_nil() {
+                    true => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                    false => ErrorCode::UNKNOWN_TOPIC_ID,
+                },
+                name: asked.name.clone(),
+                topic_id: asked.topic_id,
+                ..Default::default()
+            })
+        };
+        answer.topics = request.topics.iter().flatten().map(find).collect();
+    }
+    answer
+}
+
+/// The errors that a Metadata answer has as a whole, and not per topic (KIP-1102).
+fn of_all(code: &ErrorCode) -> bool {
+    *code == ErrorCode::REBOOTSTRAP_REQUIRED
 }
 
 fn broker((node_id, node): (i32, &Node)) -> MetadataResponseBroker {

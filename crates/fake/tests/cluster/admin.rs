@@ -186,7 +186,7 @@ fn deleted_records_raise_the_start_of_the_log() {
 
 #[test]
 fn a_topics_settings_are_described_with_their_source() {
-    let mut world = World::new(FakeCluster::builder());
+    let mut world = World::new(FakeCluster::builder().nodes(9).min_insync_replicas(2));
     world.cluster.create_topic_with(world.now, "t", 1, 1, &[("retention.ms", "1000")]).unwrap();
     let conn = world.connect(1);
     let mut describe = |resource_type, name: &str, keys: Option<Vec<ottla_wire::Str>>| {
@@ -209,5 +209,6 @@ fn a_topics_settings_are_described_with_their_source() {
     assert_eq!(describe(2, "t", Some(vec!["cleanup.policy".into()])).configs.len(), 1);
     assert_eq!(describe(2, "unknown", None).error_code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
     assert!(describe(4, "1", None).error_code.is_none());
+    assert_eq!(describe(2, "t", None).configs.iter().filter(|c| c.config_source == 3).count(), 1);
     assert_eq!(describe(4, "9", None).error_code, ErrorCode::INVALID_REQUEST);
 }

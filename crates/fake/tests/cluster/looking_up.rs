@@ -1,16 +1,15 @@
 //! Metadata, ListOffsets, OffsetForLeaderEpoch, FindCoordinator.
 
-use ottla_fake::{FakeCluster, Marker, NewRecord};
+use ottla_fake::{ConnId, FakeCluster, Marker, NewRecord, Reaction, Rule};
 use ottla_wire::messages::find_coordinator::FindCoordinatorRequest;
 use ottla_wire::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use ottla_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
 use ottla_wire::messages::offset_for_leader_epoch::{
     OffsetForLeaderEpochRequest, OffsetForLeaderPartition, OffsetForLeaderTopic,
 };
-use ottla_wire::{ErrorCode, Uuid};
+use ottla_wire::{ApiKey, ErrorCode, Uuid};
 
 use crate::support::{World, plain};
-use ottla_fake::ConnId;
 
 fn named(names: &[&str]) -> MetadataRequest {
     let topic = |name: &&str| MetadataRequestTopic { name: Some((*name).into()), ..Default::default() };
@@ -101,6 +100,39 @@ fn a_look_up_creates_a_topic_when_both_sides_allow_it() {
         assert_eq!(again.topics[0].error_code.is_none(), created);
         assert_eq!(again.topics[0].partitions.len(), if created { 3 } else { 0 });
     }
+}
+
+/// Trap M4: a broker that lags knows an older cluster.
+#[test]
+fn a_node_that_lags_answers_as_the_cluster_was() {
+    let (mut world, _) = World::three_nodes();
+    let (lagging, other) = (world.connect(2), world.connect(3));
+    world.cluster.freeze_metadata(2);
+    world.topic("new", 1, 1);
+    world.cluster.move_leader(world.now, "t", 0, 3).unwrap();
+    let seen = |answer: &MetadataResponse| {
+        let known = answer.topics.iter().find(|topic| topic.name.as_deref() == Some("t")).unwrap();
+        (known.partitions[0].leader_epoch, answer.topics.iter().all(|topic| topic.error_code.is_none()))
+    };
+    let both = named(&["t", "new"]);
+    assert_eq!(seen(&world.call(lagging, 9, &both)), (0, false));
+    assert_eq!(world.call(lagging, 9, &MetadataRequest { topics: None, ..named(&[]) }).topics.len(), 1);
+    assert_eq!(seen(&world.call(other, 9, &both)), (1, true));
+    world.cluster.thaw_metadata(2);
+    assert_eq!(seen(&world.call(lagging, 9, &both)), (1, true));
+}
+
+/// Trap N8: the answer as a whole says to begin anew, from version 13 on.
+#[test]
+fn a_rule_may_ask_for_a_rebootstrap() {
+    let (mut world, conn) = World::one_node();
+    let rule = Rule::new(Reaction::Error(ErrorCode::REBOOTSTRAP_REQUIRED)).api(ApiKey::METADATA);
+    world.cluster.add_rule(rule);
+    let answer = world.call(conn, 13, &named(&["t"]));
+    assert_eq!(
+        (answer.error_code, answer.topics[0].error_code),
+        (ErrorCode::REBOOTSTRAP_REQUIRED, ErrorCode::NONE)
+    );
 }
 
 /// Trap M3: the same name, another topic.
