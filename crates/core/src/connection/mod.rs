@@ -454,7 +454,7 @@ impl<T> Connection<T> {
         self.last_activity = now;
         self.overdue_reported = None;
         match entry.waiter {
-            Waiter::Negotiation => self.handle_versions(now, frame, entry.version),
+            Waiter::Negotiation => self.handle_versions(now, &frame, entry.version),
             Waiter::Answer(token) => {
                 let answer = Answer { peer: self.peer.clone(), version: entry.version, payload: frame };
                 self.events.push_back(Event::Answer { token, answer });
@@ -486,9 +486,9 @@ impl<T> Connection<T> {
 
     /// Brokers that do not know the version asked for answer in version 0 with UNSUPPORTED_VERSION, listing perhaps
     /// only ApiVersions itself (KIP-511).
-    fn handle_versions(&mut self, now: Instant, frame: Bytes, version: i16) {
+    fn handle_versions(&mut self, now: Instant, frame: &Bytes, version: i16) {
         let Phase::Negotiating { deadline, rung } = self.phase else { return };
-        let response = match read_versions(&frame, version) {
+        let response = match read_versions(frame, version) {
             Ok(response) => response,
             Err(error) => return self.close(CloseReason::Protocol(error.to_string().into())),
         };
