@@ -1,0 +1,410 @@
+//! Connections: time-outs, what shares one and what does not, closing, reconnecting, peers that are no brokers.
+
+use std::collections::BTreeMap;
+
+use ottla::{ErrorCode, OffsetAt};
+use ottla_fake::{Answer, FakeCluster, Reaction, Rule, Stage};
+use ottla_wire::ApiKey;
+
+use crate::support::{Oddity, PipeTransport, cluster, millis, one, pass, records, secs, timed, world};
+
+/// Trap N3: a connect that hangs, and a broker that accepts and says nothing, end with the call's own time-out.
+#[tokio::test(start_paused = true)]
+async fn calls_to_a_broker_that_is_not_there_end_in_time() {
+    for oddity in [Oddity::Hangs, Oddity::Silent, Oddity::Refuses] {
+        let (client, pipes) = world(1, 1).await;
+        let timeout = secs(4);
+        let partition = client.partition("t", 0).timeout(timeout).delivery_timeout(timeout).build().await.unwrap();
+        pipes.make_odd("node-1:9092", oddity);
+        let conns: Vec<_> = pipes.control(|cluster, _| cluster.connections().map(|(conn, _)| conn).collect());
+        pipes.control(|cluster, now| conns.into_iter().for_each(|conn| cluster.disconnect(now, conn)));
+        let in_time = |what, took| assert!((timeout..=timeout + secs(1)).contains(&took), "{oddity:?}: {what}: {took:?}");
+        let (result, took) = timed(partition.get_offset(OffsetAt::Latest)).await;
+        result.unwrap_err();
+        in_time("get_offset", took);
+        let (result, took) = timed(partition.fetch_records(0, 1..1_000, 0)).await;
+        result.unwrap_err();
+        in_time("fetch_records", took);
+        let (result, took) = timed(partition.produce(records(&["x"]))).await;
+        let error = result.unwrap_err();
+        in_time("produce", took);
+        assert!(error.to_string().contains("not written"), "{error}");
+        let (result, took) = timed(partition.delete_records(0, 0)).await;
+        result.unwrap_err();
+        in_time("delete_records", took);
+        let (result, took) = timed(client.list_topics()).await;
+        result.unwrap_err();
+        assert!(took <= secs(31), "{oddity:?}: list_topics: {took:?}");
+    }
+}
+
+/// Trap N3: the time-out covers the wait for an answer too.
+#[tokio::test(start_paused = true)]
+async fn calls_that_are_never_answered_end_in_time() {
+    let (client, pipes) = world(1, 1).await;
+    let timeout = secs(4);
+    let partition = client.partition("t", 0).timeout(timeout).delivery_timeout(timeout).build().await.unwrap();
+    partition.produce(records(&["x"])).await.unwrap();
+    pipes.rule(Rule::new(Reaction::Silence(Stage::BeforeApplying)).when(|arrival| arrival.api != ApiKey::API_VERSIONS));
+    let in_time = |took| assert!((timeout..=timeout + secs(1)).contains(&took), "{took:?}");
+    let (result, took) = timed(partition.get_offset(OffsetAt::Latest)).await;
+    let error = result.unwrap_err().to_string();
+    assert!(error.contains("broker 1 (node-1:9092)") && error.contains("ListOffsets"), "{error}");
+    in_time(took);
+    let (result, took) = timed(partition.fetch_records(0, 1..1_000, 1_000)).await;
+    result.unwrap_err();
+    in_time(took - secs(1));
+    let (result, took) = timed(partition.delete_records(0, 2_000)).await;
+    result.unwrap_err();
+    in_time(took - secs(2));
+    let (result, took) = timed(partition.produce(records(&["x"]))).await;
+    result.unwrap_err();
+    in_time(took);
+}
+
+/// Trap N3: `build` too, and it names who was asked.
+#[tokio::test(start_paused = true)]
+async fn a_client_of_nobody_is_not_built() {
+    for oddity in [Oddity::Hangs, Oddity::Silent, Oddity::Refuses] {
+        let pipes = cluster(1, 1);
+        pipes.make_odd("node-1:9092", oddity);
+        let (result, took) = timed(pipes.builder().request_timeout(secs(15)).build()).await;
+        let error = result.unwrap_err();
+        assert!(error.to_string().contains("node-1:9092") && error.is_retriable(), "{oddity:?}: {error}");
+        assert!((secs(15)..secs(16)).contains(&took), "{oddity:?}: {took:?}");
+    }
+}
+
+/// Trap N7: a peer that speaks another protocol is named, at once.
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_is_no_broker_is_named_at_once() {
+    let strangers: [(&'static [u8], &str); 3] =
+        [(b"HTTP/1.1 400 Bad Request\r\n\r\n", "HTTP"), (&[0x15, 3, 3, 0, 2, 2, 70], "TLS"), (&[0xff; 8], "-1")];
+    for (says, name) in strangers {
+        let pipes = cluster(1, 1);
+        pipes.make_odd("node-1:9092", Oddity::Says(says));
+        let (result, took) = timed(pipes.builder().build()).await;
+        let error = result.unwrap_err();
+        assert!(error.to_string().contains(name) && error.to_string().contains("node-1:9092"), "{error}");
+        assert!(took < secs(1) && !error.is_retriable(), "{took:?} {error}");
+    }
+}
+
+/// Trap N4: two long polls and a creation that is held back delay neither produce nor metadata, and each poll ends with
+/// its own wait.
+#[tokio::test(start_paused = true)]
+async fn what_waits_delays_nothing_else() {
+    let (client, pipes) = world(1, 3).await;
+    let held = pipes.rule(Rule::new(Reaction::Hold(Stage::BeforeApplying)).api(ApiKey::CREATE_TOPICS));
+    let controller = client.controller_client().await.unwrap();
+    let creation = tokio::spawn(async move { controller.create_topic("slow", 1, 1, 60_000).await });
+    let mut polls = Vec::new();
+    for index in [0, 1] {
+        let partition = client.partition_client("t", index).await.unwrap();
+        polls.push(tokio::spawn(async move { timed(partition.fetch_records(0, 1..1_000, 2_000)).await }));
+    }
+    let partition = client.partition_client("t", 2).await.unwrap();
+    for _ in 0..50 {
+        let (result, took) = timed(partition.produce(records(&["x"]))).await;
+        result.unwrap();
+        assert!(took < millis(50), "produce: {took:?}");
+        let (result, took) = timed(client.list_topics()).await;
+        result.unwrap();
+        assert!(took < millis(50), "metadata: {took:?}");
+        pass(millis(10)).await;
+    }
+    for poll in polls {
+        let (result, took) = poll.await.unwrap();
+        result.unwrap();
+        assert!((secs(2)..millis(2_050)).contains(&took), "{took:?}");
+    }
+    assert!(!creation.is_finished());
+    pipes.control(|cluster, now| cluster.remove_rule(now, held));
+    creation.await.unwrap().unwrap();
+}
+
+/// Trap N4: slow administrative calls wait beside each other, up to the size of the pool, and never in the way of
+/// what is answered at once. A call that finds no connection free waits inside its own time-out.
+#[tokio::test(start_paused = true)]
+async fn slow_administration_has_a_pool_of_its_own() {
+    let pipes = cluster(1, 1);
+    let client = pipes.builder().admin_connections(2).request_timeout(secs(5)).build().await.unwrap();
+    pipes.rule(Rule::new(Reaction::Silence(Stage::BeforeApplying)).api(ApiKey::CREATE_TOPICS).topic("stuck"));
+    let controller = client.controller_client().await.unwrap();
+    let stuck: Vec<_> = (0..2)
+        .map(|_| {
+            let controller = controller.clone();
+            tokio::spawn(async move { timed(controller.create_topic("stuck", 1, 1, 20_000)).await })
+        })
+        .collect();
+    pass(millis(100)).await;
+    let (result, took) = timed(controller.create_topic("waits", 1, 1, 1_000)).await;
+    let error = result.unwrap_err();
+    assert!(error.to_string().contains("busy"), "{error}");
+    assert!((secs(6)..secs(7)).contains(&took), "{took:?}");
+    let (result, took) = timed(client.describe_cluster()).await;
+    result.unwrap();
+    assert!(took < millis(50), "{took:?}");
+    for stuck in stuck {
+        let (result, took) = stuck.await.unwrap();
+        result.unwrap_err();
+        assert!(took <= secs(26), "{took:?}");
+    }
+    controller.create_topic("free", 1, 1, 1_000).await.unwrap();
+}
+
+/// Trap N6: whatever happens to connections, one producer has at most one that produces to a broker.
+#[tokio::test(start_paused = true)]
+async fn a_producer_has_one_connection_to_a_broker() {
+    let pipes = cluster(1, 4);
+    let client = pipes.client().await;
+    pipes.rule(Rule::new(Reaction::Delay(Stage::AfterApplying, millis(3))).api(ApiKey::PRODUCE));
+    pipes.rule(Rule::new(Reaction::Disconnect(Stage::AfterApplying)).api(ApiKey::PRODUCE).when(every(5)));
+    let mut tasks = Vec::new();
+    for index in 0..4 {
+        let partition = client.partition_client("t", index).await.unwrap();
+        tasks.push(tokio::spawn(async move {
+            for _ in 0..20 {
+                partition.produce(records(&["x"])).await.unwrap();
+            }
+        }));
+    }
+    while tasks.iter().any(|task| !task.is_finished()) {
+        pass(millis(1)).await;
+        let open: Vec<_> = pipes.control(|cluster, _| {
+            let producing: Vec<_> = cluster.accepted().iter().map(|batch| batch.connection).collect();
+            cluster.connections().filter(|(conn, _)| producing.contains(conn)).collect()
+        });
+        assert!(open.len() <= 1, "{open:?}");
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert!((0..4).all(|index| pipes.values("t", index).len() == 20), "written once each");
+}
+
+/// True for every `n`th request it is asked about.
+fn every(n: usize) -> impl Fn(&ottla_fake::Arrival<'_>) -> bool + Send + Sync + 'static {
+    let seen = std::sync::atomic::AtomicUsize::new(0);
+    move |arrival| {
+        arrival.api == ApiKey::PRODUCE && seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % n == n - 1
+    }
+}
+
+/// Trap N6: also when the broker has changed its address, the old connection is gone before the new one produces.
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_moves_is_produced_to_over_one_connection() {
+    let (partition, client, pipes) = one().await;
+    partition.produce(records(&["a"])).await.unwrap();
+    pipes.rule(Rule::new(Reaction::Delay(Stage::AfterApplying, millis(500))).api(ApiKey::PRODUCE));
+    let call = tokio::spawn({
+        let partition = partition.clone();
+        async move { partition.produce(records(&["b"])).await }
+    });
+    pass(millis(10)).await;
+    pipes.control(|cluster, _| cluster.set_address(1, "node-1-moved", 9092));
+    // The client hears of the new address.
+    client.partition("other", 0).timeout(millis(1)).build().await.unwrap_err();
+    pass(millis(200)).await;
+    let mut producing = BTreeMap::new();
+    let calls = (0..3).map(|_| partition.produce(records(&["c"])));
+    for call in calls {
+        call.await.unwrap();
+        pipes.control(|cluster, _| {
+            let last = cluster.accepted().last().unwrap().connection;
+            *producing.entry(last).or_insert(0) += 1;
+        });
+    }
+    call.await.unwrap().unwrap();
+    pass(secs(6)).await;
+    assert_eq!(pipes.values("t", 0), ["a", "b", "c", "c", "c"]);
+}
+
+/// Trap N9: a broker closes connections that are idle for ten minutes. That costs no error and no back-off.
+#[tokio::test(start_paused = true)]
+async fn a_connection_closed_while_idle_costs_nothing() {
+    let (partition, client, pipes) = one().await;
+    partition.produce(records(&["a"])).await.unwrap();
+    partition.fetch_records(0, 1..1_000, 0).await.unwrap();
+    partition.get_offset(OffsetAt::Latest).await.unwrap();
+    for turn in 1..=3 {
+        let conns: Vec<_> = pipes.control(|cluster, _| cluster.connections().map(|(conn, _)| conn).collect());
+        pipes.control(|cluster, now| conns.into_iter().for_each(|conn| cluster.disconnect(now, conn)));
+        if turn == 2 {
+            pass(secs(1)).await;
+        }
+        let (result, took) = timed(async {
+            partition.produce(records(&["b"])).await.unwrap();
+            partition.fetch_records(0, 1..1_000, 0).await.unwrap();
+            partition.get_offset(OffsetAt::Latest).await.unwrap();
+            client.list_topics().await.unwrap()
+        })
+        .await;
+        assert_eq!(result.len(), 1);
+        assert!(took < millis(20), "turn {turn}: {took:?}");
+    }
+    assert_eq!(pipes.values("t", 0), ["a", "b", "b", "b"]);
+}
+
+/// A7, Trap N9: the client closes its own idle connections before the broker does, and opens them again when needed.
+#[tokio::test(start_paused = true)]
+async fn idle_connections_are_closed_and_opened_again() {
+    let pipes = cluster(1, 1);
+    let client = pipes.builder().idle_timeout(secs(60)).build().await.unwrap();
+    let partition = client.partition_client("t", 0).await.unwrap();
+    partition.produce(records(&["a"])).await.unwrap();
+    partition.fetch_records(0, 1..1_000, 0).await.unwrap();
+    assert!(pipes.connections_open() >= 3);
+    pass(secs(62)).await;
+    assert_eq!(pipes.connections_open(), 0);
+    let (result, took) = timed(partition.produce(records(&["b"]))).await;
+    assert_eq!(result.unwrap(), [1]);
+    assert!(took < millis(20), "{took:?}");
+}
+
+/// A client that is not used sends nothing but a refresh of its metadata now and then.
+#[tokio::test(start_paused = true)]
+async fn a_client_at_rest_sends_nothing() {
+    let (partition, _client, pipes) = one().await;
+    partition.produce(records(&["a"])).await.unwrap();
+    partition.fetch_records(0, 1..1_000, 0).await.unwrap();
+    let (requests, connections) = (pipes.control(|c, _| c.counters().all_requests()), pipes.connections_made());
+    pass(secs(60)).await;
+    assert_eq!(pipes.control(|c, _| c.counters().all_requests()), requests);
+    assert_eq!(pipes.connections_made(), connections);
+    pass(secs(5 * 60)).await;
+    let refreshes = pipes.control(|c, _| c.counters().all_requests()) - requests;
+    assert!((1..=2).contains(&refreshes), "{refreshes} in six minutes");
+}
+
+/// A client at rest sleeps: the runtime has no timer of it that rings every moment.
+#[tokio::test(start_paused = true)]
+async fn a_client_at_rest_does_not_wake() {
+    let (partition, _client, _pipes) = one().await;
+    partition.produce(records(&["a"])).await.unwrap();
+    partition.fetch_records(0, 1..1_000, 0).await.unwrap();
+    pass(millis(10)).await;
+    let parks = || tokio::runtime::Handle::current().metrics().worker_park_count(0);
+    let before = parks();
+    pass(secs(60)).await;
+    let parks = parks() - before;
+    assert!(parks <= 20, "the thread went to sleep {parks} times in a minute");
+}
+
+/// Trap W12: an error code nobody has heard of is reported as it is.
+#[tokio::test(start_paused = true)]
+async fn an_unknown_code_is_reported_as_a_number() {
+    let (partition, _client, pipes) = one().await;
+    pipes.rule(Rule::new(Reaction::Error(ErrorCode(999))).api(ApiKey::LIST_OFFSETS));
+    let error = partition.get_offset(OffsetAt::Latest).await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode(999)));
+    assert!(error.to_string().contains("999"), "{error}");
+}
+
+/// D6, D7: an answer nobody asked for, or with another number than the one expected, ends the connection, and the call
+/// is made again on a new one or says what was wrong.
+#[tokio::test(start_paused = true)]
+async fn an_answer_nobody_asked_for_ends_the_connection() {
+    let (partition, client, pipes) = one().await;
+    let conns: Vec<_> = pipes.control(|cluster, _| cluster.connections().map(|(conn, _)| conn).collect());
+    pipes.control(|cluster, _| {
+        for conn in &conns {
+            cluster.push_bytes(*conn, bytes::Bytes::from_static(&[0, 0, 0, 4, 0, 0, 0, 77]));
+        }
+    });
+    pass(millis(10)).await;
+    assert!(conns.iter().all(|conn| pipes.control(|cluster, _| !cluster.is_open(*conn))));
+    client.list_topics().await.unwrap();
+    pipes.rule(Rule::new(Reaction::Corrupt(5)).api(ApiKey::LIST_OFFSETS).times(1));
+    let error = partition.get_offset(OffsetAt::Latest).await.unwrap_err().to_string();
+    assert!(error.contains("correlation id"), "{error}");
+    partition.get_offset(OffsetAt::Latest).await.unwrap();
+}
+
+/// D2: a frame larger than what is accepted ends the connection with an error that names the peer and both sizes.
+#[tokio::test(start_paused = true)]
+async fn an_answer_too_large_is_refused() {
+    let pipes = cluster(1, 1);
+    let client = pipes.builder().max_response_bytes(70_000).build().await.unwrap();
+    let partition = client.partition_client("t", 0).await.unwrap();
+    pipes.append("t", 0, &[&"x".repeat(100_000)]);
+    let (result, took) = timed(partition.fetch_records(0, 1..1_000_000, 1_000)).await;
+    let error = result.unwrap_err().to_string();
+    assert!(error.contains("70000") && error.contains("node-1:9092"), "{error}");
+    assert!(took < secs(1), "{took:?}");
+    client.list_topics().await.unwrap();
+}
+
+/// An answer that is damaged is an error that names broker, request and message; the connection's neighbours are fine.
+#[tokio::test(start_paused = true)]
+async fn a_malformed_answer_is_named() {
+    let (partition, client, pipes) = one().await;
+    partition.get_offset(OffsetAt::Latest).await.unwrap();
+    let frame = pipes.rule(Rule::new(Reaction::Corrupt(13)).api(ApiKey::LIST_OFFSETS).times(1));
+    let error = partition.get_offset(OffsetAt::Latest).await.unwrap_err().to_string();
+    assert_eq!(pipes.struck(frame), 1);
+    assert!(error.contains("malformed answer") && error.contains("broker 1") && error.contains("ListOffsets"), "{error}");
+    client.list_topics().await.unwrap();
+}
+
+/// E8: whichever byte of an answer is damaged, the call ends, and the client works afterwards.
+#[tokio::test(start_paused = true)]
+async fn no_damaged_answer_makes_a_hang() {
+    let pipes = PipeTransport::start(FakeCluster::builder());
+    pipes.create("t", 1, 1);
+    let client = pipes.builder().request_timeout(secs(3)).build().await.unwrap();
+    let partition = client.partition_client("t", 0).await.unwrap();
+    for place in 0..60 {
+        let rule = pipes.rule(Rule::new(Reaction::Corrupt(place)).when(|arrival| {
+            matches!(arrival.api, ApiKey::LIST_OFFSETS | ApiKey::METADATA | ApiKey::API_VERSIONS)
+        }));
+        let (_, took) = timed(partition.get_offset(OffsetAt::Latest)).await;
+        assert!(took <= secs(4), "{place}: {took:?}");
+        let (_, took) = timed(client.describe_cluster()).await;
+        assert!(took <= secs(4), "{place}: {took:?}");
+        pipes.control(|cluster, now| cluster.remove_rule(now, rule));
+        pass(secs(4)).await;
+        assert_eq!(partition.get_offset(OffsetAt::Latest).await.unwrap(), 0, "{place}");
+    }
+}
+
+/// D8: client id, software name and version are sent.
+#[tokio::test(start_paused = true)]
+async fn the_client_says_who_it_is() {
+    let pipes = cluster(1, 1);
+    let nameless = pipes.rule(
+        Rule::new(Reaction::Delay(Stage::BeforeApplying, millis(1))).when(|arrival| arrival.client_id != Some("orders")),
+    );
+    let software = Rule::new(Reaction::Delay(Stage::BeforeApplying, millis(1))).api(ApiKey::API_VERSIONS);
+    let software = pipes.rule(software.when(|arrival| match arrival.request {
+        ottla_fake::Request::ApiVersions(request) => {
+            &*request.client_software_name == "ottla" && &*request.client_software_version == env!("CARGO_PKG_VERSION")
+        }
+        _ => false,
+    }));
+    let client = pipes.builder().client_id("orders").build().await.unwrap();
+    client.list_topics().await.unwrap();
+    assert_eq!(pipes.struck(nameless), 0);
+    assert!(pipes.struck(software) >= 1);
+}
+
+/// Throttling holds back what is sent next on that connection, however simple the request.
+#[tokio::test(start_paused = true)]
+async fn a_throttled_look_up_counts_and_holds_back_the_next() {
+    let (partition, _client, pipes) = one().await;
+    partition.get_offset(OffsetAt::Latest).await.unwrap();
+    pipes.rule(Rule::new(Reaction::Throttle(secs(2))).api(ApiKey::LIST_OFFSETS).times(1));
+    let (result, took) = timed(partition.get_offset(OffsetAt::Latest)).await;
+    assert_eq!(result.unwrap(), 0);
+    assert!(took < millis(10), "{took:?}");
+    let (result, took) = timed(partition.get_offset(OffsetAt::Latest)).await;
+    assert_eq!(result.unwrap(), 0);
+    assert!((millis(1_990)..millis(2_100)).contains(&took), "{took:?}");
+    let throttled = Reaction::alter(|answer| {
+        if let Answer::ListOffsets(answer) = answer {
+            answer.throttle_time_ms = -5;
+        }
+    });
+    pipes.rule(Rule::new(throttled).api(ApiKey::LIST_OFFSETS));
+    partition.get_offset(OffsetAt::Latest).await.unwrap();
+}

@@ -1,0 +1,22 @@
+//! The whole client against the fake cluster: over in-memory pipes under tokio's paused clock, and a few over TCP.
+//!
+//! `support` joins the two; every other module is one theme. Time is virtual unless a test says otherwise, so that a
+//! time-out of thirty seconds costs nothing and is exact to the millisecond.
+
+#![allow(clippy::unwrap_used, reason = "where a test meets an error it did not expect, it ends")]
+
+mod brokers;
+mod cancel;
+mod connections;
+mod fetch;
+mod gone;
+mod lifetime;
+mod lookup;
+mod merge;
+mod offsets;
+mod produce;
+mod releases;
+mod settings;
+mod support;
+mod tcp;
+mod walk;

@@ -1,0 +1,276 @@
+//! What the tests stand on: a client and a fake cluster in one line, faults in one line, and a future polled so many
+//! times.
+
+use std::future::{Future, pending, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use ottla::transport::{BoxFuture, Socket, Transport};
+use ottla::{Client, ClientBuilder, HostPort, PartitionClient, Record};
+use ottla_fake::net::Pipes;
+use ottla_fake::{Builder, FakeCluster, NewRecord, Rule, RuleId};
+use ottla_wire::ApiKey;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+
+/// The test double of the client's extension point: sockets are in-memory pipes to the nodes of a fake cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct PipeTransport {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    pipes: Pipes,
+    dialled: Mutex<Vec<String>>,
+    odd: Mutex<Vec<(String, Oddity)>>,
+    /// The other ends of sockets that nobody serves.
+    unserved: Mutex<Vec<DuplexStream>>,
+}
+
+/// What an address does instead of leading to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Oddity {
+    /// Dialling never ends.
+    Hangs,
+    /// Dialling is refused.
+    Refuses,
+    /// The socket opens, and nobody is behind it.
+    Silent,
+    /// Dialling panics.
+    Panics,
+    /// The socket panics when it is read.
+    SocketPanics,
+    /// The peer sends these bytes, whatever it is asked.
+    Says(&'static [u8]),
+}
+
+impl PipeTransport {
+    pub(crate) fn start(cluster: Builder) -> Self {
+        let inner = Inner {
+            pipes: Pipes::start(cluster.build_now()),
+            dialled: Mutex::default(),
+            odd: Mutex::default(),
+            unserved: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// `host:port` of every node.
+    pub(crate) fn bootstrap(&self) -> Vec<String> {
+        self.inner.pipes.bootstrap()
+    }
+
+    /// A builder for a client of this cluster.
+    pub(crate) fn builder(&self) -> ClientBuilder {
+        ClientBuilder::new(self.bootstrap()).transport(self.clone())
+    }
+
+    /// A client of this cluster.
+    pub(crate) async fn client(&self) -> Client {
+        self.builder().build().await.unwrap()
+    }
+
+    /// What the test does to the cluster.
+    pub(crate) fn control<T>(&self, with: impl FnOnce(&mut FakeCluster, Instant) -> T) -> T {
+        self.inner.pipes.control(with)
+    }
+
+    /// From now on that address is odd; what is open stays as it is.
+    pub(crate) fn make_odd(&self, address: &str, oddity: Oddity) {
+        self.inner.odd.lock().unwrap().push((address.to_owned(), oddity));
+    }
+
+    /// All addresses lead to their nodes again.
+    pub(crate) fn make_normal(&self) {
+        self.inner.odd.lock().unwrap().clear();
+    }
+
+    /// How often an address was dialled.
+    pub(crate) fn dials(&self, address: &str) -> usize {
+        self.inner.dialled.lock().unwrap().iter().filter(|dialled| *dialled == address).count()
+    }
+
+    pub(crate) fn create(&self, topic: &str, partitions: i32, replicas: i16) {
+        self.create_with(topic, partitions, replicas, &[]);
+    }
+
+    pub(crate) fn create_with(&self, topic: &str, partitions: i32, replicas: i16, configs: &[(&str, &str)]) {
+        self.control(|cluster, now| cluster.create_topic_with(now, topic, partitions, replicas, configs)).unwrap();
+    }
+
+    pub(crate) fn rule(&self, rule: Rule) -> RuleId {
+        self.control(|cluster, _| cluster.add_rule(rule))
+    }
+
+    /// How often a rule struck.
+    pub(crate) fn struck(&self, rule: RuleId) -> u64 {
+        self.control(|cluster, _| cluster.struck(rule))
+    }
+
+    /// How many requests of an API came, to all nodes.
+    pub(crate) fn requests(&self, api: ApiKey) -> u64 {
+        self.control(|cluster, _| cluster.counters().requests(api))
+    }
+
+    /// How many connections were opened, to all nodes.
+    pub(crate) fn connections_made(&self) -> u64 {
+        self.control(|cluster, _| cluster.counters().connections())
+    }
+
+    /// How many connections are open, to all nodes.
+    pub(crate) fn connections_open(&self) -> usize {
+        self.control(|cluster, _| cluster.connections().count())
+    }
+
+    /// The values of all records in a partition's log, in order.
+    pub(crate) fn values(&self, topic: &str, partition: i32) -> Vec<String> {
+        self.control(|cluster, _| {
+            let records = cluster.partition(topic, partition).unwrap().log().batches().flat_map(|batch| batch.records());
+            records.map(|record| String::from_utf8(record.value.unwrap_or_default().to_vec()).unwrap()).collect()
+        })
+    }
+
+    /// Appends a batch of records without a producer; the offset of the first is returned.
+    pub(crate) fn append(&self, topic: &str, partition: i32, values: &[&str]) -> i64 {
+        self.control(|cluster, now| {
+            let stamp = cluster.wall_ms(now);
+            let records = values.iter().map(|value| NewRecord::new("key", (*value).to_owned(), stamp));
+            cluster.append(now, topic, partition, records).unwrap()
+        })
+    }
+
+    fn oddity(&self, address: &str) -> Option<Oddity> {
+        let odd = self.inner.odd.lock().unwrap();
+        odd.iter().rev().find(|(odd, _)| odd == address).map(|(_, oddity)| *oddity)
+    }
+
+    fn unserved(&self, says: &'static [u8]) -> Box<dyn Socket> {
+        let (ours, mut theirs) = tokio::io::duplex(64 << 10);
+        if says.is_empty() {
+            self.inner.unserved.lock().unwrap().push(theirs);
+        } else {
+            tokio::spawn(async move {
+                let _gone = tokio::io::AsyncWriteExt::write_all(&mut theirs, says).await;
+                pending::<()>().await;
+            });
+        }
+        Box::new(ours)
+    }
+}
+
+impl Transport for PipeTransport {
+    fn connect<'a>(&'a self, address: &'a HostPort) -> BoxFuture<'a, io::Result<Box<dyn Socket>>> {
+        Box::pin(async move {
+            let name = address.to_string();
+            self.inner.dialled.lock().unwrap().push(name.clone());
+            let socket: Box<dyn Socket> = match self.oddity(&name) {
+                None => Box::new(self.inner.pipes.connect(address.host(), address.port()).await?),
+                Some(Oddity::Hangs) => pending().await,
+                Some(Oddity::Refuses) => return Err(io::ErrorKind::ConnectionRefused.into()),
+                Some(Oddity::Silent) => self.unserved(b""),
+                Some(Oddity::Panics) => panic!("a transport with a fault of its own"),
+                Some(Oddity::SocketPanics) => Box::new(Panicking),
+                Some(Oddity::Says(bytes)) => self.unserved(bytes),
+            };
+            Ok(socket)
+        })
+    }
+}
+
+/// A socket that takes everything and panics when it is read.
+#[derive(Debug)]
+struct Panicking;
+
+impl AsyncRead for Panicking {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        panic!("a socket with a fault of its own");
+    }
+}
+
+impl AsyncWrite for Panicking {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// A client of a cluster with so many nodes, and a topic `t` whose partitions have a replica on every node.
+pub(crate) async fn world(nodes: i32, partitions: i32) -> (Client, PipeTransport) {
+    let pipes = cluster(nodes, partitions);
+    (pipes.client().await, pipes)
+}
+
+/// A cluster with so many nodes and a topic `t`, without a client.
+pub(crate) fn cluster(nodes: i32, partitions: i32) -> PipeTransport {
+    let pipes = PipeTransport::start(FakeCluster::builder().nodes(nodes));
+    pipes.create("t", partitions, i16::try_from(nodes).unwrap());
+    pipes
+}
+
+/// A partition client for partition 0 of `t` in a cluster of one node, with what it belongs to.
+pub(crate) async fn one() -> (PartitionClient, Client, PipeTransport) {
+    let (client, pipes) = world(1, 1).await;
+    (client.partition_client("t", 0).await.unwrap(), client, pipes)
+}
+
+pub(crate) fn records(values: &[&'static str]) -> Vec<Record<'static>> {
+    values.iter().map(|value| Record::new(*value)).collect()
+}
+
+/// The values of what was read.
+pub(crate) fn texts(records: &[ottla::RecordAndOffset]) -> Vec<String> {
+    let text = |record: &ottla::RecordAndOffset| record.value.as_ref().map(|value| value.to_vec());
+    records.iter().map(|record| String::from_utf8(text(record).unwrap_or_default()).unwrap()).collect()
+}
+
+/// Everything in a partition from `offset` on, of what is there now.
+pub(crate) async fn read_all(partition: &PartitionClient, offset: i64) -> Vec<String> {
+    texts(&partition.fetch_records(offset, 1..1_000_000, 0).await.unwrap().0)
+}
+
+/// The output and how much virtual time it took.
+pub(crate) async fn timed<F: Future>(future: F) -> (F::Output, Duration) {
+    let started = tokio::time::Instant::now();
+    let output = future.await;
+    (output, started.elapsed())
+}
+
+/// Polls a future when it is woken, at most so many times, and drops it. `None` when it was not ready then.
+pub(crate) async fn polled<F: Future>(times: usize, future: F) -> Option<F::Output> {
+    let (mut future, mut left) = (pin!(future), times);
+    poll_fn(move |cx| {
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        left -= 1;
+        match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if left == 0 => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// Lets virtual time pass, and everything that is due happen.
+pub(crate) async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
+pub(crate) const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+pub(crate) const fn millis(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}

@@ -1,0 +1,171 @@
+//! The same client over real sockets and on a runtime of several threads, in real time.
+
+use std::io;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use ottla::transport::{BoxFuture, Resolve, TcpTransport};
+use ottla::{Client, ClientBuilder, Compression, HostPort, OffsetAt, Record};
+use ottla_fake::net::Server;
+use ottla_fake::{FakeCluster, Reaction, Rule, Stage};
+use ottla_wire::ApiKey;
+
+use crate::support::texts;
+
+async fn served(nodes: i32, partitions: i32) -> (Client, Server) {
+    let mut cluster = FakeCluster::builder().nodes(nodes).build_now();
+    let now = tokio::time::Instant::now().into_std();
+    cluster.create_topic(now, "t", partitions, i16::try_from(nodes).unwrap()).unwrap();
+    let server = Server::start(cluster).unwrap();
+    let client = ClientBuilder::new(server.bootstrap()).build().await.unwrap();
+    (client, server)
+}
+
+/// B1, B2, B3, B4, B5: over TCP, on several threads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_goes_through_a_socket_and_back() {
+    let (client, _server) = served(3, 1).await;
+    let controller = client.controller_client().await.unwrap();
+    controller.create_topic("my_topic", 2, 3, 5_000).await.unwrap();
+    let partition = client.partition_client("my_topic", 1).await.unwrap();
+    let large = vec![b'x'; 900_000];
+    for codec in [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
+        let offsets = partition.produce_with(vec![Record::new("a"), Record::new(&large)], codec).await.unwrap();
+        let (records, _) = partition.fetch_records(offsets[0], 1..4_000_000, 1_000).await.unwrap();
+        assert_eq!(records[1].value.as_ref().unwrap().len(), large.len());
+    }
+    assert_eq!(partition.get_offset(OffsetAt::Latest).await.unwrap(), 10);
+    assert_eq!(partition.delete_records(8, 1_000).await.unwrap(), 8);
+    controller.delete_topic("my_topic", 5_000).await.unwrap();
+}
+
+/// P1 and P13 at once, on several threads: 24 partitions on three nodes, connections cut, a broker killed and leaders
+/// moved while records are produced and read. Every record is there once, in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_on_several_threads_loses_and_doubles_nothing() {
+    const PARTITIONS: i32 = 24;
+    const RECORDS: usize = 60;
+    let (client, server) = served(3, PARTITIONS).await;
+    server.control(|cluster, _| {
+        let seen = std::sync::atomic::AtomicUsize::new(0);
+        let now_and_then = move |arrival: &ottla_fake::Arrival<'_>| {
+            arrival.api == ApiKey::PRODUCE && seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 11 == 10
+        };
+        cluster.add_rule(Rule::new(Reaction::Disconnect(Stage::AfterApplying)).api(ApiKey::PRODUCE).when(now_and_then));
+    });
+    let mut tasks = Vec::new();
+    for index in 0..PARTITIONS {
+        let partition = client.partition_client("t", index).await.unwrap();
+        tasks.push(tokio::spawn({
+            let partition = partition.clone();
+            async move {
+                for turn in 0..RECORDS {
+                    let offsets = partition.produce(vec![Record::new(turn.to_string())]).await.unwrap();
+                    assert_eq!(offsets, [turn as i64]);
+                }
+            }
+        }));
+        tasks.push(tokio::spawn(async move {
+            let mut read = Vec::new();
+            while read.len() < RECORDS {
+                let (records, _) = partition.fetch_records(read.len() as i64, 1..1_000_000, 200).await.unwrap();
+                read.extend(texts(&records));
+            }
+            assert_eq!(read, (0..RECORDS).map(|turn| turn.to_string()).collect::<Vec<_>>());
+        }));
+    }
+    let mut turn = 0;
+    while tasks.iter().any(|task| !task.is_finished()) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        turn += 1;
+        server.control(|cluster, now| {
+            for index in 0..PARTITIONS {
+                let node = 1 + (index + turn) % 3;
+                let _down = cluster.move_leader(now, "t", index, node);
+            }
+            match turn % 8 {
+                3 => cluster.kill(now, 1 + turn / 8 % 3),
+                6 => (1..=3).for_each(|node| cluster.restart(now, node)),
+                _ => {}
+            }
+        });
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    server.control(|cluster, _| assert_eq!(cluster.lost(), []));
+}
+
+/// Leads every name to the addresses it was given.
+#[derive(Debug)]
+struct Leads(Vec<SocketAddr>);
+
+impl Resolve for Leads {
+    fn resolve<'a>(&'a self, _: &'a HostPort) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        Box::pin(async { Ok(self.0.clone()) })
+    }
+}
+
+/// Trap N8: all addresses of a name are tried, IPv6 included.
+#[tokio::test]
+async fn every_address_of_a_name_is_tried() {
+    let (_, server) = served(1, 1).await;
+    let live: SocketAddr = server.bootstrap()[0].parse().unwrap();
+    let closed = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap()
+    };
+    let transport = TcpTransport::new().with_resolver(Leads(vec![closed, closed, live]));
+    let client = ClientBuilder::new(vec!["name:9092".to_owned()]).transport(transport).build().await.unwrap();
+    client.list_topics().await.unwrap();
+
+    let transport = TcpTransport::new().with_resolver(Leads(vec![closed]));
+    let builder = ClientBuilder::new(vec!["name:9092".to_owned()]).transport(transport);
+    let error = builder.request_timeout(Duration::from_millis(300)).build().await.unwrap_err().to_string();
+    assert!(error.contains(&closed.to_string()), "the address tried is named: {error}");
+
+    let transport = TcpTransport::new().with_resolver(Leads(vec![]));
+    let builder = ClientBuilder::new(vec!["name:9092".to_owned()]).transport(transport);
+    let error = builder.request_timeout(Duration::from_millis(300)).build().await.unwrap_err().to_string();
+    assert!(error.contains("name has no address"), "{error}");
+}
+
+/// Trap N8: an IPv6 address behind a dead IPv4 one, and one in brackets.
+#[tokio::test]
+async fn ipv6_addresses_are_used() {
+    let Ok(listener) = tokio::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await else {
+        // The machine has no IPv6.
+        return;
+    };
+    let v6 = listener.local_addr().unwrap();
+    let (_, server) = served(1, 1).await;
+    let v4: SocketAddr = server.bootstrap()[0].parse().unwrap();
+    server.control(|cluster, _| cluster.set_address(1, "::1", v6.port()));
+    tokio::spawn(async move {
+        while let Ok((mut inside, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut outside = tokio::net::TcpStream::connect(v4).await.unwrap();
+                let _ended = tokio::io::copy_bidirectional(&mut inside, &mut outside).await;
+            });
+        }
+    });
+    let dead = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 1);
+    let transport = TcpTransport::new().with_resolver(Leads(vec![dead, v6]));
+    let client = ClientBuilder::new(vec!["name:9092".to_owned()]).transport(transport).build().await.unwrap();
+    client.list_topics().await.unwrap();
+
+    let client = ClientBuilder::new(vec![format!("[::1]:{}", v6.port())]).build().await.unwrap();
+    let partition = client.partition_client("t", 0).await.unwrap();
+    assert_eq!(partition.produce(vec![Record::new("six")]).await.unwrap(), [0]);
+}
+
+/// Trap N3, N14: over TCP too, a port where nobody listens is an error in time that names it.
+#[tokio::test]
+async fn a_port_nobody_listens_at_is_an_error_in_time() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let started = Instant::now();
+    let builder = ClientBuilder::new(vec![closed.to_string()]).request_timeout(Duration::from_millis(500));
+    let error = builder.build().await.unwrap_err().to_string();
+    assert!(error.contains(&closed.to_string()) && error.contains("refused"), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
