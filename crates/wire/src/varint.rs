@@ -36,24 +36,18 @@ impl std::error::Error for VarintError {}
 /// Takes an unsigned 32-bit varint off the front of `input`.
 #[inline]
 pub fn read_uvarint(input: &mut &[u8]) -> Result<u32, VarintError> {
-    match input.split_first() {
-        Some((&byte, rest)) if byte < 0x80 => {
-            *input = rest;
-            Ok(u32::from(byte))
-        }
-        _ => u32::try_from(read_long(input, MAX_VARINT_LEN)?).map_err(|_| VarintError::TooLong),
+    match read_short(input) {
+        Some(value) => Ok(value),
+        None => u32::try_from(read_long(input, MAX_VARINT_LEN)?).map_err(|_| VarintError::TooLong),
     }
 }
 
 /// Takes an unsigned 64-bit varint off the front of `input`.
 #[inline]
 pub fn read_uvarlong(input: &mut &[u8]) -> Result<u64, VarintError> {
-    match input.split_first() {
-        Some((&byte, rest)) if byte < 0x80 => {
-            *input = rest;
-            Ok(u64::from(byte))
-        }
-        _ => read_long(input, MAX_VARLONG_LEN),
+    match read_short(input) {
+        Some(value) => Ok(value.into()),
+        None => read_long(input, MAX_VARLONG_LEN),
     }
 }
 
@@ -69,6 +63,23 @@ pub fn read_varlong(input: &mut &[u8]) -> Result<i64, VarintError> {
     read_uvarlong(input).map(|zigzag| (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64))
 }
 
+/// Varints of one and two bytes, which most are.
+#[inline]
+fn read_short(input: &mut &[u8]) -> Option<u32> {
+    match *input {
+        [first @ 0..0x80, rest @ ..] => {
+            *input = rest;
+            Some(u32::from(*first))
+        }
+        [first, second @ 0..0x80, rest @ ..] => {
+            *input = rest;
+            Some(u32::from(*first & 0x7f) | u32::from(*second) << 7)
+        }
+        _ => None,
+    }
+}
+
+#[cold]
 fn read_long(input: &mut &[u8], max_len: usize) -> Result<u64, VarintError> {
     let mut value = 0u64;
     for (i, &byte) in input.iter().take(max_len).enumerate() {
@@ -138,36 +149,35 @@ pub fn write_uvarlong(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// Varints and single bytes on the stack, up to 32 bytes: what stands in front of a record's key, and the like.
+/// Varints and single bytes in a register, up to 16 of them: what stands in front of a payload.
 ///
-/// Bytes beyond the 32nd would overwrite the first ones; the writer of a record never comes near.
+/// Collected here and stored as one word, they cost less than stored one by one; and read back from memory they would
+/// cost most of all.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Small {
-    bytes: [u8; Self::CAPACITY],
-    len: usize,
+    /// Little endian; nothing but zeros above `len` bytes.
+    bytes: u128,
+    len: u32,
 }
 
 impl Small {
-    pub(crate) const CAPACITY: usize = 32;
+    /// Bytes it can hold. More are lost, so that whoever adds to it asks [`Small::has_room`].
+    pub(crate) const CAPACITY: usize = 16;
 
+    /// Whether `bytes` more fit.
     #[inline]
-    pub(crate) fn byte(&mut self, byte: u8) {
-        self.bytes[self.len % Self::CAPACITY] = byte;
-        self.len += 1;
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.len as usize + bytes <= Self::CAPACITY
     }
 
     #[inline]
-    fn uvarlong(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.byte(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.byte(value as u8);
+    pub(crate) fn byte(&mut self, byte: u8) {
+        self.push(byte.into(), 1);
     }
 
     #[inline]
     pub(crate) fn varint(&mut self, value: i32) {
-        self.uvarlong(u64::from(zigzag32(value)));
+        self.uvarlong(zigzag32(value).into());
     }
 
     #[inline]
@@ -175,17 +185,39 @@ impl Small {
         self.uvarlong(zigzag64(value));
     }
 
-    /// Appends to `out`. With [`Small::CAPACITY`] bytes of room this is one copy of a fixed size.
     #[inline]
-    pub(crate) fn write_to(&self, out: &mut BytesMut) {
-        let end = out.len() + self.len;
-        out.extend_from_slice(&self.bytes);
-        out.truncate(end);
+    fn uvarlong(&mut self, mut value: u64) {
+        if value < 0x80 {
+            self.push(value, 1);
+        } else if value < 0x4000 {
+            self.push(value & 0x7f | 0x80 | value >> 7 << 8, 2);
+        } else {
+            while value >= 0x80 {
+                self.push(value & 0x7f | 0x80, 1);
+                value >>= 7;
+            }
+            self.push(value, 1);
+        }
     }
 
     #[inline]
-    pub(crate) fn as_slice(&self) -> &[u8] {
-        &self.bytes[..self.len.min(Self::CAPACITY)]
+    fn push(&mut self, bytes: u64, len: u32) {
+        self.bytes |= u128::from(bytes).wrapping_shl(8 * self.len);
+        self.len += len;
+    }
+
+    /// Appends to `out`. With [`Small::CAPACITY`] bytes of room this is one copy of a fixed size.
+    #[inline]
+    pub(crate) fn write_to(&self, out: &mut BytesMut) {
+        let end = out.len() + self.len as usize;
+        out.extend_from_slice(&self.bytes.to_le_bytes());
+        out.truncate(end);
+    }
+
+    /// The bytes, and how many of them count.
+    #[inline]
+    pub(crate) fn to_bytes(self) -> ([u8; Self::CAPACITY], usize) {
+        (self.bytes.to_le_bytes(), (self.len as usize).min(Self::CAPACITY))
     }
 }
 
@@ -194,6 +226,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn written(small: Small) -> Vec<u8> {
+        let (bytes, len) = small.to_bytes();
+        bytes[..len].to_vec()
+    }
 
     #[test]
     fn known_values() {
@@ -209,7 +246,7 @@ mod tests {
         ] {
             let mut small = Small::default();
             small.varint(value);
-            assert_eq!(small.as_slice(), bytes);
+            assert_eq!(written(small), bytes);
             assert_eq!(read_varint(&mut &bytes[..]), Ok(value));
             assert_eq!(read_varlong(&mut &bytes[..]), Ok(i64::from(value)));
         }
@@ -252,13 +289,14 @@ mod tests {
             let value = value >> shift;
             let mut small = Small::default();
             small.varlong(value);
-            prop_assert_eq!(small.as_slice().len(), varlong_len(value));
-            prop_assert_eq!(read_varlong(&mut small.as_slice()), Ok(value));
+            prop_assert_eq!(written(small).len(), varlong_len(value));
+            prop_assert_eq!(read_varlong(&mut &written(small)[..]), Ok(value));
             let value = value as i32;
             let mut small = Small::default();
+            small.byte(7);
             small.varint(value);
-            prop_assert_eq!(small.as_slice().len(), varint_len(value));
-            prop_assert_eq!(read_varint(&mut small.as_slice()), Ok(value));
+            prop_assert_eq!(written(small).len(), 1 + varint_len(value));
+            prop_assert_eq!(read_varint(&mut &written(small)[1..]), Ok(value));
         }
     }
 }

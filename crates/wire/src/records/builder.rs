@@ -10,7 +10,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 use super::{Attributes, BATCH_HEADER_LEN, ChunkPool, SealedBatch};
 use crate::compression::{Codec, Compression, CompressionError};
-use crate::varint::{Small, varint_len, varlong_len};
+use crate::varint::{MAX_VARINT_LEN, Small, uvarlong_len, varint_len, varlong_len};
 
 /// Bytes of a key, value or header.
 #[derive(Debug, Clone, Copy)]
@@ -250,17 +250,18 @@ impl BatchBuilder {
             .timestamp
             .checked_sub(base)
             .ok_or(RecordError::Timestamp { base, timestamp: record.timestamp })?;
-        let mut len = 1 + varlong_len(timestamp_delta) + varint_len(self.next_delta);
-        len = len.saturating_add(payload_len(record.key)).saturating_add(payload_len(record.value));
-        len = len.saturating_add(headers_len(record.headers));
-
-        let size = self.encoded_len().saturating_add(len).saturating_add(5);
-        match i32::try_from(len) {
-            Ok(body_len) if size <= i32::MAX as usize => {
-                Ok(Layout { timestamp_delta, body_len, record_len: varint_len(body_len) + len })
-            }
-            _ => Err(RecordError::TooLong { size }),
+        let body_len = 1
+            + varlong_len(timestamp_delta)
+            + varint_len(self.next_delta)
+            + payload_len(record.key.as_ref())
+            + payload_len(record.value.as_ref())
+            + headers_len(record.headers);
+        let record_len = length_len(body_len) + body_len;
+        let size = self.encoded_len() + record_len;
+        if size > i32::MAX as usize {
+            return Err(RecordError::TooLong { size });
         }
+        Ok(Layout { timestamp_delta, body_len: body_len as i32, record_len })
     }
 
     #[inline]
@@ -284,22 +285,30 @@ impl Default for BatchBuilder {
     }
 }
 
-fn payload_len(payload: Option<Payload<'_>>) -> usize {
+/// A length that no batch can have; longer ones count as this, so that sums of a few of them stay in range.
+const TOO_LONG: usize = 1 << 31;
+
+/// The bytes of a length and what it is the length of.
+#[inline]
+fn payload_len(payload: Option<&Payload<'_>>) -> usize {
     payload.map_or(1, |payload| {
-        let len = payload.as_slice().len();
-        // What exceeds 31 bits is refused as too long; its varint does not matter.
-        len.saturating_add(varint_len(i32::try_from(len).unwrap_or(i32::MAX)))
+        let len = payload.as_slice().len().min(TOO_LONG);
+        length_len(len) + len
     })
 }
 
+#[inline]
 fn headers_len(headers: &[(Payload<'_>, Option<Payload<'_>>)]) -> usize {
-    if headers.is_empty() {
-        return 1;
-    }
-    let count = varint_len(i32::try_from(headers.len()).unwrap_or(i32::MAX));
-    headers.iter().fold(count, |len, (key, value)| {
-        len.saturating_add(payload_len(Some(*key))).saturating_add(payload_len(*value))
-    })
+    let len = headers.iter().fold(0usize, |len, (key, value)| {
+        len.saturating_add(payload_len(Some(key)) + payload_len(value.as_ref()))
+    });
+    length_len(headers.len()) + len.min(TOO_LONG)
+}
+
+/// The bytes of a length's varint.
+#[inline]
+fn length_len(len: usize) -> usize {
+    uvarlong_len((len as u64) << 1)
 }
 
 /// Where a record is written to.
@@ -343,7 +352,8 @@ impl Pieces<'_> {
 
 impl Sink for Pieces<'_> {
     fn small(&mut self, small: &Small) {
-        self.copy(small.as_slice());
+        let (bytes, len) = small.to_bytes();
+        self.copy(&bytes[..len]);
     }
 
     fn payload(&mut self, payload: &Payload<'_>) {
@@ -363,30 +373,43 @@ fn write_record(sink: &mut impl Sink, record: &NewRecord<'_>, layout: &Layout, o
     small.varint(layout.body_len);
     small.byte(0);
     small.varlong(layout.timestamp_delta);
-    small.varint(offset_delta);
-    write_payload(sink, small, record.key.as_ref());
-    write_payload(sink, Small::default(), record.value.as_ref());
-
-    let mut small = Small::default();
+    write_varint(sink, &mut small, offset_delta);
+    write_payload(sink, &mut small, record.key.as_ref());
+    write_payload(sink, &mut small, record.value.as_ref());
     // Fits, as all lengths that come here do: the layout was made before.
-    small.varint(record.headers.len() as i32);
-    sink.small(&small);
+    write_varint(sink, &mut small, record.headers.len() as i32);
     for (key, value) in record.headers {
-        write_payload(sink, Small::default(), Some(key));
-        write_payload(sink, Small::default(), value.as_ref());
+        write_payload(sink, &mut small, Some(key));
+        write_payload(sink, &mut small, value.as_ref());
     }
+    sink.small(&small);
 }
 
-/// `before`, the payload's length, and the payload.
+/// The payload's length, behind what `small` still holds, and the payload.
 #[inline]
-fn write_payload(sink: &mut impl Sink, mut before: Small, payload: Option<&Payload<'_>>) {
+fn write_payload(sink: &mut impl Sink, small: &mut Small, payload: Option<&Payload<'_>>) {
     let Some(payload) = payload else {
-        before.varint(-1);
-        return sink.small(&before);
+        return write_varint(sink, small, -1);
     };
-    before.varint(payload.as_slice().len() as i32);
-    sink.small(&before);
+    write_varint(sink, small, payload.as_slice().len() as i32);
+    sink.small(small);
+    *small = Small::default();
     sink.payload(payload);
+}
+
+#[inline]
+fn write_varint(sink: &mut impl Sink, small: &mut Small, value: i32) {
+    make_room(sink, small);
+    small.varint(value);
+}
+
+/// Makes room for a varint.
+#[inline]
+fn make_room(sink: &mut impl Sink, small: &mut Small) {
+    if !small.has_room(MAX_VARINT_LEN) {
+        sink.small(small);
+        *small = Small::default();
+    }
 }
 
 /// The pieces' contents compressed, in chunks of the pool.
