@@ -144,16 +144,18 @@ impl Call {
         Step::Send { to, leader }
     }
 
-    /// Whether the answer that is out is no longer worth waiting for: the leader or the controller is another broker
-    /// now, or a broker that any other could stand in for is silent.
+    /// Whether the answer that is out is no longer worth waiting for: the leader is another broker now, or the broker
+    /// asked is silent and another one could stand in for it. With KRaft any broker stands in for the controller, and
+    /// each metadata answer names one at random: another name alone says nothing, and what was sent is being done.
     pub fn has_moved(&mut self, now: Instant, metadata: &Metadata) -> bool {
         let Some((to, leader, since)) = &self.asked else { return false };
+        let is_silent = now >= *since + self.own_wait + OVERDUE_AFTER;
         let moved = match &self.target {
             Target::Broker(_) => false,
-            Target::AnyBroker => {
-                now >= *since + self.own_wait + OVERDUE_AFTER && metadata.brokers().nth(1).is_some()
+            Target::AnyBroker => is_silent && metadata.brokers().nth(1).is_some(),
+            Target::Controller => {
+                is_silent && metadata.controller_id().is_some_and(|id| *to != Destination::Broker(id))
             }
-            Target::Controller => metadata.controller_id().is_some_and(|id| *to != Destination::Broker(id)),
             Target::Leader { topic, partition, .. } => match (metadata.topic(topic), leader) {
                 (Lookup::Known(topic), Some(asked)) => topic
                     .leader(*partition)
@@ -171,7 +173,8 @@ impl Call {
     /// When [`Call::has_moved`] should be asked even if the metadata has not changed.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let (_, _, since) = self.asked.as_ref()?;
-        (self.target == Target::AnyBroker).then(|| *since + self.own_wait + OVERDUE_AFTER)
+        matches!(self.target, Target::AnyBroker | Target::Controller)
+            .then(|| *since + self.own_wait + OVERDUE_AFTER)
     }
 
     /// The attempt got no answer.
