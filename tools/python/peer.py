@@ -3,7 +3,8 @@
 It speaks the protocol that tools/java/Peer.java describes at its head, and of its verbs `create`, `delete`,
 `produce`, `consume` and `offset` (earliest, latest or a timestamp; no leader epoch). One more verb:
 
-    mock BROKERS    -> the bootstrap addresses of a mock cluster that lives as long as this process
+    mock BROKERS [TOPIC]    -> the bootstrap addresses of a mock cluster that lives as long as this process, and holds
+                               the topic (with four partitions): CreateTopics is not among what it serves
 
 Options are librdkafka's settings. The process ends when stdin does.
 """
@@ -165,10 +166,11 @@ def offset(bootstrap, topic, partition, when):
         consumer.close()
 
 
-def mock(_bootstrap, brokers):
+def mock(_bootstrap, brokers, topic=None):
     keeper = Producer({"bootstrap.servers": "none:1", "test.mock.num.brokers": int(brokers), **COMMON})
     mock_clusters.append(keeper)
-    known = keeper.list_topics(timeout=PATIENCE).brokers.values()
+    # Looking a topic up creates it there.
+    known = keeper.list_topics(topic, timeout=PATIENCE).brokers.values()
     return [",".join(f"{broker.host}:{broker.port}" for broker in known)]
 
 

@@ -168,16 +168,19 @@ fn walkthroughs(home: &Home, newest: &Running, report: &mut Report) {
     }
     report.step("walk-through against librdkafka's mock cluster", || {
         let mock = Mock::start(home)?;
-        walkthrough(home, Some(&mock.bootstrap))
+        walkthrough_in(home, &[("KAFKA", &mock.bootstrap), ("TOPIC", Mock::TOPIC)])
     });
 }
 
 fn walkthrough(home: &Home, address: Option<&str>) -> Outcome {
+    let address = address.map(|address| ("KAFKA", address));
+    walkthrough_in(home, address.as_slice())
+}
+
+fn walkthrough_in(home: &Home, environment: &[(&str, &str)]) -> Outcome {
     let mut cargo = cargo(home);
     cargo.args(["run", "--quiet", "-p", "ottla", "--example", "walkthrough"]);
-    if let Some(address) = address {
-        cargo.env("KAFKA", address);
-    }
+    cargo.env_remove("KAFKA").env_remove("TOPIC").envs(environment.iter().copied());
     tied::run(&cargo, Duration::from_secs(300))
 }
 
@@ -303,6 +306,9 @@ struct Mock {
 }
 
 impl Mock {
+    /// It has this topic, since nothing else can create one there.
+    const TOPIC: &str = "walkthrough";
+
     fn start(home: &Home) -> Outcome<Self> {
         let mut python = Command::new(tools::python(home)?);
         python
@@ -313,7 +319,8 @@ impl Mock {
         let (Some(stdin), Some(stdout)) = (child.stdin.as_mut(), child.stdout.take()) else {
             return Err("python: no pipes".to_owned());
         };
-        stdin.write_all(b"1\t-\tmock\t1\n").map_err(|e| format!("python: {e}"))?;
+        let ask = format!("1\t-\tmock\t1\t{}\n", Self::TOPIC);
+        stdin.write_all(ask.as_bytes()).map_err(|e| format!("python: {e}"))?;
         let mut answer = String::new();
         BufReader::new(stdout).read_line(&mut answer).map_err(|e| format!("python: {e}"))?;
         match answer.trim_end().split('\t').collect::<Vec<_>>()[..] {
