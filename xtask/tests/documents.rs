@@ -44,6 +44,21 @@ fn paths_that_documents_name_exist() {
     assert!(missing.is_empty(), "named but not there:\n{}", missing.join("\n"));
 }
 
+/// `Type::method` and `Type::Variant` in a document are in the code.
+#[test]
+fn names_that_documents_use_are_in_the_code() {
+    let sources: String = files(&root().join("crates"), "rs").iter().map(|file| read(file)).collect();
+    let words: BTreeSet<&str> = words(&sources).collect();
+    let mut missing = Vec::new();
+    for document in documents() {
+        let text = read(&document);
+        let names = quoted(&text).filter(|quote| is_name(quote));
+        let gone = names.filter(|name| name.split("::").any(|part| !words.contains(part)));
+        missing.extend(gone.map(|name| format!("{}: {name}", document.display())));
+    }
+    assert!(missing.is_empty(), "named but not there:\n{}", missing.join("\n"));
+}
+
 /// A doc comment that names an item which does not exist is a slip of the pen.
 #[test]
 fn tests_name_items_that_exist() {
@@ -211,6 +226,24 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 fn is_path(quote: &str) -> bool {
     const TOP: &[&str] = &["crates/", "xtask/", "docs/", "tools/", "fuzz/", "bench/", ".ci/"];
     TOP.iter().any(|top| quote.starts_with(top)) && !quote.contains([' ', '*', '{'])
+}
+
+/// `Type::method`, and names of several words: `fetch_records`.
+fn is_name(quote: &str) -> bool {
+    let is_word = |part: &str| !part.is_empty() && words(part).next() == Some(part);
+    quote.split("::").all(is_word)
+        && (quote.contains("::") || quote.contains('_'))
+        && !quote.ends_with('_')
+        && !is_variable(quote)
+}
+
+/// Names of the environment are not in the code of the crates.
+fn is_variable(quote: &str) -> bool {
+    quote.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty())
 }
 
 fn krate(file: &Path) -> String {

@@ -154,7 +154,7 @@ fn an_older_broker_is_asked_again_in_its_own_version() {
     assert!(rig.connection.versions().is_some());
 }
 
-/// Trap W9, C2: librdkafka's mock cluster refuses in a form that no version has; it is asked again in version 0.
+/// C2, Trap W9: librdkafka's mock cluster refuses in a form that no version has; it is asked again in version 0.
 #[test]
 fn a_refusal_that_cannot_be_read_is_still_one() {
     let mut rig = Rig::connected();

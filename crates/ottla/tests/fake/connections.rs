@@ -246,7 +246,7 @@ async fn a_connection_closed_while_idle_costs_nothing() {
     assert_eq!(pipes.values("t", 0), ["a", "b", "b", "b"]);
 }
 
-/// A7, Trap N9: the client closes its own idle connections before the broker does, and opens them again when needed.
+/// Trap N9: the client closes its own idle connections before the broker does, and opens them again when needed.
 #[tokio::test(start_paused = true)]
 async fn idle_connections_are_closed_and_opened_again() {
     let pipes = cluster(1, 1);

@@ -172,7 +172,7 @@ async fn a_topic_created_again_is_told_apart_by_its_id() {
     assert_eq!(pipes.values("t", 0), ["new"]);
 }
 
-/// Trap M6, A7: many look-ups share the refreshes there are, and one that is known costs no request.
+/// Trap M6: many look-ups share the refreshes there are, and one that is known costs no request.
 #[tokio::test(start_paused = true)]
 async fn looking_up_what_is_known_asks_nobody() {
     let (client, pipes) = world(1, 50).await;
