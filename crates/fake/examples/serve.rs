@@ -1,11 +1,13 @@
-//! A fake cluster on loopback ports, for any Kafka client: prints its addresses, and ends when its input does.
+//! A fake cluster on loopback ports, for any Kafka client: prints its addresses, does what its input says, and ends
+//! when that ends, with the number of requests it served.
 //!
 //! ```text
 //! cargo run -p ottla-fake --features net --example serve -- [nodes] [topic:partitions ...]
+//! kill 1 | pause 1 | restart 1 | move orders 0 2
 //! ```
 
 use std::error::Error;
-use std::io;
+use std::io::{self, BufRead};
 
 use ottla_fake::FakeCluster;
 use ottla_fake::net::Server;
@@ -22,9 +24,41 @@ async fn main() -> Result<(), Box<dyn Error>> {
         server.control(|cluster, now| cluster.create_topic(now, name, partitions, replicas))?;
     }
     println!("{}", server.bootstrap().join(","));
-    tokio::task::spawn_blocking(|| io::copy(&mut io::stdin(), &mut io::sink())).await??;
-    for counted in server.control(|cluster, _| cluster.counters().by_api()) {
-        println!("{:>6} {}", counted.1, counted.0);
+    let server = tokio::task::spawn_blocking(move || {
+        for line in io::stdin().lock().lines().map_while(Result::ok) {
+            if let Err(error) = obey(&server, &line) {
+                eprintln!("'{line}': {error}");
+            }
+        }
+        server
+    })
+    .await?;
+    for (api, count) in server.control(|cluster, _| cluster.counters().by_api()) {
+        println!("{count:>6} {api}");
+    }
+    Ok(())
+}
+
+fn obey(server: &Server, line: &str) -> Result<(), Box<dyn Error>> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    match words[..] {
+        ["kill", node] => {
+            let node = node.parse()?;
+            server.control(|cluster, now| cluster.kill(now, node));
+        }
+        ["pause", node] => {
+            let node = node.parse()?;
+            server.control(|cluster, now| cluster.pause(now, node));
+        }
+        ["restart", node] => {
+            let node = node.parse()?;
+            server.control(|cluster, now| cluster.restart(now, node));
+        }
+        ["move", topic, partition, node] => {
+            let (partition, node) = (partition.parse()?, node.parse()?);
+            server.control(|cluster, now| cluster.move_leader(now, topic, partition, node))?;
+        }
+        _ => return Err("kill, pause or restart a node, or move a topic's partition to a node".into()),
     }
     Ok(())
 }

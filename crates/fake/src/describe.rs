@@ -33,7 +33,7 @@ impl FakeCluster {
                 None => self.describe(context.node, resource, request.include_synonyms),
             };
             let (code, message, mut configs) = match outcome {
-                Ok(configs) => (ErrorCode::NONE, None, configs),
+                Ok(configs) => (ErrorCode::NONE, Some(Str::default()), configs),
                 Err((code, message)) => (code, Some(Str::from(message)), Vec::new()),
             };
             if let Some(keys) = resource.configuration_keys.as_ref().filter(|keys| !keys.is_empty()) {

@@ -230,7 +230,7 @@ fn a_reader_that_parted_is_told_where() {
     assert_eq!((parted.diverging_epoch.end_offset, parted.records.unwrap().len()), (2, 0));
 }
 
-/// Traps W1 and C6: markers are control batches, and the aborted transactions are listed.
+/// Trap W1, Trap C6: markers are control batches, and the aborted transactions are listed.
 #[test]
 fn read_committed_ends_at_the_first_open_transaction_and_lists_the_aborted() {
     let (mut world, conn) = World::one_node();
