@@ -3,7 +3,7 @@
 //! Every release from 2.x to 4.x answers this version, and it is all that readiness needs. It is deliberately
 //! not the client under test.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -18,7 +18,10 @@ pub(crate) struct Metadata {
 
 /// One request, one answer, each step bounded by a second.
 pub(crate) fn ask(port: u16) -> Outcome<Metadata> {
-    let answer = exchange(port).map_err(|e| format!("port {port}: {e}"))?;
+    let answer = exchange(port).map_err(|e| match e.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => format!("port {port}: no answer within a second"),
+        _ => format!("port {port}: {e}"),
+    })?;
     let mut fields = Fields(&answer);
     fields.i32()?; // correlation id
     parse(&mut fields)
@@ -101,5 +104,31 @@ impl<'a> Fields<'a> {
     fn string(&mut self) -> Outcome<String> {
         let len = usize::try_from(self.i16()?).unwrap_or(0);
         Ok(String::from_utf8_lossy(self.take(len)?).into_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two brokers; a topic `t` with a whole partition 0 and a partition 1 that lacks a replica.
+    const ANSWER: &[u8] =
+        b"\0\0\0\x02\0\0\0\x02\0\x01h\0\0\x23\x84\xff\xff\0\0\0\x01\0\x01h\0\0\x23\x85\0\x01r\
+        \0\0\0\x01\0\0\0\x01\0\0\0\x01t\0\0\0\0\x02\
+        \0\0\0\0\0\0\0\0\0\x01\0\0\0\x02\0\0\0\x01\0\0\0\x02\0\0\0\x02\0\0\0\x01\0\0\0\x02\
+        \0\0\0\0\0\x01\0\0\0\x01\0\0\0\x02\0\0\0\x01\0\0\0\x02\0\0\0\x01\0\0\0\x01";
+
+    #[test]
+    fn a_partition_without_its_full_isr_is_unready() {
+        let metadata = parse(&mut Fields(ANSWER)).unwrap();
+        assert_eq!(metadata.brokers, [1, 2]);
+        assert_eq!(metadata.unready, ["t-1"]);
+    }
+
+    #[test]
+    fn an_answer_that_ends_early_is_an_error() {
+        for len in 0..ANSWER.len() {
+            assert!(parse(&mut Fields(&ANSWER[..len])).is_err(), "{len}");
+        }
     }
 }

@@ -336,3 +336,37 @@ impl Drop for Mock {
         drop(self.child.wait());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sorted(words: &[&str], three: bool) -> Sorted {
+        let names = ["peers::a", "three::b", "faults::kill::c", "codecs::alone::d", "peers::faultless"];
+        let options =
+            Options { words: words.iter().map(|&word| word.to_owned()).collect(), ..Options::default() };
+        Sorted::from(names.map(str::to_owned).to_vec(), &options, three)
+    }
+
+    #[test]
+    fn tests_are_sorted_by_the_modules_they_are_in() {
+        let tests = sorted(&[], true);
+        assert_eq!(tests.together, ["peers::a", "three::b", "peers::faultless"]);
+        assert_eq!(tests.alone, ["faults::kill::c", "codecs::alone::d"]);
+        assert!(tests.left_out.is_empty());
+    }
+
+    #[test]
+    fn what_needs_three_nodes_is_left_out_by_name_without_them() {
+        assert_eq!(sorted(&[], false).left_out, ["three::b", "faults::kill::c"]);
+    }
+
+    #[test]
+    fn filters_pick_tests_of_every_group() {
+        let tests = sorted(&["kill", "peers::a"], true);
+        assert_eq!(
+            (tests.together, tests.alone),
+            (vec!["peers::a".to_owned()], vec!["faults::kill::c".to_owned()])
+        );
+    }
+}

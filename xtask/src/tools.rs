@@ -17,7 +17,7 @@ pub(crate) const NEWEST: &str = "4.3.1";
 pub(crate) fn java() -> Outcome {
     let mut missing = Vec::new();
     if java_major().is_none_or(|major| major < 17) || !works("javac", &["-version"]) {
-        missing.push("openjdk-17-jdk-headless");
+        missing.push(JDK);
     }
     if !works("mvn", &["-version"]) {
         missing.push("maven");
@@ -98,8 +98,15 @@ fn install(packages: &[&str]) -> Outcome {
     }
     eprintln!("installing {list}");
     run(apt().arg("update").arg("-qq"))?;
+    // Where Java 17 is no longer packaged, the default is newer.
+    let has_jdk = works("apt-cache", &["show", JDK]);
+    let packages =
+        packages.iter().map(|&package| if package == JDK && !has_jdk { DEFAULT_JDK } else { package });
     run(apt().args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages))
 }
+
+const JDK: &str = "openjdk-17-jdk-headless";
+const DEFAULT_JDK: &str = "default-jdk-headless";
 
 /// `apt-get` as root, or through `sudo` for others.
 fn apt() -> Command {
