@@ -1,6 +1,16 @@
 //! Tests against a real Apache Kafka, or any other broker. `cargo xtask test` runs them; see `support` for what
 //! they stand on and for which module a test belongs to.
 
+mod alone;
+mod codecs;
+mod connections;
+mod faults;
+mod logs;
 mod peers;
 mod proxied;
 mod support;
+mod three;
+mod topics;
+mod transactions;
+mod walk;
+mod world;

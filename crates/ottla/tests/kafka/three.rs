@@ -1,0 +1,88 @@
+//! Three nodes, all of them well: where records go, and how leaders move when somebody wants them to.
+
+use ottla::wire::ApiKey;
+use ottla::{Client, ClientBuilder, Record};
+use tokio::task::JoinSet;
+
+use crate::support::cluster::three;
+use crate::support::java::java;
+use crate::support::proxy::{Proxy, Seen};
+use crate::support::topic;
+use crate::world::{offsets, read, value};
+
+/// B1, N8: all brokers are found through one of them, with their racks.
+#[tokio::test]
+async fn one_address_is_enough_to_find_all_brokers() {
+    let client = ClientBuilder::new(three()[2..].to_vec()).build().await.unwrap();
+    let cluster = client.describe_cluster().await.unwrap();
+    let addresses: Vec<String> = cluster.brokers.iter().map(|broker| broker.address.to_string()).collect();
+    assert_eq!(addresses, three());
+    let racks: Vec<_> = cluster.brokers.iter().map(|broker| broker.rack.as_deref()).collect();
+    assert_eq!(racks, [Some("rack-1"), Some("rack-2"), Some("rack-3")]);
+    assert!(cluster.brokers.iter().any(|broker| cluster.controller_id == Some(broker.id)));
+}
+
+/// P13: 24 partitions that produce at the same time need few requests, and one connection to each broker (D1).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_of_a_broker_share_its_requests() {
+    const EACH: usize = 40;
+    let proxy = Proxy::new();
+    let (client, name) = world(&proxy, "merged", 24).await;
+    let mut writers = JoinSet::new();
+    for index in 0..24 {
+        let partition = client.partition_client(&name, index).await.unwrap();
+        writers.spawn(async move {
+            for n in 0..EACH {
+                let offset = partition.produce(vec![Record::new(n.to_string())]).await.unwrap();
+                assert_eq!(offset, [i64::try_from(n).unwrap()]);
+            }
+        });
+    }
+    writers.join_all().await;
+    let produced: Vec<Seen> = proxy.seen().into_iter().filter(|seen| seen.api_key == ApiKey::PRODUCE.0).collect();
+    let mut connections: Vec<usize> = produced.iter().map(|seen| seen.connection).collect();
+    connections.sort_unstable();
+    connections.dedup();
+    println!("{} appends in {} requests", 24 * EACH, produced.len());
+    assert_eq!(connections.len(), 3, "one to each broker");
+    assert!(produced.len() * 3 <= 24 * EACH, "{} requests for {} appends", produced.len(), 24 * EACH);
+}
+
+/// M2, P2: a leader that moves away, and back, while records are written and read: each is there once, in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_may_move_while_records_are_written() {
+    let proxy = Proxy::new();
+    let (client, name) = world(&proxy, "moved", 1).await;
+    let java = java(&three());
+    let partition = client.partition_client(&name, 0).await.unwrap();
+    let (stop, mut stopped) = tokio::sync::watch::channel(false);
+    let writer = tokio::spawn({
+        let partition = partition.clone();
+        async move {
+            let mut written = 0;
+            while !*stopped.borrow_and_update() {
+                assert_eq!(partition.produce(vec![Record::new(written.to_string())]).await.unwrap(), [written]);
+                written += 1;
+            }
+            written
+        }
+    });
+    for leader in [1, 2, 3, 1] {
+        let others: Vec<i32> = (1..=3).filter(|node| *node != leader).collect();
+        java.move_to(&name, 0, &[&[leader], &others[..]].concat()).await;
+        assert_eq!(java.leader(&name, 0).await, leader);
+    }
+    stop.send(true).unwrap();
+    let written = writer.await.unwrap();
+    let expected: Vec<String> = (0..written).map(|n| n.to_string()).collect();
+    assert_eq!(read(&partition, 0).await.iter().map(value).collect::<Vec<_>>(), expected);
+    assert_eq!(offsets(&partition, written - 1).await, [written - 1]);
+    println!("{written} records over four moves");
+}
+
+async fn world(proxy: &Proxy, purpose: &str, partitions: i32) -> (Client, String) {
+    let client = ClientBuilder::new(three()).transport(proxy.transport()).build().await.unwrap();
+    let name = topic(purpose);
+    client.controller_client().await.unwrap().create_topic(&name, partitions, 3, 10_000).await.unwrap();
+    (client, name)
+}
