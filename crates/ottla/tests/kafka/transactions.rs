@@ -54,7 +54,7 @@ async fn transactions_that_interleave_are_told_apart() {
 async fn one_call_reads_past_an_aborted_transaction_larger_than_an_answer() {
     let World { topic, committed, .. } = World::new("long-abort").await;
     let large = "x".repeat(20_000);
-    transaction(&topic, "a", "abort", &[&large; 12]).await;
+    transaction(&topic, "a", "abort", &[&*large; 12]).await;
     committed.produce(vec![Record::new("behind")]).await.unwrap();
     let (records, _) = committed.fetch_records(0, 1..20_000, 20_000).await.unwrap();
     assert_eq!(records.iter().map(value).collect::<Vec<_>>(), ["behind"]);

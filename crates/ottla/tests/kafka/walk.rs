@@ -64,7 +64,7 @@ async fn a_fetch_waits_for_its_minimum_and_stops_at_its_maximum() {
 #[tokio::test]
 async fn a_header_name_need_not_be_utf8() {
     let partition = partition("header-name", &[]).await;
-    let record = Record::new("v").header(&b"\xff\x00"[..], "1").header("", None::<&str>);
+    let record = Record::new("v").header(&b"\xff\x00"[..], "1").null_header("");
     partition.produce(vec![record]).await.unwrap();
     let records = read(&partition, 0).await;
     let headers: Vec<_> = records[0].headers.iter().map(|(k, v)| (&k[..], v.as_deref())).collect();
