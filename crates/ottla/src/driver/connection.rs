@@ -19,8 +19,8 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, mpsc, oneshot};
-use tokio::time::Sleep;
 
+use super::alarm::Alarm;
 use super::{lanes::Lane, lock, now};
 use crate::transport::{Socket, Transport};
 
@@ -191,15 +191,15 @@ impl Drop for Guard {
 
 async fn drive(guard: Guard, dial: Dial) {
     let shared = &*guard.shared;
-    let mut timer = pin!(tokio::time::sleep_until(dial.not_before.into()));
+    let mut alarm = Alarm::new();
     let mut first = true;
     while lock(&shared.machine).closed().is_none() {
         // Brokers that cut the connection on ApiVersions are dialled again at once, for a lower version.
         let pause = std::mem::take(&mut first).then_some(dial.not_before);
-        let Some(socket) = open(shared, &dial, timer.as_mut(), pause).await else { break };
+        let Some(socket) = open(shared, &dial, &mut alarm, pause).await else { break };
         tracing::debug!(broker = %dial.peer, "connected");
         lock(&shared.machine).handle_connected(now());
-        let reason = Io::new(socket).serve(shared, &dial, timer.as_mut()).await;
+        let reason = Io::new(socket).serve(shared, &dial, &mut alarm).await;
         tracing::debug!(broker = %dial.peer, %reason, "connection ended");
         let again = lock(&shared.machine).handle_closed(reason);
         shared.dispatch(&dial.on_overdue);
@@ -213,7 +213,7 @@ async fn drive(guard: Guard, dial: Dial) {
 async fn open(
     shared: &Shared,
     dial: &Dial,
-    mut timer: Pin<&mut Sleep>,
+    alarm: &mut Alarm,
     not_before: Option<Instant>,
 ) -> Option<Box<dyn Socket>> {
     let mut connect = pin!(async {
@@ -224,14 +224,14 @@ async fn open(
     });
     let mut wake = pin!(shared.wake.notified());
     loop {
-        if prepare(shared, dial, timer.as_mut()) {
+        if prepare(shared, dial, alarm) {
             return None;
         }
         let connected = poll_fn(|cx| {
             if let Poll::Ready(result) = connect.as_mut().poll(cx) {
                 return Poll::Ready(Some(result));
             }
-            poll_wake(shared, wake.as_mut(), timer.as_mut(), cx).map(|()| None)
+            poll_wake(shared, wake.as_mut(), alarm, cx).map(|()| None)
         });
         match connected.await {
             Some(Ok(socket)) => return Some(socket),
@@ -250,8 +250,8 @@ async fn open(
     }
 }
 
-/// Does what time has made due, hands events out and sets the timer. True when the connection has ended.
-fn prepare(shared: &Shared, dial: &Dial, timer: Pin<&mut Sleep>) -> bool {
+/// Does what time has made due, hands events out and sets the alarm. True when the connection has ended.
+fn prepare(shared: &Shared, dial: &Dial, alarm: &mut Alarm) -> bool {
     let (due, closed) = {
         let mut machine = lock(&shared.machine);
         let now = now();
@@ -261,32 +261,22 @@ fn prepare(shared: &Shared, dial: &Dial, timer: Pin<&mut Sleep>) -> bool {
         (machine.poll_timeout(), machine.closed().is_some())
     };
     shared.dispatch(&dial.on_overdue);
-    set(timer, due);
+    alarm.set(due);
     closed
 }
 
-/// An earlier time replaces the timer's; a later one lets it ring once for nothing, which is cheaper than setting
-/// it anew for each request.
-fn set(timer: Pin<&mut Sleep>, due: Option<Instant>) {
-    let Some(due) = due.map(tokio::time::Instant::from_std) else { return };
-    if timer.is_elapsed() || due < timer.deadline() {
-        timer.reset(due);
-    }
-}
-
-/// Ready when somebody sent something or time has come. `wake` and `timer` must be polled again after that.
+/// Ready when somebody sent something or time has come. `wake` must be polled again after that.
 fn poll_wake<'a>(
     shared: &'a Shared,
     mut wake: Pin<&mut Notified<'a>>,
-    timer: Pin<&mut Sleep>,
+    alarm: &mut Alarm,
     cx: &mut Context<'_>,
 ) -> Poll<()> {
     if wake.as_mut().poll(cx).is_ready() {
         wake.set(shared.wake.notified());
         return Poll::Ready(());
     }
-    // A timer that has rung stays silent until it is set again, or it would be ready for ever.
-    if timer.is_elapsed() { Poll::Pending } else { timer.poll(cx) }
+    alarm.poll_ring(cx)
 }
 
 /// A socket and what is on its way through it.
@@ -310,12 +300,12 @@ impl Io {
     }
 
     /// Until the connection ends; why is what comes back.
-    async fn serve(mut self, shared: &Shared, dial: &Dial, mut timer: Pin<&mut Sleep>) -> CloseReason {
+    async fn serve(mut self, shared: &Shared, dial: &Dial, alarm: &mut Alarm) -> CloseReason {
         let limit = dial.settings.max_response_bytes;
         let mut wake = pin!(shared.wake.notified());
         loop {
             self.outgoing.extend(lock(&shared.machine).poll_transmit(now()));
-            if prepare(shared, dial, timer.as_mut()) {
+            if prepare(shared, dial, alarm) {
                 return lock(&shared.machine).closed().cloned().unwrap_or(CloseReason::Released);
             }
             let missing = connection::missing(&self.incoming, limit);
@@ -329,7 +319,7 @@ impl Io {
                 if let Poll::Ready(result) = self.poll_read(cx) {
                     return Poll::Ready(result.map(Progress::Read));
                 }
-                poll_wake(shared, wake.as_mut(), timer.as_mut(), cx).map(|()| Ok(Progress::Woken))
+                poll_wake(shared, wake.as_mut(), alarm, cx).map(|()| Ok(Progress::Woken))
             });
             match progress.await {
                 Ok(Progress::Woken) => {}

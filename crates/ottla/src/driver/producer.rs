@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -25,8 +25,8 @@ use ottla_wire::messages::produce::{ProduceRequest, ProduceResponse};
 use ottla_wire::records::ChunkPool;
 use ottla_wire::{ApiKey, ErrorCode, Str};
 use tokio::sync::{mpsc, watch};
-use tokio::time::Sleep;
 
+use super::alarm::Alarm;
 use super::cluster::{Cluster, Owner, Plan, Purpose, Verdict};
 use super::connection::{Handle, Reply, ReplyTo};
 use super::now;
@@ -123,13 +123,13 @@ impl Task {
 
     /// Until the last handle is gone and everything that was accepted is resolved.
     pub(crate) async fn run(mut self) {
-        let mut timer = pin!(tokio::time::sleep(Duration::ZERO));
+        let mut alarm = Alarm::new();
         loop {
             self.act().await;
             if self.is_closing && self.producer.is_idle() {
                 return;
             }
-            let wake = self.next(timer.as_mut()).await;
+            let wake = self.next(&mut alarm).await;
             self.handle(wake);
             self.drain();
         }
@@ -170,12 +170,8 @@ impl Task {
         }
     }
 
-    async fn next(&mut self, mut timer: Pin<&mut Sleep>) -> Wake {
-        if let Some(due) = self.producer.poll_timeout().map(tokio::time::Instant::from_std)
-            && (timer.is_elapsed() || due < timer.deadline())
-        {
-            timer.as_mut().reset(due);
-        }
+    async fn next(&mut self, alarm: &mut Alarm) -> Wake {
+        alarm.set(self.producer.poll_timeout());
         let Self { events, replies, changes, .. } = self;
         let mut changed = pin!(changes.changed());
         poll_fn(|cx| {
@@ -188,8 +184,7 @@ impl Task {
             if let Poll::Ready(Ok(())) = changed.as_mut().poll(cx) {
                 return Poll::Ready(Wake::Metadata);
             }
-            // A timer that has rung stays silent until it is set again.
-            if timer.is_elapsed() { Poll::Pending } else { timer.as_mut().poll(cx).map(|()| Wake::Timer) }
+            alarm.poll_ring(cx).map(|()| Wake::Timer)
         })
         .await
     }
