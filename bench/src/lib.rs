@@ -2,9 +2,10 @@
 //!
 //! ```text
 //! clients    one file per client: how its experts write and read with it
-//! load       one round: tasks that append until the time is over
+//! load       one round: tasks that append until it is over
 //! rounds     warm-up, alternation, and what all rounds say together
 //! arrival    everything that was acknowledged is there, once and in order; nothing else is
+//! topics     made for a program, deleted after it
 //! report     figures, tables, and targets that were met or not
 //! ```
 //!
@@ -16,6 +17,7 @@ pub mod counting;
 pub mod load;
 pub mod report;
 pub mod rounds;
+pub mod topics;
 
 /// What everything here comes back with: a benchmark has nobody to recover for.
 pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;

@@ -1,4 +1,4 @@
-//! One round: a task per partition that appends one record after the other until the time is over.
+//! One round: a task per partition that appends one record after the other until it is over.
 //!
 //! A record bears its partition and its number there, so that whoever reads it later can tell which one it is. Since a
 //! partition has one writer, its number is also the offset it must get.
@@ -14,6 +14,15 @@ use crate::clients::Appender;
 
 /// Bytes of a record's value.
 pub const VALUE: usize = 100;
+
+/// When a round is over.
+#[derive(Debug, Clone, Copy)]
+pub enum Until {
+    /// After this time; what has begun by then is awaited.
+    Time(Duration),
+    /// When each partition has had this many appends.
+    Count(u64),
+}
 
 /// What one round did.
 #[derive(Debug)]
@@ -46,18 +55,18 @@ impl Round {
     }
 }
 
-/// Appends to all partitions at once for `time`. `next` holds the number of each partition's next record.
+/// Appends to all partitions at once. `next` holds the number of each partition's next record.
 ///
 /// # Errors
 /// When an append does not succeed, or comes back with an offset that is not its number: something was lost, written
 /// twice, or written by somebody else.
-pub async fn run<A: Appender>(client: &Arc<A>, next: &mut [u64], time: Duration) -> Result<Round> {
+pub async fn run<A: Appender>(client: &Arc<A>, next: &mut [u64], until: Until) -> Result<Round> {
     let requests = client.produce_requests();
     let cpu = cpu_time();
     let start = Instant::now();
     let tasks: Vec<_> = (0..)
         .zip(next.iter().copied())
-        .map(|(partition, first)| tokio::spawn(append(client.clone(), partition, first, start + time)))
+        .map(|(partition, first)| tokio::spawn(append(client.clone(), partition, first, start, until)))
         .collect();
     let mut latencies = Vec::new();
     for (task, next) in tasks.into_iter().zip(next) {
@@ -79,13 +88,18 @@ async fn append<A: Appender>(
     client: Arc<A>,
     partition: i32,
     first: u64,
-    end: Instant,
+    begin: Instant,
+    until: Until,
 ) -> Result<Vec<Duration>> {
     let mut latencies = Vec::new();
     let mut value = [b'.'; VALUE];
     for number in first.. {
         let start = Instant::now();
-        if start >= end {
+        let is_over = match until {
+            Until::Time(time) => start >= begin + time,
+            Until::Count(count) => number - first >= count,
+        };
+        if is_over {
             break;
         }
         value[..MARK].copy_from_slice(&mark(partition, number));

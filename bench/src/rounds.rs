@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::Result;
 use crate::clients::Appender;
-use crate::load::{Round, run};
+use crate::load::{Round, Until, run};
 
 /// How long and how often.
 #[derive(Debug, Clone, Copy)]
@@ -40,11 +40,11 @@ impl<A: Appender> Contestant<A> {
     }
 
     async fn warm_up(&mut self, plan: Plan) -> Result<()> {
-        run(&self.client, &mut self.next, plan.warm_up).await.map(drop)
+        run(&self.client, &mut self.next, Until::Time(plan.warm_up)).await.map(drop)
     }
 
     async fn round(&mut self, plan: Plan) -> Result<()> {
-        let round = run(&self.client, &mut self.next, plan.time).await?;
+        let round = run(&self.client, &mut self.next, Until::Time(plan.time)).await?;
         eprintln!("  {:12} {:7.0} appends/s", A::NAME, round.rate());
         self.rounds.push(round);
         Ok(())

@@ -5,15 +5,15 @@
 //! partition and a request for each append.
 
 use std::process::ExitCode;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use ottla::{Client, ClientBuilder, NewTopic};
 use ottla_bench::Result;
 use ottla_bench::arrival::check;
 use ottla_bench::clients::{Appender, Ottla, RsKafka};
 use ottla_bench::load::{Round, VALUE};
 use ottla_bench::report::{Table, Targets, ms};
 use ottla_bench::rounds::{Contestant, Plan, Spread, alternate};
+use ottla_bench::topics::Topics;
 
 const USAGE: &str = "\
 usage: merging [--bootstrap HOST:PORT,...] [--partitions N] [--rounds N] [--seconds N] [--warm-up N] [--threads N] [--check]
@@ -48,20 +48,15 @@ fn main() -> ExitCode {
 
 /// Runs everything, prints everything; whether all targets were met comes back.
 async fn compare(settings: &Settings) -> Result<bool> {
-    let stamp = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
-    let topics = [format!("merging-ottla-{stamp}"), format!("merging-rskafka-{stamp}")];
-    let admin = ClientBuilder::new(settings.bootstrap.clone()).build().await?;
-    for topic in &topics {
-        let new = NewTopic::new(topic).partitions(settings.partitions);
-        admin.controller_client().await?.create(new, TOPIC_TIMEOUT).await?;
-    }
+    let topics = Topics::create(&settings.bootstrap, &["ottla", "rskafka"], settings.partitions).await?;
     let met = measure(settings, &topics).await;
-    delete(&admin, &topics).await;
+    topics.delete().await;
     met
 }
 
-async fn measure(settings: &Settings, [ottla_topic, rskafka_topic]: &[String; 2]) -> Result<bool> {
+async fn measure(settings: &Settings, topics: &Topics) -> Result<bool> {
     let (bootstrap, partitions) = (&settings.bootstrap, settings.partitions);
+    let (ottla_topic, rskafka_topic) = (topics.name(0), topics.name(1));
     let mut ottla = Contestant::new(Ottla::open(bootstrap, ottla_topic, partitions).await?, partitions);
     let mut rskafka = Contestant::new(RsKafka::open(bootstrap, rskafka_topic, partitions).await?, partitions);
     headline(settings, &ottla.client.leaders().await?);
@@ -135,18 +130,6 @@ fn judge(ottla: &[Round], rskafka: &[Round]) -> Targets {
     targets
 }
 
-async fn delete(admin: &Client, topics: &[String]) {
-    for topic in topics {
-        let deleted = match admin.controller_client().await {
-            Ok(controller) => controller.delete_topic(topic, TOPIC_TIMEOUT).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = deleted {
-            eprintln!("merging: {topic} stays: {error}");
-        }
-    }
-}
-
 #[derive(Debug)]
 struct Settings {
     bootstrap: Vec<String>,
@@ -184,6 +167,3 @@ impl Settings {
 
 /// How much faster than RSKafka is asked for.
 const FASTER: f64 = 1.6;
-
-/// How long creating and deleting a topic may take, in ms.
-const TOPIC_TIMEOUT: i32 = 15_000;
