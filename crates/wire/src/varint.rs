@@ -202,8 +202,14 @@ impl Small {
 
     #[inline]
     fn push(&mut self, bytes: u64, len: u32) {
-        self.bytes |= u128::from(bytes).wrapping_shl(8 * self.len);
+        let shift = 8 * self.len;
         self.len += len;
+        // A shift within the lower half costs a third of one across both.
+        if self.len <= 8 {
+            self.bytes |= u128::from(bytes.wrapping_shl(shift));
+        } else {
+            self.bytes |= u128::from(bytes).wrapping_shl(shift);
+        }
     }
 
     /// Appends to `out`. With [`Small::CAPACITY`] bytes of room this is one copy of a fixed size.

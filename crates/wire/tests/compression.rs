@@ -74,6 +74,7 @@ fn cases(cases: u32) -> ProptestConfig {
 proptest! {
     #![proptest_config(cases(128))]
 
+    /// E1: everything that was compressed comes back.
     #[test]
     fn anything_round_trips(
         noise in prop::collection::vec(any::<u8>(), 0..2000), len in 0usize..20_000, seed: u32,
@@ -133,7 +134,7 @@ fn bytes_behind_the_end_are_an_error() {
     }
 }
 
-/// Trap W5 and E7: a decompression bomb hits the limit, and the memory was not taken before.
+/// E7, Trap W5: a decompression bomb hits the limit, and the memory was not taken before.
 #[test]
 fn bomb_hits_the_limit_before_memory_is_taken() {
     const SIZE: usize = 64 << 20;

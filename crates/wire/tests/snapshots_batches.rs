@@ -99,6 +99,7 @@ fn encoded_shapes(mut builder: BatchBuilder, stamp: &Stamp) -> Bytes {
     encoded(builder, &mut pool, stamp)
 }
 
+/// E2: null and empty keys and values, negative timestamp deltas, headers of all kinds.
 #[test]
 fn records_of_all_shapes() {
     let captured = captured!("plain");
@@ -110,6 +111,7 @@ fn records_of_all_shapes() {
     assert_eq!(encoded_shapes(BatchBuilder::new(), &Stamp::default()), captured);
 }
 
+/// E2: what a broker sets is not covered by the CRC.
 #[test]
 fn base_offset_and_leader_epoch() {
     let captured = captured!("offsets");
@@ -128,7 +130,7 @@ fn base_offset_and_leader_epoch() {
     );
 }
 
-/// Trap W7: every record of the batch has the batch's max timestamp.
+/// E2, Trap W7: every record of the batch has the batch's max timestamp.
 #[test]
 fn log_append_time_is_every_records_timestamp() {
     let captured = captured!("log-append-time");
@@ -146,6 +148,7 @@ fn log_append_time_is_every_records_timestamp() {
     );
 }
 
+/// E2: producer id, epoch and sequence.
 #[test]
 fn idempotent_and_transactional_fields() {
     for (captured, base_sequence, is_transactional) in
@@ -168,6 +171,7 @@ fn idempotent_and_transactional_fields() {
     }
 }
 
+/// E2: a delete horizon (KIP-534).
 #[test]
 fn delete_horizon_is_the_base_of_the_timestamps() {
     let captured = captured!("delete-horizon");
@@ -179,7 +183,7 @@ fn delete_horizon_is_the_base_of_the_timestamps() {
     assert_eq!(encoded_shapes(BatchBuilder::with_base_timestamp(TIME - 5), &stamp), captured);
 }
 
-/// Trap W8: offset deltas have gaps, and the next offset is behind the last one there was, not the last one there is.
+/// E2, Trap W8: offset deltas have gaps, and the next offset is behind the last one there was, not the last one there is.
 #[test]
 fn compacted_batch_has_gaps_and_its_old_end() {
     let captured = captured!("compacted");
@@ -215,7 +219,7 @@ fn empty_batch_moves_the_offset() {
     assert_eq!(decoded.iter().count(), 0);
 }
 
-/// Trap W1: version and type of a control record are in its key.
+/// E2, Trap W1: version and type of a control record are in its key.
 #[test]
 fn transaction_markers() {
     for (captured, marker) in [
@@ -252,7 +256,7 @@ fn transaction_markers() {
     }
 }
 
-/// Every codec, over several of its blocks.
+/// E2: every codec, over several of its blocks.
 #[test]
 fn compressed_batches() {
     let mut pool = ChunkPool::default();
@@ -291,6 +295,7 @@ fn compressed_batches() {
     }
 }
 
+/// A3: formats that are dead are refused by name.
 #[test]
 fn message_format_1_is_an_error_that_says_so() {
     let error = batches(captured!("format-1")).next().expect("an item").expect_err("not a batch");
