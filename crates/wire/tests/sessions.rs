@@ -1,4 +1,4 @@
-//! E2: whole exchanges with a broker that the Java client and librdkafka had, as `tools/capture.py` recorded them: each
+//! E2, C3: whole exchanges with a broker that the Java client and librdkafka had, as `tools/capture.py` recorded them: each
 //! frame is decoded, compared with what is known of it, and encoded again to the same bytes.
 //!
 //! Known is what the script had the clients do: topic `capture-CLIENT`, two records, read from offset 0, the offset for
@@ -25,7 +25,7 @@ use ottla_wire::{
     decode_response, encode_request, encode_response,
 };
 
-/// E2 for every exchange, whatever is in it; C3.
+/// E2, C3: every exchange, whatever is in it.
 #[test]
 fn every_frame_of_both_clients_is_written_back_as_it_was() {
     for (session, least) in [(Session::java(), 8), (Session::librdkafka(), 9)] {

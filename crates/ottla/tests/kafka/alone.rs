@@ -11,7 +11,7 @@ use crate::support::proxy::Proxy;
 use crate::support::topic;
 use crate::world::{SOON, client_through, new_topic};
 
-/// N4: while two polls of two seconds and the creation of a topic wait at the only broker, records and metadata pass
+/// Trap N4: while two polls of two seconds and the creation of a topic wait at the only broker, records and metadata pass
 /// at once, and each poll ends in its own time. On one shared connection each would wait for those before it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_waits_behind_a_long_poll_or_a_topic_being_created() {
@@ -27,7 +27,8 @@ async fn nobody_waits_behind_a_long_poll_or_a_topic_being_created() {
     let (controller, slow) = (client.controller_client().await.unwrap(), topic("slow"));
     let created = tokio::spawn(async move { controller.create_topic(slow, 1, 1, 30_000).await });
     let before = proxy.count(ApiKey::FETCH.0);
-    let polls: Vec<JoinHandle<Duration>> = polled.into_iter().map(|partition| tokio::spawn(poll(partition, WAIT))).collect();
+    let polls: Vec<JoinHandle<Duration>> =
+        polled.into_iter().map(|partition| tokio::spawn(poll(partition, WAIT))).collect();
     eventually("both polls and the creation are with the broker", SOON, async || {
         proxy.count(ApiKey::FETCH.0) == before + 2 && proxy.count(ApiKey::CREATE_TOPICS.0) == 4
     })
@@ -49,7 +50,10 @@ async fn nobody_waits_behind_a_long_poll_or_a_topic_being_created() {
     for poll in polls {
         let took = poll.await.unwrap();
         println!("poll of {WAIT:?}: {took:?}");
-        assert!((WAIT..WAIT + Duration::from_millis(300)).contains(&took), "a poll of {WAIT:?} took {took:?}");
+        assert!(
+            (WAIT..WAIT + Duration::from_millis(300)).contains(&took),
+            "a poll of {WAIT:?} took {took:?}"
+        );
     }
     for (what, times) in [("produce", produced), ("metadata", described)] {
         let (count, p50, p99) = (times.len(), quantile(&times, 50), quantile(&times, 99));

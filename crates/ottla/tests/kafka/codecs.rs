@@ -14,7 +14,7 @@ use crate::support::python::librdkafka;
 use crate::support::wall_clock_ms;
 use crate::world::{client, client_through, corners, from_ottla, from_peer, new_topic, read, record};
 
-/// E4, and W5 as far as others take what we write.
+/// E4, Trap W5: others take what is compressed here, at every level.
 #[tokio::test]
 async fn the_java_client_and_librdkafka_read_what_ottla_compressed() {
     let proxy = Proxy::new();
@@ -35,7 +35,7 @@ async fn the_java_client_and_librdkafka_read_what_ottla_compressed() {
     assert_eq!(from_ottla(&read(&partition, 0).await), expected);
 }
 
-/// E4: zstd needs Fetch 10 or later, which is what is negotiated (C11).
+/// E4, Trap C11: zstd comes with the Fetch versions that allow it, whatever its level.
 #[tokio::test]
 async fn ottla_reads_what_the_java_client_compressed() {
     let settings = [
@@ -51,7 +51,7 @@ async fn ottla_reads_what_the_java_client_compressed() {
     ottla_reads_from(&java(&one()), "codecs-java", &settings).await;
 }
 
-/// E4.
+/// E4: the same of librdkafka.
 #[tokio::test]
 async fn ottla_reads_what_librdkafka_compressed() {
     let settings: Vec<Vec<(&str, &str)>> = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -95,10 +95,8 @@ fn corpus() -> Vec<PeerRecord> {
         timestamp: Some(now + n),
         ..PeerRecord::new(format!("key-{}", n % 7), "the same again and again ".repeat(20))
     });
-    let like_noise = (0..4).map(|n| PeerRecord {
-        timestamp: Some(now),
-        ..PeerRecord::new(n.to_string(), noise(n))
-    });
+    let like_noise =
+        (0..4).map(|n| PeerRecord { timestamp: Some(now), ..PeerRecord::new(n.to_string(), noise(n)) });
     corners().into_iter().chain(like_text).chain(like_noise).collect()
 }
 

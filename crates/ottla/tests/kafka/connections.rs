@@ -13,7 +13,7 @@ use crate::support::proxy::Proxy;
 use crate::support::topic;
 use crate::world::{SOON, client_through, new_topic, read, value};
 
-/// N8: bootstrap addresses are tried in turn, in vain where nobody listens.
+/// Trap N8: bootstrap addresses are tried in turn, in vain where nobody listens.
 #[tokio::test]
 async fn a_bootstrap_list_may_begin_with_a_dead_address() {
     let dead = { TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string() };
@@ -27,7 +27,7 @@ async fn a_bootstrap_list_may_begin_with_a_dead_address() {
     }
 }
 
-/// N3, N8, N13: so does an address that takes the connection and then says nothing.
+/// Traps N3, N8 and N13: so does an address that takes the connection and then says nothing.
 #[tokio::test]
 async fn a_bootstrap_list_may_begin_with_an_address_that_is_silent() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -40,7 +40,7 @@ async fn a_bootstrap_list_may_begin_with_an_address_that_is_silent() {
     }
 }
 
-/// N3: without any broker the call ends with its time-out, and says who was asked.
+/// Trap N3: without any broker the call ends with its time-out, and says who was asked.
 #[tokio::test]
 async fn a_bootstrap_list_of_dead_addresses_is_an_error_in_time() {
     let dead = { TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string() };
@@ -52,7 +52,7 @@ async fn a_bootstrap_list_of_dead_addresses_is_an_error_in_time() {
     assert!((limit..limit + Duration::from_secs(1)).contains(&asked.elapsed()), "{:?}", asked.elapsed());
 }
 
-/// P1: the broker wrote the records and the answer was lost with the connection: sent again under the same sequence,
+/// Trap P1: the broker wrote the records and the answer was lost with the connection: sent again under the same sequence,
 /// they are there once.
 #[tokio::test]
 async fn records_whose_answer_was_lost_are_there_exactly_once() {
@@ -68,11 +68,12 @@ async fn records_whose_answer_was_lost_are_there_exactly_once() {
     assert!(proxy.count(ApiKey::PRODUCE.0) >= 20, "each was sent twice: {}", proxy.count(ApiKey::PRODUCE.0));
     let expected: Vec<String> = (0..10).map(|n| n.to_string()).collect();
     let seen = java(&one()).consume(&topic, 0, 0, None, &[]).await;
-    let values: Vec<_> = seen.iter().map(|seen| String::from_utf8(seen.value.clone().unwrap()).unwrap()).collect();
+    let values: Vec<_> =
+        seen.iter().map(|seen| String::from_utf8(seen.value.clone().unwrap()).unwrap()).collect();
     assert_eq!(values, expected);
 }
 
-/// P1, P4, D1: many writers, and connections that are cut again and again: every record once, each writer's in order.
+/// D1, Traps P1 and P4: many writers, and connections that are cut again and again: every record once, each writer's in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_cut_again_and_again_lose_and_repeat_nothing() {
     const PARTITIONS: i32 = 6;
@@ -109,7 +110,12 @@ async fn connections_cut_again_and_again_lose_and_repeat_nothing() {
     let expected: Vec<String> = (0..EACH).map(|n| n.to_string()).collect();
     for partition in partitions {
         let records = read(&partition, 0).await;
-        assert_eq!(records.iter().map(value).collect::<Vec<_>>(), expected, "partition {}", partition.partition());
+        assert_eq!(
+            records.iter().map(value).collect::<Vec<_>>(),
+            expected,
+            "partition {}",
+            partition.partition()
+        );
     }
     assert!(proxy.connections() > 10, "connections were cut: {}", proxy.connections());
 }

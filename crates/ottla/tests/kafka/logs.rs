@@ -9,7 +9,7 @@ use crate::world::{SOON, at, client, from_ottla, from_peer, new_topic, offsets, 
 
 const HOUR: i64 = 3_600_000;
 
-/// W8: batches that lost records in the middle, at their end, or all of them. Each batch here starts a segment,
+/// Trap W8: batches that lost records in the middle, at their end, or all of them. Each batch here starts a segment,
 /// since its records are later than `segment.ms` after those before; the cleaner takes all but the last segment.
 #[tokio::test]
 async fn a_compacted_topic_is_read_across_its_holes() {
@@ -42,7 +42,7 @@ async fn a_compacted_topic_is_read_across_its_holes() {
     assert_eq!(ours.iter().map(value).collect::<Vec<_>>(), ["", "4", "7", "8", "9", "10"]);
 }
 
-/// W7: the broker's time is every record's, whatever the records say.
+/// Trap W7: the broker's time is every record's, whatever the records say.
 #[tokio::test]
 async fn records_of_a_log_append_time_topic_have_the_brokers_time() {
     let client = client().await;
@@ -62,7 +62,7 @@ async fn records_of_a_log_append_time_topic_have_the_brokers_time() {
     assert!(seen.iter().all(|seen| seen.append_time && seen.timestamp == records[0].timestamp.0));
 }
 
-/// C10: a time past the end is "no such offset", not -1.
+/// Trap C10: a time past the end is "no such offset", not -1.
 #[tokio::test]
 async fn offsets_are_found_by_time_and_at_both_ends() {
     let (client, java) = (client().await, java(&one()));
@@ -89,7 +89,7 @@ async fn offsets_are_found_by_time_and_at_both_ends() {
     assert_eq!(partition.get_offset(OffsetAt::Latest).await.unwrap(), 3);
 }
 
-/// C10: what is not in the log is reported, at once, with the offset.
+/// Trap C10: what is not in the log is reported, at once, with the offset.
 #[tokio::test]
 async fn a_fetch_outside_the_log_is_reported() {
     let partition = partition("outside", &[]).await;

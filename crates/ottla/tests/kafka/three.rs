@@ -10,7 +10,7 @@ use crate::support::proxy::{Proxy, Seen};
 use crate::support::topic;
 use crate::world::{offsets, read, value};
 
-/// B1, N8: all brokers are found through one of them, with their racks.
+/// B1, Trap N8: all brokers are found through one of them, with their racks.
 #[tokio::test]
 async fn one_address_is_enough_to_find_all_brokers() {
     let client = ClientBuilder::new(three()[2..].to_vec()).build().await.unwrap();
@@ -22,7 +22,7 @@ async fn one_address_is_enough_to_find_all_brokers() {
     assert!(cluster.brokers.iter().any(|broker| cluster.controller_id == Some(broker.id)));
 }
 
-/// P13: 24 partitions that produce at the same time need few requests, and one connection to each broker (D1).
+/// D1, Trap P13: 24 partitions that produce at the same time need few requests, and one connection to each broker.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn partitions_of_a_broker_share_its_requests() {
     const EACH: usize = 40;
@@ -39,7 +39,8 @@ async fn partitions_of_a_broker_share_its_requests() {
         });
     }
     writers.join_all().await;
-    let produced: Vec<Seen> = proxy.seen().into_iter().filter(|seen| seen.api_key == ApiKey::PRODUCE.0).collect();
+    let produced: Vec<Seen> =
+        proxy.seen().into_iter().filter(|seen| seen.api_key == ApiKey::PRODUCE.0).collect();
     let mut connections: Vec<usize> = produced.iter().map(|seen| seen.connection).collect();
     connections.sort_unstable();
     connections.dedup();
@@ -48,7 +49,7 @@ async fn partitions_of_a_broker_share_its_requests() {
     assert!(produced.len() * 3 <= 24 * EACH, "{} requests for {} appends", produced.len(), 24 * EACH);
 }
 
-/// M2, P2: a leader that moves away, and back, while records are written and read: each is there once, in order.
+/// Traps M2 and P2: a leader that moves away, and back, while records are written and read: each is there once, in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_may_move_while_records_are_written() {
     let proxy = Proxy::new();
@@ -61,7 +62,10 @@ async fn a_leader_may_move_while_records_are_written() {
         async move {
             let mut written = 0;
             while !*stopped.borrow_and_update() {
-                assert_eq!(partition.produce(vec![Record::new(written.to_string())]).await.unwrap(), [written]);
+                assert_eq!(
+                    partition.produce(vec![Record::new(written.to_string())]).await.unwrap(),
+                    [written]
+                );
                 written += 1;
             }
             written

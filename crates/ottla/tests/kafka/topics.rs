@@ -8,7 +8,7 @@ use crate::support::cluster::eventually;
 use crate::support::topic;
 use crate::world::{SOON, client, new_topic, read, value};
 
-/// B3, M5: asked once, refused at once, and not created by asking.
+/// B3, Trap M5: asked once, refused at once, and not created by asking.
 #[tokio::test]
 async fn an_unknown_topic_is_an_error_at_once_when_asked_for() {
     let (client, name) = (client().await, topic("unknown"));
@@ -20,7 +20,7 @@ async fn an_unknown_topic_is_an_error_at_once_when_asked_for() {
     assert!(client.list_topics().await.unwrap().iter().all(|topic| *topic.name != *name));
 }
 
-/// B3, M5: asked again until the time is over, and not created by asking.
+/// B3, Trap M5: asked again until the time is over, and not created by asking.
 #[tokio::test]
 async fn an_unknown_topic_is_asked_for_until_the_time_is_over() {
     let (client, name) = (client().await, topic("never"));
@@ -32,7 +32,7 @@ async fn an_unknown_topic_is_asked_for_until_the_time_is_over() {
     assert!(client.list_topics().await.unwrap().iter().all(|topic| *topic.name != *name));
 }
 
-/// B3, M4: a topic that appears while it is asked for is found.
+/// B3, Trap M4: a topic that appears while it is asked for is found.
 #[tokio::test]
 async fn a_topic_that_appears_in_time_is_found() {
     let (client, name) = (client().await, topic("late"));
@@ -64,10 +64,14 @@ async fn an_impossible_name_is_refused_at_once() {
     let asked = Instant::now();
     let error = client().await.partition_client("no/such topic", 0).await.unwrap_err();
     assert_eq!(error.code(), Some(ErrorCode::INVALID_TOPIC_EXCEPTION), "{error}");
-    assert!(!error.is_retriable() && asked.elapsed() < Duration::from_secs(5), "{error}, {:?}", asked.elapsed());
+    assert!(
+        !error.is_retriable() && asked.elapsed() < Duration::from_secs(5),
+        "{error}, {:?}",
+        asked.elapsed()
+    );
 }
 
-/// M3: a topic that was deleted and created again is another one, for whoever writes, reads or asks; both ids are
+/// Trap M3: a topic that was deleted and created again is another one, for whoever writes, reads or asks; both ids are
 /// named, nothing of the old one is carried over.
 #[tokio::test]
 async fn a_topic_created_again_is_not_the_one_it_was() {
@@ -88,7 +92,10 @@ async fn a_topic_created_again_is_not_the_one_it_was() {
     let both = Some((held, found));
     let error = old.produce(vec![Record::new("lost")]).await.unwrap_err();
     assert_eq!((error.recreated(), error.is_fatal()), (both, true), "{error}");
-    assert!(error.to_string().contains(&held.to_string()) && error.to_string().contains(&found.to_string()), "{error}");
+    assert!(
+        error.to_string().contains(&held.to_string()) && error.to_string().contains(&found.to_string()),
+        "{error}"
+    );
     assert_eq!(old.fetch_records(0, 1..1_000_000, 100).await.unwrap_err().recreated(), both);
     assert_eq!(old.get_offset(ottla::OffsetAt::Latest).await.unwrap_err().recreated(), both);
 

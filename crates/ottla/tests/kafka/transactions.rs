@@ -7,7 +7,7 @@ use crate::support::java::java;
 use crate::support::peer::PeerRecord;
 use crate::world::{client, new_topic, offsets, read, value};
 
-/// C6, W1: aborted records and control records are hidden, an open transaction ends what can be read, and a
+/// Traps C6 and W1: aborted records and control records are hidden, an open transaction ends what can be read, and a
 /// position moves over all of them.
 #[tokio::test]
 async fn committed_records_are_read_and_aborted_ones_hidden() {
@@ -20,7 +20,11 @@ async fn committed_records_are_read_and_aborted_ones_hidden() {
 
     let seen = read(&uncommitted, 0).await;
     assert_eq!(seen.iter().map(value).collect::<Vec<_>>(), ["c0", "c1", "a3", "a4", "p6", "o7", "p8"]);
-    assert_eq!(seen.iter().map(|r| r.offset).collect::<Vec<_>>(), [0, 1, 3, 4, 6, 7, 8], "markers are no records");
+    assert_eq!(
+        seen.iter().map(|r| r.offset).collect::<Vec<_>>(),
+        [0, 1, 3, 4, 6, 7, 8],
+        "markers are no records"
+    );
     assert_eq!(read(&committed, 0).await.iter().map(value).collect::<Vec<_>>(), ["c0", "c1", "p6"]);
     assert_eq!(uncommitted.get_offset(OffsetAt::Latest).await.unwrap(), 9);
     assert_eq!(committed.get_offset(OffsetAt::Latest).await.unwrap(), 7, "the last stable offset");
@@ -33,7 +37,7 @@ async fn committed_records_are_read_and_aborted_ones_hidden() {
     assert_eq!(offsets(&committed, 3).await, [6, 7, 8], "from within an aborted transaction");
 }
 
-/// C6: which transaction a record belongs to is told by its producer id, not by its place.
+/// Trap C6: which transaction a record belongs to is told by its producer id, not by its place.
 #[tokio::test]
 async fn transactions_that_interleave_are_told_apart() {
     let World { topic, committed, uncommitted, .. } = World::new("interleaved").await;
@@ -48,7 +52,7 @@ async fn transactions_that_interleave_are_told_apart() {
     assert_eq!(read(&uncommitted, 0).await.iter().map(value).collect::<Vec<_>>(), all);
 }
 
-/// C6: an answer with nothing to deliver still moves the position: one call comes past an aborted transaction of
+/// Trap C6: an answer with nothing to deliver still moves the position: one call comes past an aborted transaction of
 /// many answers.
 #[tokio::test]
 async fn one_call_reads_past_an_aborted_transaction_larger_than_an_answer() {

@@ -9,7 +9,7 @@ use crate::support::java::java;
 use crate::support::{topic, wall_clock_ms};
 use crate::world::{SOON, client, new_topic, partition, read, value};
 
-/// B1, B2, B3, B4, B5 and what each of them returns.
+/// A1, B1, B2, B3, B4, B5, E3: each step, and what it returns.
 #[tokio::test]
 async fn every_step_of_the_walk_through_does_what_it_says() {
     let name = topic("walk");
@@ -47,7 +47,11 @@ async fn a_fetch_waits_for_its_minimum_and_stops_at_its_maximum() {
     let (records, _) = partition.fetch_records(0, 1..25_000, 10_000).await.unwrap();
     assert_eq!(records.len(), 2, "the largest number of batches that fits");
     let (records, _) = partition.fetch_records(1, 1..1, 10_000).await.unwrap();
-    assert_eq!(records.iter().map(|r| r.offset).collect::<Vec<_>>(), [1], "a batch above the maximum comes whole");
+    assert_eq!(
+        records.iter().map(|r| r.offset).collect::<Vec<_>>(),
+        [1],
+        "a batch above the maximum comes whole"
+    );
 
     let asked = Instant::now();
     let (records, high_watermark) = partition.fetch_records(5, 1..1_000_000, 700).await.unwrap();
@@ -60,7 +64,7 @@ async fn a_fetch_waits_for_its_minimum_and_stops_at_its_maximum() {
     assert!(asked.elapsed() < Duration::from_secs(15), "a record ends the wait");
 }
 
-/// W6: a header's name need not be text, which is more than other clients can read.
+/// Trap W6: a header's name need not be text, which is more than other clients can read.
 #[tokio::test]
 async fn a_header_name_need_not_be_utf8() {
     let partition = partition("header-name", &[]).await;
@@ -83,6 +87,7 @@ async fn a_record_above_the_topics_limit_is_refused_and_the_next_is_not() {
     assert_eq!(read(&partition, 0).await.len(), 2);
 }
 
+/// B2: and what the controller refuses.
 #[tokio::test]
 async fn a_topic_is_created_with_its_configs_grown_listed_and_deleted() {
     let (client, java) = (client().await, java(&one()));
@@ -100,7 +105,10 @@ async fn a_topic_is_created_with_its_configs_grown_listed_and_deleted() {
     let listed = client.list_topics().await.unwrap();
     let topic = listed.iter().find(|topic| *topic.name == *name).expect("the topic is listed");
     assert_eq!((topic.partitions.len(), topic.is_internal), (3, false));
-    assert!(topic.partitions.iter().all(|p| p.leader.is_some() && p.in_sync_replicas == p.replicas), "{topic:?}");
+    assert!(
+        topic.partitions.iter().all(|p| p.leader.is_some() && p.in_sync_replicas == p.replicas),
+        "{topic:?}"
+    );
     assert!(listed.is_sorted_by_key(|topic| topic.name.clone()));
 
     controller.delete_topic(&name, 5_000).await.unwrap();
