@@ -46,7 +46,7 @@ async fn a_bootstrap_list_of_dead_addresses_is_an_error_in_time() {
     let dead = { TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string() };
     let (asked, limit) = (Instant::now(), Duration::from_millis(800));
     let built = ClientBuilder::new(vec![dead.clone()]).request_timeout(limit).build().await;
-    let error = built.err().expect("nobody is there");
+    let error = built.expect_err("nobody is there");
     assert!(matches!(error, Error::Unreachable { after: Some(_), .. }), "{error}");
     assert!(error.to_string().contains(&dead), "{error}");
     assert!((limit..limit + Duration::from_secs(1)).contains(&asked.elapsed()), "{:?}", asked.elapsed());

@@ -69,7 +69,7 @@ async fn every_call_to_a_paused_leader_ends_within_its_own_time() {
     }));
     let call = partition.clone();
     calls.spawn(timed("fetch_records", SHORT + POLL, async move {
-        drop(call.fetch_records(1, 1..1_000, 500).await)
+        drop(call.fetch_records(1, 1..1_000, 500).await);
     }));
     let call = partition.clone();
     calls.spawn(timed(
@@ -83,7 +83,7 @@ async fn every_call_to_a_paused_leader_ends_within_its_own_time() {
     calls.spawn(timed("list_topics", SHORT, async move { drop(call.list_topics().await) }));
     let call = client.clone();
     calls.spawn(timed("partition_client", SHORT, async move {
-        drop(call.partition_client("not there", 0).await)
+        drop(call.partition_client("not there", 0).await);
     }));
     for (call, took, limit) in calls.join_all().await {
         println!("{call}: {took:?}");

@@ -1,6 +1,8 @@
 //! Tests against a real Apache Kafka, or any other broker. `cargo xtask test` runs them; see `support` for what
 //! they stand on and for which module a test belongs to.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod alone;
 mod codecs;
 mod connections;
