@@ -13,7 +13,7 @@ const TRAPS: &[(char, usize)] =
     &[('W', 13), ('N', 14), ('M', 6), ('P', 14), ('T', 6), ('C', 13), ('G', 9), ('S', 3), ('U', 3)];
 const CHECKLIST: &[(char, usize)] = &[('A', 6), ('B', 8), ('C', 3), ('D', 9), ('E', 9), ('F', 5)];
 
-/// What a line for an item without a test says.
+/// What the line of an item says that has no test, and is not kept in another way.
 const PLANNED: &str = "planned";
 
 /// Tests by the item they keep: crate and function name.
@@ -79,6 +79,7 @@ fn marks_are_read_with_their_kind() {
     assert_eq!(both("Traps C6 and C10: hidden"), (strings(&["C6", "C10"]), vec![]));
     assert_eq!(both("C2: the code follows the broker"), (vec![], strings(&["C2"])));
     assert_eq!(both("E4/E7: lies"), (vec![], strings(&["E4", "E7"])));
+    assert_eq!(both("Trap N2."), (strings(&["N2"]), vec![]));
     assert_eq!(both("A batch: closed"), (vec![], vec![]));
     assert_eq!(both("W4 without the word"), (vec![], vec![]));
 }
@@ -113,12 +114,16 @@ fn keep(document: &str, numbering: &[(char, usize)], tests: &Tests) {
 
 /// The document with each `Tests:` line as the code has it.
 fn with_tests(text: &str, tests: &Tests) -> String {
-    let mut item = "";
+    let (mut item, mut otherwise) = ("", PLANNED);
     let mut kept = String::new();
     for line in text.lines() {
-        item = item_of(line).unwrap_or(item);
+        if let Some(id) = item_of(line) {
+            (item, otherwise) = (id, PLANNED);
+        } else if line.starts_with("  - Kept by: ") {
+            otherwise = "none";
+        }
         match line.strip_prefix("  - Tests: ") {
-            Some(_) => kept.push_str(&format!("  - Tests: {}", names(tests.get(item)))),
+            Some(_) => kept.push_str(&format!("  - Tests: {}", names(tests.get(item), otherwise))),
             None => kept.push_str(line),
         }
         kept.push('\n');
@@ -126,14 +131,14 @@ fn with_tests(text: &str, tests: &Tests) -> String {
     kept
 }
 
-fn names(tests: Option<&BTreeSet<(String, String)>>) -> String {
+fn names(tests: Option<&BTreeSet<(String, String)>>, otherwise: &str) -> String {
     let mut by_crate: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for (krate, name) in tests.into_iter().flatten() {
         by_crate.entry(krate).or_default().push(format!("`{name}`"));
     }
     let groups: Vec<String> =
         by_crate.into_iter().map(|(krate, names)| format!("{krate} {}", names.join(", "))).collect();
-    if groups.is_empty() { PLANNED.to_owned() } else { groups.join("; ") }
+    if groups.is_empty() { otherwise.to_owned() } else { groups.join("; ") }
 }
 
 /// `- **W4** ...` begins an item.
@@ -189,9 +194,9 @@ fn function(line: &str) -> Option<&str> {
     name.split(['(', '<']).next()
 }
 
-/// The items that a line of a doc comment begins with: `Trap W4: `, `D2, Trap W4: `, `E4/E7: `.
+/// The items that a line of a doc comment begins with, up to a colon or a full stop: `D2, Trap W4: ...`, `E4/E7.`
 fn items(comment: &str, kind: Kind) -> Vec<String> {
-    let Some((marks, _)) = comment.split_once(": ") else { return Vec::new() };
+    let Some((marks, _)) = comment.split_once([':', '.']) else { return Vec::new() };
     let mut found = Vec::new();
     let mut in_traps = false;
     for word in marks.split([' ', ',', '/']).filter(|word| !word.is_empty() && *word != "and") {

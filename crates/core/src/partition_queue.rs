@@ -413,6 +413,7 @@ mod tests {
         assert!(error.to_string().contains("401") && error.to_string().contains("400"));
     }
 
+    /// Trap W2: what cannot be queued leaves nothing behind.
     #[test]
     fn a_record_that_is_too_large_leaves_the_queue_as_it_was() {
         let mut world = World::new();
@@ -451,6 +452,7 @@ mod tests {
         assert_eq!(world.append(80, &SETTINGS).unwrap(), (2, 1, false));
     }
 
+    /// Trap W2: a group is appended as a whole or not at all.
     #[test]
     fn a_group_with_a_record_that_is_too_large_is_refused_as_a_whole() {
         let mut world = World::new();

@@ -430,6 +430,7 @@ fn owned_records_are_slices_and_detached_ones_are_not() {
     assert_eq!(other.owned(&record), owned, "a view of another batch is copied");
 }
 
+/// Trap W2: what cannot be written leaves nothing behind.
 #[test]
 fn record_that_does_not_fit_leaves_the_batch_as_it_was() {
     let mut pool = ChunkPool::default();

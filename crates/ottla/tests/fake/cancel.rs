@@ -56,7 +56,7 @@ async fn dropped_after_every_poll<T, F: Future<Output = ottla::Result<T>>>(
     panic!("not ended after {ENOUGH} polls");
 }
 
-/// Trap N2.
+/// A4, Trap N2.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_list_topics_disturbs_nobody() {
     for warm in [false, true] {
@@ -64,13 +64,13 @@ async fn a_dropped_list_topics_disturbs_nobody() {
     }
 }
 
-/// Trap N2.
+/// A4, Trap N2.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_describe_cluster_disturbs_nobody() {
     dropped_after_every_poll(true, |client, _| async move { client.describe_cluster().await }).await;
 }
 
-/// Trap N2.
+/// A4, Trap N2.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_fetch_disturbs_nobody() {
     for warm in [false, true] {
@@ -78,7 +78,7 @@ async fn a_dropped_fetch_disturbs_nobody() {
     }
 }
 
-/// Trap N2.
+/// A4, Trap N2.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_look_up_of_an_offset_disturbs_nobody() {
     for warm in [false, true] {
@@ -86,7 +86,7 @@ async fn a_dropped_look_up_of_an_offset_disturbs_nobody() {
     }
 }
 
-/// Trap N2.
+/// A4, Trap N2.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_deletion_disturbs_nobody() {
     for warm in [false, true] {
@@ -94,7 +94,7 @@ async fn a_dropped_deletion_disturbs_nobody() {
     }
 }
 
-/// Trap N2.
+/// A4, Trap N2.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_look_up_of_a_topic_disturbs_nobody() {
     let pipes = slow();
@@ -113,7 +113,7 @@ async fn a_dropped_look_up_of_a_topic_disturbs_nobody() {
     panic!("not ended after {ENOUGH} polls");
 }
 
-/// Trap N2: what a dropped administrative call had sent may be carried out; nothing else is harmed.
+/// A4, Trap N2: what a dropped administrative call had sent may be carried out; nothing else is harmed.
 #[tokio::test(start_paused = true)]
 async fn dropped_calls_to_the_controller_disturb_nobody() {
     for step in 0..3 {
@@ -145,7 +145,7 @@ async fn dropped_calls_to_the_controller_disturb_nobody() {
     }
 }
 
-/// Trap N2: a dropped `produce` gives up the answer, not the records: once accepted they are written, once.
+/// A4, Trap N2: a dropped `produce` gives up the answer, not the records: once accepted they are written, once.
 #[tokio::test(start_paused = true)]
 async fn records_of_a_dropped_produce_are_written_once_or_never() {
     let pipes = slow();
@@ -172,7 +172,7 @@ async fn records_of_a_dropped_produce_are_written_once_or_never() {
     panic!("not ended after {ENOUGH} polls");
 }
 
-/// Trap N2: `build` dropped half-way leaves nothing open.
+/// A4, Trap N2: `build` dropped half-way leaves nothing open.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_build_closes_what_it_opened() {
     let pipes = slow();
@@ -189,7 +189,7 @@ async fn a_dropped_build_closes_what_it_opened() {
     panic!("not ended after {ENOUGH} polls");
 }
 
-/// Trap N2: a poll that is given up leaves its connection in use until the broker has answered: the next poll does not
+/// A4, Trap N2: a poll that is given up leaves its connection in use until the broker has answered: the next poll does not
 /// queue up behind it.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_poll_is_in_nobodys_way() {

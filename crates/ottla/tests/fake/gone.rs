@@ -44,7 +44,7 @@ async fn a_client_outlives_a_panic_of_its_connections() {
     }
 }
 
-/// A runtime that is gone is an error for every waiter, at once: nothing that was started on it can end any more.
+/// Trap N11: a runtime that is gone is an error for every waiter, at once: nothing that was started on it can end any more.
 #[test]
 fn a_runtime_that_is_gone_is_an_error_for_every_waiter() {
     let make = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

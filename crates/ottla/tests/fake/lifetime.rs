@@ -52,7 +52,7 @@ async fn connections_that_wait_close_within_five_seconds() {
     assert_eq!(pipes.connections_open(), 0);
 }
 
-/// Records that were accepted are written although every handle, and who waited for them, is gone.
+/// Trap P8: records that were accepted are written although every handle, and who waited for them, is gone.
 #[tokio::test(start_paused = true)]
 async fn accepted_records_are_written_after_the_last_handle_is_gone() {
     let (client, pipes) = world(1, 1).await;
@@ -68,7 +68,7 @@ async fn accepted_records_are_written_after_the_last_handle_is_gone() {
     assert_eq!(pipes.connections_open(), 0);
 }
 
-/// A flush ends with the delivery time-out of what is left.
+/// Trap P8: a flush ends with the delivery time-out of what is left.
 #[tokio::test(start_paused = true)]
 async fn a_flush_that_cannot_end_gives_up_with_the_delivery_time_out() {
     let pipes = cluster(1, 1);

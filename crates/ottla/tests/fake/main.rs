@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "where a test meets an error it did not expect, it ends")]
 
 mod brokers;
+mod buffers;
 mod cancel;
 mod connections;
 mod fetch;

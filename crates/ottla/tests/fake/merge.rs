@@ -50,7 +50,7 @@ async fn partitions_of_a_broker_share_a_request() {
     assert_eq!(connections.len(), 3, "one a broker: {connections:?}");
 }
 
-/// Trap P13: a fault at one broker is not seen at the others, and what it held back leaves together.
+/// Trap P6/P13: a fault at one broker is not seen at the others, and what it held back leaves together.
 #[tokio::test(start_paused = true)]
 async fn a_slow_broker_holds_up_nobody_else() {
     let pipes = busy();

@@ -6,7 +6,7 @@ use ottla_wire::{ApiKey, ErrorCode, VersionRange};
 
 use crate::support::{PipeTransport, cluster, millis, read_all, records, secs, timed};
 
-/// D8, Trap W9: every call works with every release, in whatever versions it speaks.
+/// A3, D8, Trap W9: every call works with every release, in whatever versions it speaks.
 #[tokio::test(start_paused = true)]
 async fn every_call_works_with_every_release() {
     for release in [Release::V3_5, Release::V3_9, Release::V4_0, Release::V4_3] {
@@ -47,7 +47,7 @@ async fn every_call(pipes: &PipeTransport) {
     assert_eq!(look_up.await.unwrap_err().code(), Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
 }
 
-/// Every version of the APIs above that the table has, one at a time, from the newest down: what the client sends in it
+/// D9: every version of the APIs above that the table has, one at a time, from the newest down: what the client sends in it
 /// is what a broker of that version understands.
 #[tokio::test(start_paused = true)]
 async fn every_version_of_the_data_path_works() {

@@ -39,7 +39,7 @@ async fn a_record_goes_through_a_socket_and_back() {
     controller.delete_topic("my_topic", 5_000).await.unwrap();
 }
 
-/// P1 and P13 at once, on several threads: 24 partitions on three nodes, connections cut, a broker killed and leaders
+/// A1, Trap P1/P13: on several threads, 24 partitions on three nodes, connections cut, a broker killed and leaders
 /// moved while records are produced and read. Every record is there once, in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_on_several_threads_loses_and_doubles_nothing() {

@@ -44,7 +44,7 @@ impl RoundTrip<'_> {
 }
 
 proptest! {
-    /// D3/D4/D5, E1, Trap W11: nothing is lost, unknown tagged fields included.
+    /// D3/D4/D5/D9, E1, Trap W11: nothing is lost, unknown tagged fields included.
     #[test]
     fn every_message_in_every_version_round_trips(choices in prop::collection::vec(any::<u8>(), 0..600)) {
         for_every_version(RoundTrip(&choices));

@@ -140,6 +140,7 @@ fn a_batch_larger_than_a_request_goes_alone() {
     world.one_sent();
 }
 
+/// Trap P6: trouble with one partition is its own.
 #[test]
 fn one_refused_partition_does_not_hold_up_the_others() {
     let mut world = World::new();
