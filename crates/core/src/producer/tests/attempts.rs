@@ -197,3 +197,23 @@ fn a_partition_that_never_had_a_leader_fails_as_not_written() {
     assert_eq!((error.outcome, error.attempts), (DeliveryOutcome::NotWritten, 0));
     assert!(error.to_string().contains("no known leader"), "{error}");
 }
+
+/// Trap P10: a batch is compressed once; every attempt sends the very same memory behind its header.
+#[test]
+fn a_retry_sends_what_was_compressed_before() {
+    let mut world = World::new();
+    world.settings.codec = Compression::Lz4.into();
+    let id = world.open(0, 1);
+    world.produce(id);
+    let first = world.one();
+    world.lose(&first, Outcome::Unknown);
+    world.pass(SECOND);
+    let second = world.one();
+    let compressed = |request: &SendRequest| {
+        let records = request.request.topic_data[0].partition_data[0].records.clone().unwrap();
+        let chunks = records.chunks()[1..].iter();
+        chunks.map(|chunk| (chunk.as_ptr(), chunk.len())).collect::<Vec<_>>()
+    };
+    assert!(!compressed(&first).is_empty());
+    assert_eq!(compressed(&second), compressed(&first));
+}
