@@ -128,7 +128,8 @@ pub enum Event<T> {
         /// Why, and whether the broker may have acted on it.
         error: RequestError,
     },
-    /// The oldest request is [`OVERDUE_AFTER`] older than its own wait: time to ask for fresh metadata elsewhere.
+    /// The oldest request is [`OVERDUE_AFTER`] older than its own wait, or has waited that long for the connection to
+    /// open: time to ask for fresh metadata elsewhere.
     Overdue,
 }
 
@@ -346,8 +347,8 @@ impl<T> Connection<T> {
         }
         self.expire_waiters(now);
         self.throttled_until = self.throttled_until.filter(|until| *until > now);
-        if let Some(since) = self.oldest_since() {
-            if since + self.settings.request_timeout <= now {
+        if let Some(since) = self.awaited_since() {
+            if self.silence_ends(since).is_some_and(|end| end <= now) {
                 self.close(CloseReason::Silent(self.settings.request_timeout));
             } else if self.overdue_due(since) <= now {
                 self.overdue_reported = Some(now);
@@ -387,8 +388,8 @@ impl<T> Connection<T> {
             Phase::Ready { .. } => None,
             Phase::Closed { .. } => return None,
         };
-        let peer = match self.oldest_since() {
-            Some(since) => Some(self.overdue_due(since).min(since + self.settings.request_timeout)),
+        let peer = match self.awaited_since() {
+            Some(since) => self.silence_ends(since).into_iter().chain([self.overdue_due(since)]).min(),
             None if self.is_unused() => Some(self.last_activity + self.settings.idle_timeout),
             None => None,
         };
@@ -568,6 +569,21 @@ impl<T> Connection<T> {
             let throttled = self.throttled_until.unwrap_or(entry.sent);
             entry.sent.max(self.last_answer).max(throttled) + entry.own_wait
         })
+    }
+
+    /// Since when somebody waits for the peer: for the first answer it owes, or for the connection to open at all.
+    fn awaited_since(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Connecting { .. } | Phase::Negotiating { .. } => {
+                self.waiting.front().map(|entry| entry.since)
+            }
+            Phase::Ready { .. } | Phase::Closed { .. } => self.oldest_since(),
+        }
+    }
+
+    /// When a peer that answers nothing counts as dead. Until it is ready the connect time-out decides that.
+    fn silence_ends(&self, since: Instant) -> Option<Instant> {
+        self.versions().map(|_| since + self.settings.request_timeout)
     }
 
     fn overdue_due(&self, since: Instant) -> Instant {

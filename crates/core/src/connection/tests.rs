@@ -368,6 +368,23 @@ fn a_long_poll_is_not_overdue_while_it_may_wait() {
     assert_eq!(rig.events(), ["late"]);
 }
 
+/// Trap N13: a paused broker lets nobody in either. Who waits for that is told just as early.
+#[test]
+fn a_peer_that_does_not_let_in_is_reported() {
+    for connected in [false, true] {
+        let mut rig = if connected { Rig::connected() } else { Rig::dialling() };
+        rig.sent();
+        rig.wait(Duration::from_secs(1));
+        assert!(rig.events().is_empty());
+        rig.send_request(1, LONG, Duration::from_secs(60), MetadataRequest::default());
+        rig.wait(OVERDUE_AFTER - Duration::from_millis(1));
+        assert!(rig.events().is_empty());
+        assert_eq!(rig.connection.poll_timeout(), Some(rig.now + Duration::from_millis(1)));
+        rig.wait(Duration::from_millis(1));
+        assert_eq!(rig.events(), ["late"]);
+    }
+}
+
 /// A pipelined request is served when the one before it has been answered: its age counts from then.
 #[test]
 fn a_request_behind_a_slow_one_is_not_overdue_at_once() {
