@@ -152,7 +152,9 @@ impl Call {
         let is_silent = now >= *since + self.own_wait + OVERDUE_AFTER;
         let moved = match &self.target {
             Target::Broker(_) => false,
-            Target::AnyBroker => is_silent && metadata.brokers().nth(1).is_some(),
+            Target::AnyBroker => {
+                is_silent && metadata.brokers().any(|broker| *to != Destination::Broker(broker.id))
+            }
             Target::Controller => {
                 is_silent && metadata.controller_id().is_some_and(|id| *to != Destination::Broker(id))
             }
@@ -191,7 +193,11 @@ impl Call {
         } else {
             self.ended = Some(End::Permanent);
         }
-        self.last = Some(Cause::Request(error));
+        // That the time was over before the connection opened says less than what kept it from opening.
+        let says_more = error.outcome == Outcome::Unknown || !matches!(error.reason, Failure::TimedOut(_));
+        if says_more || self.last.is_none() {
+            self.last = Some(Cause::Request(error));
+        }
     }
 
     /// The attempt was answered with an error code; one that cannot pass ends the call.
@@ -203,7 +209,7 @@ impl Call {
         message: Option<&str>,
         metadata: &mut Metadata,
     ) {
-        if code.is_retriable() {
+        if self.may_pass(code) {
             if code.needs_metadata() || self.target == Target::Controller {
                 metadata.request_refresh(now, None);
             }
@@ -257,6 +263,12 @@ impl Call {
             }
             _ => false,
         }
+    }
+
+    /// The controller is never behind: a topic it does not know does not exist.
+    fn may_pass(&self, code: ErrorCode) -> bool {
+        let unknown = matches!(code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID);
+        code.is_retriable() && !(unknown && self.target == Target::Controller)
     }
 
     fn error(&self, end: End) -> CallError {
