@@ -124,6 +124,8 @@ pub enum CloseReason {
     Released,
     /// The broker closed it.
     ByPeer,
+    /// The broker has another address by now.
+    Moved,
     /// Reading or writing went wrong.
     Io(Arc<str>),
     /// The oldest request stayed without an answer for longer than its own wait and the request time-out.
@@ -147,6 +149,7 @@ impl fmt::Display for CloseReason {
             Self::Idle => f.write_str("idle"),
             Self::Released => f.write_str("its owner or its runtime is gone"),
             Self::ByPeer => f.write_str("closed by the peer"),
+            Self::Moved => f.write_str("the broker has another address by now"),
             Self::Io(cause) => f.write_str(cause),
             Self::Silent(after) => write!(f, "the peer has been silent for {after:?}"),
             Self::Protocol(what) => write!(f, "protocol error: {what}"),

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use ottla_core::HostPort;
 use ottla_core::backoff::{Backoff, Pauses, Random};
 use ottla_core::calls::{Call, Step, Target};
 use ottla_core::connection::{Answer, ConnectionSettings, Outgoing};
-use ottla_core::error::{Failure, Outcome, Peer, RequestError};
+use ottla_core::error::{CloseReason, Failure, Outcome, Peer, RequestError};
 use ottla_core::metadata::{Broker, Destination, Leader, Lookup, Metadata, MetadataSettings, Topic};
 use ottla_wire::messages::metadata::MetadataRequest;
 use ottla_wire::{AnyRequest, ApiKey, ErrorCode, Message, Request};
@@ -73,6 +73,8 @@ pub(crate) struct Cluster {
     /// Why the last refresh got no answer, for those who wait for one; and whether nothing that went wrong since the
     /// last answer can pass.
     last_failure: Mutex<Option<(RequestError, bool)>>,
+    /// The task that keeps the metadata fresh has ended: its runtime is gone, and with it all that runs on it.
+    is_gone: AtomicBool,
     me: Weak<Self>,
 }
 
@@ -130,9 +132,10 @@ impl Cluster {
             owners: AtomicU64::new(CLIENT + 1),
             random: Mutex::new(Random::new(seed)),
             last_failure: Mutex::default(),
+            is_gone: AtomicBool::new(false),
             me: me.clone(),
         });
-        runtime.spawn(keep_fresh(Arc::downgrade(&cluster), refresh));
+        runtime.spawn(keep_fresh(Guard { cluster: Arc::downgrade(&cluster) }, refresh));
         cluster
     }
 
@@ -150,9 +153,9 @@ impl Cluster {
         self.owners.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Lets go of an owner's connections: they read out what they are owed, then close.
+    /// Lets go of a producer's connections: they read out what they are owed, then close.
     pub(crate) fn release(&self, owner: Owner) {
-        lock(&self.connections).retain(|key, _| key.owner != owner);
+        lock(&self.connections).retain(|key, _| key.purpose != Purpose::Produce || key.owner != owner);
     }
 
     /// A number for jitter.
@@ -197,7 +200,7 @@ impl Cluster {
     }
 
     /// A topic that has this partition, once it is known. An unknown one is asked for until the time is over, or
-    /// refused at the first answer when `patient` is false.
+    /// refused at the first answer when `patient` is false; what was answered before this call is no answer to it.
     pub(crate) async fn partition(
         &self,
         name: &str,
@@ -208,7 +211,9 @@ impl Cluster {
         let deadline = now() + timeout;
         let mut changes = self.watch_metadata();
         let mut pauses = Pauses::new(self.settings.retry, self.random());
+        let mut heard = false;
         loop {
+            self.check_alive()?;
             changes.mark_unchanged();
             let lookup = self.with_metadata(|metadata| {
                 metadata.want_topic(now(), name);
@@ -226,6 +231,7 @@ impl Cluster {
             };
             let permanent = matches!(&problem, Some(Error::Topic { code, .. }) if !code.is_retriable());
             if let Some(problem) = &problem
+                && heard
                 && (permanent || !patient)
             {
                 return Err(problem.clone());
@@ -233,14 +239,16 @@ impl Cluster {
             if now() >= deadline {
                 return Err(problem.unwrap_or_else(|| self.no_metadata(timeout)));
             }
-            if problem.is_none() {
-                race(changes.changed(), tokio::time::sleep_until(deadline.into())).await;
-                continue;
+            if heard {
+                tokio::time::sleep_until((now() + pauses.next_delay()).min(deadline).into()).await;
+                changes.mark_unchanged();
             }
-            tokio::time::sleep_until((now() + pauses.next_delay()).min(deadline).into()).await;
-            changes.mark_unchanged();
-            self.with_metadata(|metadata| metadata.request_refresh(now(), None));
+            // A topic that nobody has asked for yet is asked for already.
+            if heard || problem.is_some() {
+                self.with_metadata(|metadata| metadata.request_refresh(now(), None));
+            }
             race(changes.changed(), tokio::time::sleep_until(deadline.into())).await;
+            heard = true;
         }
     }
 
@@ -249,6 +257,7 @@ impl Cluster {
         let mut changes = self.watch_metadata();
         let deadline = tokio::time::Instant::now() + timeout;
         loop {
+            self.check_alive()?;
             if self.with_metadata(|metadata| metadata.brokers().next().is_some()) {
                 return Ok(());
             }
@@ -273,12 +282,13 @@ impl Cluster {
         let mut pauses = Pauses::new(self.settings.reconnect, self.random());
         let mut not_before = now();
         if let Some(slot) = connections.remove(&key) {
-            if !slot.handle.is_closed() && slot.handle.peer().address == address {
+            if slot.handle.peer().address != address {
+                slot.handle.cut(CloseReason::Moved);
+            } else if !slot.handle.is_closed() {
                 let handle = slot.handle.clone();
                 connections.insert(key, slot);
                 return Some(handle);
-            }
-            if slot.handle.never_ready() {
+            } else if slot.handle.never_ready() {
                 pauses = slot.pauses;
                 not_before += pauses.next_delay();
             }
@@ -321,7 +331,7 @@ impl Cluster {
         match handle.request(outgoing, lane).await {
             Ok(outcome) => outcome.map(|answer| (answer, handle)),
             Err(oneshot::error::RecvError { .. }) => {
-                Err(self.not_sent(to, api, Failure::Closed(ottla_core::error::CloseReason::Released)))
+                Err(self.not_sent(to, api, Failure::Closed(CloseReason::Released)))
             }
         }
     }
@@ -338,6 +348,7 @@ impl Cluster {
         let mut call = Call::new(now(), R::KEY, plan.target, plan.timeout, plan.own_wait, pauses);
         let mut changes = self.watch_metadata();
         loop {
+            self.check_alive()?;
             changes.mark_unchanged();
             let (to, leader) = match self.with_metadata(|metadata| call.poll_step(now(), metadata)) {
                 Step::Send { to, leader } => (to, leader),
@@ -462,6 +473,10 @@ impl Cluster {
         RequestError { peer: Arc::new(Peer { broker_id, address }), api, outcome: Outcome::NotSent, reason }
     }
 
+    fn check_alive(&self) -> Result<()> {
+        if self.is_gone.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+
     fn no_metadata(&self, after: Duration) -> Error {
         Error::Unreachable {
             after: Some(after),
@@ -482,8 +497,23 @@ impl Drop for Cluster {
     }
 }
 
+/// Tells everybody who waits for news that there will be none, however the task that brings them ends.
+struct Guard {
+    cluster: Weak<Cluster>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(cluster) = self.cluster.upgrade() {
+            cluster.is_gone.store(true, Ordering::Release);
+            cluster.generation.send_modify(|generation| *generation += 1);
+        }
+    }
+}
+
 /// Keeps the metadata fresh for as long as somebody holds the cluster.
-async fn keep_fresh(cluster: Weak<Cluster>, wake: Arc<Notify>) {
+async fn keep_fresh(guard: Guard, wake: Arc<Notify>) {
+    let cluster = &guard.cluster;
     let mut flight: Option<(u64, Flight)> = None;
     loop {
         let due = {
@@ -560,16 +590,25 @@ impl Cluster {
         }
     }
 
-    /// Connections that have ended, and lanes to brokers that are gone, need no place in the maps.
+    /// Connections that have ended, and lanes to brokers that are gone, need no place in the maps. What is out to a
+    /// broker that has moved is not waited for: nobody may be there any more. Only administrative requests are, since
+    /// they should not be carried out twice.
     fn forget_connections(&self) {
-        let known: Vec<i32> = lock(&self.metadata).brokers().map(|broker| broker.id).collect();
-        let is_known = |to: &Destination| match to {
-            Destination::Broker(id) => known.contains(id),
+        let known: HashMap<i32, HostPort> =
+            lock(&self.metadata).brokers().map(|broker| (broker.id, broker.address.clone())).collect();
+        let address = |to: &Destination| match to {
+            Destination::Broker(id) => known.get(id),
             // Its work is done: the brokers are known.
-            Destination::Bootstrap(_) => false,
+            Destination::Bootstrap(_) => None,
         };
-        lock(&self.connections)
-            .retain(|key, slot| is_known(&key.to) && (!slot.handle.is_closed() || slot.handle.never_ready()));
-        lock(&self.lanes).retain(|(to, _), lanes| is_known(to) || Arc::strong_count(lanes) > 1);
+        lock(&self.connections).retain(|key, slot| {
+            let Some(address) = address(&key.to) else { return false };
+            if slot.handle.peer().address != *address && key.purpose != Purpose::Admin {
+                slot.handle.cut(CloseReason::Moved);
+                return false;
+            }
+            !slot.handle.is_closed() || slot.handle.never_ready()
+        });
+        lock(&self.lanes).retain(|(to, _), lanes| address(to).is_some() || Arc::strong_count(lanes) > 1);
     }
 }

@@ -114,6 +114,14 @@ impl Handle {
         lock(&self.lease.shared.machine).throttle(now(), pause);
     }
 
+    /// Ends it now, whatever is in flight.
+    pub(crate) fn cut(&self, reason: CloseReason) {
+        let shared = &self.lease.shared;
+        lock(&shared.machine).handle_closed_for_good(reason);
+        shared.dispatch(|_| ());
+        shared.wake.notify_one();
+    }
+
     /// Whether it has ended.
     pub(crate) fn is_closed(&self) -> bool {
         lock(&self.lease.shared.machine).closed().is_some()
