@@ -29,7 +29,7 @@ use tokio::sync::{mpsc, watch};
 use super::alarm::Alarm;
 use super::cluster::{Cluster, Owner, Plan, Purpose, Verdict};
 use super::connection::{Handle, Reply, ReplyTo};
-use super::now;
+use super::{by_id_or_name, now};
 use crate::error::{Error, Result};
 use crate::producer::{Delivery, Outbox, Shared, is_same, recreated};
 
@@ -321,8 +321,9 @@ impl Task {
             return self.producer.handle_lost(now(), token, &error);
         };
         let now = now();
+        let has_ids = request.topic_data.iter().all(|topic| !topic.topic_id.is_nil());
         let outgoing = Outgoing {
-            request: Box::new(request),
+            request: by_id_or_name(request, has_ids),
             deadline: now.checked_add(timeout).unwrap_or(now),
             own_wait: Duration::ZERO,
             expects_answer: acks != Acks::None,

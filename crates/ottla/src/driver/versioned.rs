@@ -46,3 +46,33 @@ impl<R: Request> AnyRequest for ByVersion<R> {
         (self.make)(version).encode_frame(version, correlation_id, client_id)
     }
 }
+
+/// A Produce or Fetch request. Both name topics by id alone from version 13 on (KIP-516), so it is sent in that version
+/// only if all its topics have one: brokers that can do both may be in a cluster that has no ids.
+pub(crate) fn by_id_or_name<R: Request>(request: R, has_ids: bool) -> Box<dyn AnyRequest> {
+    if has_ids { Box::new(request) } else { Box::new(ByName(request)) }
+}
+
+#[derive(Debug)]
+struct ByName<R>(R);
+
+impl<R: Request> AnyRequest for ByName<R> {
+    fn key(&self) -> ApiKey {
+        R::KEY
+    }
+
+    fn versions(&self) -> VersionRange {
+        VersionRange { max: R::VERSIONS.max.min(LAST_VERSION_BY_NAME), ..R::VERSIONS }
+    }
+
+    fn encode_frame(
+        &self,
+        version: i16,
+        correlation_id: i32,
+        client_id: Option<&str>,
+    ) -> Result<Encoded, EncodeError> {
+        self.0.encode_frame(version, correlation_id, client_id)
+    }
+}
+
+const LAST_VERSION_BY_NAME: i16 = 12;

@@ -19,7 +19,7 @@ use ottla_wire::{ErrorCode, Str};
 use super::PartitionClient;
 use crate::client::wait;
 use crate::driver::cluster::{Purpose, Verdict};
-use crate::driver::now;
+use crate::driver::{by_id_or_name, now};
 use crate::error::{Error, Result};
 use crate::record::{RecordAndOffset, Timestamp};
 
@@ -91,7 +91,7 @@ impl PartitionClient {
 
     async fn fetch(&self, offset: i64, bytes: &Range<i32>, max_wait: Duration) -> Result<PartitionData> {
         let build = |leader: Option<Leader>| -> Box<dyn ottla_wire::AnyRequest> {
-            Box::new(FetchRequest {
+            let request = FetchRequest {
                 replica_id: -1,
                 max_wait_ms: i32::try_from(max_wait.as_millis()).unwrap_or(i32::MAX),
                 min_bytes: bytes.start,
@@ -110,7 +110,8 @@ impl PartitionClient {
                     ..Default::default()
                 }],
                 ..Default::default()
-            })
+            };
+            by_id_or_name(request, !self.topic.id.is_nil())
         };
         let judge = |_: &_, response: FetchResponse| self.judge(offset, response);
         self.cluster.call::<FetchRequest, _>(self.plan(Purpose::Fetch, max_wait), build, judge).await
@@ -125,9 +126,15 @@ impl PartitionClient {
             .iter()
             .filter_map(|b| broker(b.node_id, &b.host, b.port, b.rack.as_deref()))
             .collect();
+        let throttled = response.throttle_time_ms > 0;
         let mut partitions = response.responses.into_iter().flat_map(|topic| topic.partitions);
         let Some(data) = partitions.find(|data| data.partition_index == self.partition) else {
-            return self.left_out();
+            // A broker that throttles a Fetch answers without anything (KIP-219); the next one waits for its turn.
+            return if throttled {
+                Verdict::Code(ErrorCode::THROTTLING_QUOTA_EXCEEDED, None)
+            } else {
+                self.left_out()
+            };
         };
         if data.error_code.is_none() {
             return Verdict::Done(data);
