@@ -195,6 +195,7 @@ impl ClientBuilder {
             check_duration(setting, duration)?;
         }
         for (setting, backoff) in [("retry_backoff", self.retry), ("reconnect_backoff", self.reconnect)] {
+            check_duration(setting, backoff.max)?;
             if backoff.max < backoff.initial {
                 return Err(Error::config(
                     setting,

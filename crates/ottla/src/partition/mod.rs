@@ -19,7 +19,7 @@ use ottla_core::partition_queue::BatchSettings;
 use ottla_wire::compression::Codec;
 
 use crate::driver::cluster::{Cluster, Plan, Purpose};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::producer::ProducerHandle;
 use crate::record::Record;
 
@@ -68,6 +68,7 @@ impl PartitionClient {
     /// As [`produce`](Self::produce), compressed with `codec`.
     pub async fn produce_with(&self, records: Vec<Record<'_>>, codec: impl Into<Codec>) -> Result<Vec<i64>> {
         let settings = BatchSettings { codec: codec.into(), ..self.batch };
+        settings.codec.check().map_err(|error| Error::config("compression", error.to_string()))?;
         self.producer.produce(&self.topic, self.partition, &records, settings).await
     }
 
