@@ -9,13 +9,16 @@ use crate::support::{Oddity, PipeTransport, cluster, millis, pass, records, secs
 /// Trap N8: a dead address in the bootstrap list costs a moment, not a failure.
 #[tokio::test(start_paused = true)]
 async fn a_dead_bootstrap_address_is_passed_over() {
-    for (oddity, most) in [(Oddity::Refuses, millis(500)), (Oddity::Hangs, secs(3)), (Oddity::Silent, secs(3))] {
+    for (oddity, most) in
+        [(Oddity::Refuses, millis(500)), (Oddity::Hangs, secs(3)), (Oddity::Silent, secs(3))]
+    {
         for dead_first in [true, false] {
             let pipes = cluster(1, 1);
             pipes.make_odd("dead:1", oddity);
             let mut bootstrap = pipes.bootstrap();
             bootstrap.insert(if dead_first { 0 } else { 1 }, "dead:1".to_owned());
-            let (client, took) = timed(ottla::ClientBuilder::new(bootstrap).transport(pipes.clone()).build()).await;
+            let (client, took) =
+                timed(ottla::ClientBuilder::new(bootstrap).transport(pipes.clone()).build()).await;
             assert!(took < most, "{oddity:?}: {took:?}");
             client.unwrap().list_topics().await.unwrap();
         }
@@ -117,7 +120,11 @@ impl ottla::transport::Transport for Shared {
 async fn a_client_that_is_told_to_starts_from_its_bootstrap_addresses() {
     let pipes = PipeTransport::start(FakeCluster::builder().nodes(2));
     pipes.create("t", 1, 2);
-    let client = ottla::ClientBuilder::new(vec!["node-1:9092".to_owned()]).transport(pipes.clone()).build().await.unwrap();
+    let client = ottla::ClientBuilder::new(vec!["node-1:9092".to_owned()])
+        .transport(pipes.clone())
+        .build()
+        .await
+        .unwrap();
     let partition = client.partition_client("t", 0).await.unwrap();
     let again = Reaction::alter(|answer| {
         if let Answer::Metadata(answer) = answer {
@@ -142,15 +149,20 @@ async fn an_advertised_address_that_cannot_be_reached_is_named() {
     // The broker answers at one address and advertises another one.
     through.control(|cluster, _| cluster.set_address(1, "inside.example", 9092));
     let door = Door { through: through.clone() };
-    let client = ottla::ClientBuilder::new(vec!["door:9092".to_owned()]).transport(door).build().await.unwrap();
-    let partition = client.partition("t", 0).timeout(secs(2)).delivery_timeout(secs(2)).build().await.unwrap();
+    let client =
+        ottla::ClientBuilder::new(vec!["door:9092".to_owned()]).transport(door).build().await.unwrap();
+    let partition =
+        client.partition("t", 0).timeout(secs(2)).delivery_timeout(secs(2)).build().await.unwrap();
     for error in [
         partition.get_offset(OffsetAt::Latest).await.unwrap_err(),
         partition.produce(records(&["a"])).await.unwrap_err(),
         partition.fetch_records(0, 1..1_000, 0).await.unwrap_err(),
     ] {
         let text = error.to_string();
-        assert!(text.contains("inside.example:9092") && text.contains("advertised listener of broker 1"), "{text}");
+        assert!(
+            text.contains("inside.example:9092") && text.contains("advertised listener of broker 1"),
+            "{text}"
+        );
     }
 }
 

@@ -74,7 +74,10 @@ async fn a_dropped_describe_cluster_disturbs_nobody() {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_fetch_disturbs_nobody() {
     for warm in [false, true] {
-        dropped_after_every_poll(warm, |_, partition| async move { partition.fetch_records(0, 1..1_000, 20).await }).await;
+        dropped_after_every_poll(warm, |_, partition| async move {
+            partition.fetch_records(0, 1..1_000, 20).await
+        })
+        .await;
     }
 }
 
@@ -82,7 +85,10 @@ async fn a_dropped_fetch_disturbs_nobody() {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_look_up_of_an_offset_disturbs_nobody() {
     for warm in [false, true] {
-        dropped_after_every_poll(warm, |_, partition| async move { partition.get_offset(OffsetAt::Earliest).await }).await;
+        dropped_after_every_poll(warm, |_, partition| async move {
+            partition.get_offset(OffsetAt::Earliest).await
+        })
+        .await;
     }
 }
 
@@ -90,7 +96,11 @@ async fn a_dropped_look_up_of_an_offset_disturbs_nobody() {
 #[tokio::test(start_paused = true)]
 async fn a_dropped_deletion_disturbs_nobody() {
     for warm in [false, true] {
-        dropped_after_every_poll(warm, |_, partition| async move { partition.delete_records(0, 1_000).await }).await;
+        dropped_after_every_poll(
+            warm,
+            |_, partition| async move { partition.delete_records(0, 1_000).await },
+        )
+        .await;
     }
 }
 

@@ -24,10 +24,10 @@ async fn a_panic_while_dialling_is_an_error() {
 async fn a_client_outlives_a_panic_of_its_connections() {
     for oddity in [Oddity::Panics, Oddity::SocketPanics] {
         let (client, pipes) = world(1, 1).await;
-        let partition = client.partition("t", 0).timeout(secs(2)).delivery_timeout(secs(2)).build().await.unwrap();
+        let partition =
+            client.partition("t", 0).timeout(secs(2)).delivery_timeout(secs(2)).build().await.unwrap();
         pipes.make_odd("node-1:9092", oddity);
-        let conns: Vec<_> = pipes.control(|cluster, _| cluster.connections().map(|(conn, _)| conn).collect());
-        pipes.control(|cluster, now| conns.into_iter().for_each(|conn| cluster.disconnect(now, conn)));
+        pipes.disconnect_all();
         for (call, (result, took)) in [
             ("produce", timed(async { partition.produce(records(&["x"])).await.map(drop) }).await),
             ("fetch", timed(async { partition.fetch_records(0, 1..1_000, 0).await.map(drop) }).await),
@@ -80,7 +80,8 @@ fn a_runtime_that_is_gone_is_an_error_for_every_waiter() {
         first.shutdown_background();
         let started = std::time::Instant::now();
         for (number, waiter) in waiters.into_iter().enumerate() {
-            let error = tokio::time::timeout(secs(3), waiter).await.expect("it does not hang").unwrap().unwrap_err();
+            let error =
+                tokio::time::timeout(secs(3), waiter).await.expect("it does not hang").unwrap().unwrap_err();
             assert!(!error.to_string().is_empty(), "{number}: {error}");
         }
         assert!(started.elapsed() < secs(2), "{:?}", started.elapsed());

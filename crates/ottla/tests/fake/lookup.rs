@@ -13,7 +13,10 @@ async fn an_unknown_topic_is_asked_for_until_the_time_out() {
     let asked = pipes.requests(ApiKey::METADATA);
     let (result, took) = timed(client.partition("missing", 0).timeout(secs(5)).build()).await;
     let error = result.unwrap_err();
-    assert!(matches!(&error, Error::Topic { topic, code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION } if &**topic == "missing"), "{error}");
+    assert!(
+        matches!(&error, Error::Topic { topic, code: ErrorCode::UNKNOWN_TOPIC_OR_PARTITION } if &**topic == "missing"),
+        "{error}"
+    );
     assert!(error.is_retriable());
     assert!((secs(5)..secs(6)).contains(&took), "{took:?}");
     let asked = pipes.requests(ApiKey::METADATA) - asked;
@@ -24,7 +27,8 @@ async fn an_unknown_topic_is_asked_for_until_the_time_out() {
 #[tokio::test(start_paused = true)]
 async fn an_unknown_topic_is_refused_at_once_when_asked_to() {
     let (client, _pipes) = world(1, 1).await;
-    let (result, took) = timed(client.partition("missing", 0).unknown_topic(UnknownTopic::Error).build()).await;
+    let (result, took) =
+        timed(client.partition("missing", 0).unknown_topic(UnknownTopic::Error).build()).await;
     assert_eq!(result.unwrap_err().code(), Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
     assert!(took < millis(500), "{took:?}");
 }

@@ -45,8 +45,9 @@ async fn partitions_of_a_broker_share_a_request() {
         let expected: Vec<_> = (0..20).map(|turn| turn.to_string()).collect();
         assert_eq!(pipes.values("t", index), expected);
     }
-    let connections: BTreeSet<_> =
-        pipes.control(|cluster, _| cluster.accepted().iter().map(|batch| (batch.node, batch.connection)).collect());
+    let connections: BTreeSet<_> = pipes.control(|cluster, _| {
+        cluster.accepted().iter().map(|batch| (batch.node, batch.connection)).collect()
+    });
     assert_eq!(connections.len(), 3, "one a broker: {connections:?}");
 }
 

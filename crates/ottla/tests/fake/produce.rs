@@ -58,7 +58,8 @@ async fn calls_at_the_same_time_do_not_mix_their_records() {
 #[tokio::test(start_paused = true)]
 async fn batches_are_compressed_as_asked() {
     let (client, pipes) = world(1, 1).await;
-    let codecs = [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd, Compression::None];
+    let codecs =
+        [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd, Compression::None];
     let text = "compressible ".repeat(3_000);
     for codec in codecs {
         let partition = client.partition("t", 0).compression(codec).build().await.unwrap();
@@ -86,14 +87,19 @@ async fn a_connection_cut_after_the_append_writes_nothing_twice() {
     assert_eq!(pipes.struck(cut), 3);
     assert_eq!(partition.produce(records(&["c"])).await.unwrap(), [3]);
     assert_eq!(pipes.values("t", 0), ["first", "a", "b", "c"]);
-    let duplicates = pipes.control(|cluster, _| cluster.accepted().iter().filter(|batch| batch.duplicate).count());
+    let duplicates =
+        pipes.control(|cluster, _| cluster.accepted().iter().filter(|batch| batch.duplicate).count());
     assert_eq!(duplicates, 3, "the broker was asked again, and knew the sequence");
 }
 
 /// Trap P1: the same when the connection is cut before the broker has written, or never answers.
 #[tokio::test(start_paused = true)]
 async fn a_request_that_was_lost_is_sent_again() {
-    for reaction in [Reaction::Disconnect(Stage::BeforeApplying), Reaction::Silence(Stage::BeforeApplying), Reaction::Silence(Stage::AfterApplying)] {
+    for reaction in [
+        Reaction::Disconnect(Stage::BeforeApplying),
+        Reaction::Silence(Stage::BeforeApplying),
+        Reaction::Silence(Stage::AfterApplying),
+    ] {
         let (client, pipes) = world(1, 1).await;
         let partition = client.partition("t", 0).timeout(secs(5)).build().await.unwrap();
         let rule = pipes.rule(Rule::new(reaction.clone()).api(ApiKey::PRODUCE).times(1));
@@ -109,7 +115,11 @@ async fn a_request_that_was_lost_is_sent_again() {
 /// Trap P1: codes that leave the outcome open are asked about again under the same sequence.
 #[tokio::test(start_paused = true)]
 async fn codes_with_an_unknown_outcome_write_nothing_twice() {
-    for code in [ErrorCode::REQUEST_TIMED_OUT, ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND, ErrorCode::NOT_LEADER_OR_FOLLOWER] {
+    for code in [
+        ErrorCode::REQUEST_TIMED_OUT,
+        ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        ErrorCode::NOT_LEADER_OR_FOLLOWER,
+    ] {
         let (partition, _client, pipes) = one().await;
         let answer = Reaction::alter(move |answer| {
             let Answer::Produce(answer) = answer else { return };
@@ -301,7 +311,8 @@ async fn a_record_the_broker_refuses_was_not_written() {
 #[tokio::test(start_paused = true)]
 async fn a_delivery_that_times_out_may_have_been_written() {
     let (client, pipes) = world(1, 1).await;
-    let partition = client.partition("t", 0).timeout(secs(1)).delivery_timeout(secs(3)).build().await.unwrap();
+    let partition =
+        client.partition("t", 0).timeout(secs(1)).delivery_timeout(secs(3)).build().await.unwrap();
     let rule = pipes.rule(Rule::new(Reaction::Silence(Stage::AfterApplying)).api(ApiKey::PRODUCE));
     let (result, took) = timed(partition.produce(records(&["a"]))).await;
     let error = result.unwrap_err();
@@ -319,7 +330,8 @@ async fn a_delivery_that_times_out_may_have_been_written() {
 async fn a_delivery_that_never_left_was_not_written() {
     let pipes = cluster(1, 1);
     let client = pipes.client().await;
-    let partition = client.partition("t", 0).timeout(secs(1)).delivery_timeout(secs(3)).build().await.unwrap();
+    let partition =
+        client.partition("t", 0).timeout(secs(1)).delivery_timeout(secs(3)).build().await.unwrap();
     pipes.control(|cluster, now| cluster.remove_leader(now, "t", 0)).unwrap();
     // Whoever asks is told that there is no leader, and so nothing is sent.
     client.list_topics().await.unwrap();
@@ -390,7 +402,9 @@ async fn an_answer_that_cannot_be_read_leaves_no_duplicate() {
 #[tokio::test(start_paused = true)]
 async fn a_producer_id_that_is_refused_is_asked_for_again_or_reported() {
     let (partition, _client, pipes) = one().await;
-    let loading = Rule::new(Reaction::Error(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS)).api(ApiKey::INIT_PRODUCER_ID).times(2);
+    let loading = Rule::new(Reaction::Error(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS))
+        .api(ApiKey::INIT_PRODUCER_ID)
+        .times(2);
     pipes.rule(loading);
     assert_eq!(partition.produce(records(&["a"])).await.unwrap(), [0]);
     assert_eq!(pipes.requests(ApiKey::INIT_PRODUCER_ID), 3);

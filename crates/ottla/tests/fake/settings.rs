@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use ottla::{Acks, Client, ClientBuilder, Codec, Compression, Error, OffsetAt, PartitionClientBuilder, Timestamp};
+use ottla::{
+    Acks, Client, ClientBuilder, Codec, Compression, Error, OffsetAt, PartitionClientBuilder, Timestamp,
+};
 
 use crate::support::{cluster, millis, one, pass, secs, world};
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use ottla::transport::{BoxFuture, Socket, Transport};
 use ottla::{Client, ClientBuilder, HostPort, PartitionClient, Record};
 use ottla_fake::net::Pipes;
-use ottla_fake::{Builder, FakeCluster, NewRecord, Rule, RuleId};
+use ottla_fake::{Builder, FakeCluster, NewRecord, Rule, RuleId, StoredBatch};
 use ottla_wire::ApiKey;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 
@@ -98,7 +98,8 @@ impl PipeTransport {
     }
 
     pub(crate) fn create_with(&self, topic: &str, partitions: i32, replicas: i16, configs: &[(&str, &str)]) {
-        self.control(|cluster, now| cluster.create_topic_with(now, topic, partitions, replicas, configs)).unwrap();
+        self.control(|cluster, now| cluster.create_topic_with(now, topic, partitions, replicas, configs))
+            .unwrap();
     }
 
     pub(crate) fn rule(&self, rule: Rule) -> RuleId {
@@ -125,11 +126,22 @@ impl PipeTransport {
         self.control(|cluster, _| cluster.connections().count())
     }
 
+    /// Closes all connections, as brokers do with idle ones.
+    pub(crate) fn disconnect_all(&self) {
+        self.control(|cluster, now| {
+            let open: Vec<_> = cluster.connections().map(|(conn, _)| conn).collect();
+            open.into_iter().for_each(|conn| cluster.disconnect(now, conn));
+        });
+    }
+
     /// The values of all records in a partition's log, in order.
     pub(crate) fn values(&self, topic: &str, partition: i32) -> Vec<String> {
         self.control(|cluster, _| {
-            let records = cluster.partition(topic, partition).unwrap().log().batches().flat_map(|batch| batch.records());
-            records.map(|record| String::from_utf8(record.value.unwrap_or_default().to_vec()).unwrap()).collect()
+            let records =
+                cluster.partition(topic, partition).unwrap().log().batches().flat_map(StoredBatch::records);
+            records
+                .map(|record| String::from_utf8(record.value.unwrap_or_default().to_vec()).unwrap())
+                .collect()
         })
     }
 

@@ -29,8 +29,11 @@ async fn a_record_goes_through_a_socket_and_back() {
     controller.create_topic("my_topic", 2, 3, 5_000).await.unwrap();
     let partition = client.partition_client("my_topic", 1).await.unwrap();
     let large = vec![b'x'; 900_000];
-    for codec in [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd] {
-        let offsets = partition.produce_with(vec![Record::new("a"), Record::new(&large)], codec).await.unwrap();
+    for codec in
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd]
+    {
+        let offsets =
+            partition.produce_with(vec![Record::new("a"), Record::new(&large)], codec).await.unwrap();
         let (records, _) = partition.fetch_records(offsets[0], 1..4_000_000, 1_000).await.unwrap();
         assert_eq!(records[1].value.as_ref().unwrap().len(), large.len());
     }
@@ -49,9 +52,12 @@ async fn a_storm_on_several_threads_loses_and_doubles_nothing() {
     server.control(|cluster, _| {
         let seen = std::sync::atomic::AtomicUsize::new(0);
         let now_and_then = move |arrival: &ottla_fake::Arrival<'_>| {
-            arrival.api == ApiKey::PRODUCE && seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 11 == 10
+            arrival.api == ApiKey::PRODUCE
+                && seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 11 == 10
         };
-        cluster.add_rule(Rule::new(Reaction::Disconnect(Stage::AfterApplying)).api(ApiKey::PRODUCE).when(now_and_then));
+        cluster.add_rule(
+            Rule::new(Reaction::Disconnect(Stage::AfterApplying)).api(ApiKey::PRODUCE).when(now_and_then),
+        );
     });
     let mut tasks = Vec::new();
     for index in 0..PARTITIONS {
@@ -68,7 +74,8 @@ async fn a_storm_on_several_threads_loses_and_doubles_nothing() {
         tasks.push(tokio::spawn(async move {
             let mut read = Vec::new();
             while read.len() < RECORDS {
-                let (records, _) = partition.fetch_records(read.len() as i64, 1..1_000_000, 200).await.unwrap();
+                let (records, _) =
+                    partition.fetch_records(read.len() as i64, 1..1_000_000, 200).await.unwrap();
                 read.extend(texts(&records));
             }
             assert_eq!(read, (0..RECORDS).map(|turn| turn.to_string()).collect::<Vec<_>>());

@@ -27,7 +27,10 @@ async fn a_record_goes_to_the_cluster_and_comes_back() {
     assert_eq!(first.value.as_deref(), Some(&b"hello kafka"[..]));
     let headers: Vec<_> = first.headers.iter().map(|(name, value)| (&name[..], value.as_deref())).collect();
     assert_eq!(headers, [(&b"foo"[..], Some(&b"bar"[..])), (b"foo", None)]);
-    assert_eq!((second.offset, second.key.as_deref(), second.value.as_deref()), (1, Some(&b"gone"[..]), None));
+    assert_eq!(
+        (second.offset, second.key.as_deref(), second.value.as_deref()),
+        (1, Some(&b"gone"[..]), None)
+    );
 }
 
 /// B4: a record without a time gets the present one.
@@ -56,8 +59,11 @@ async fn topics_are_listed_by_name_with_their_partitions() {
 async fn the_cluster_is_described_with_brokers_racks_and_controller() {
     let pipes = PipeTransport::start(FakeCluster::builder().nodes(3).racks());
     let description = pipes.client().await.describe_cluster().await.unwrap();
-    let brokers: Vec<_> =
-        description.brokers.iter().map(|b| (b.id, b.address.to_string(), b.rack.as_deref().unwrap().to_owned())).collect();
+    let brokers: Vec<_> = description
+        .brokers
+        .iter()
+        .map(|b| (b.id, b.address.to_string(), b.rack.as_deref().unwrap().to_owned()))
+        .collect();
     let expected = [1, 2, 3].map(|id| (id, format!("node-{id}:9092"), format!("rack-{id}")));
     assert_eq!(brokers, expected);
     assert_eq!(description.controller_id, Some(1));
@@ -82,7 +88,10 @@ async fn topics_are_created_grown_and_deleted() {
 async fn a_new_topic_has_the_configs_it_was_given() {
     let (client, pipes) = world(1, 1).await;
     let controller = client.controller_client().await.unwrap();
-    let topic = NewTopic::new("stamped").partitions(1).replication_factor(1).config("message.timestamp.type", "LogAppendTime");
+    let topic = NewTopic::new("stamped")
+        .partitions(1)
+        .replication_factor(1)
+        .config("message.timestamp.type", "LogAppendTime");
     controller.create(topic, 5_000).await.unwrap();
     let partition = client.partition_client("stamped", 0).await.unwrap();
     partition.produce(vec![Record::new("x").timestamp(Timestamp(1))]).await.unwrap();
@@ -122,9 +131,15 @@ async fn impossible_topics_are_refused_by_code() {
     let (client, _pipes) = world(1, 2).await;
     let controller = client.controller_client().await.unwrap();
     let code = |result: Result<(), Error>| result.unwrap_err().code();
-    assert_eq!(code(controller.create_topic("r", 1, 7, 5_000).await), Some(ErrorCode::INVALID_REPLICATION_FACTOR));
+    assert_eq!(
+        code(controller.create_topic("r", 1, 7, 5_000).await),
+        Some(ErrorCode::INVALID_REPLICATION_FACTOR)
+    );
     assert_eq!(code(controller.create_topic("p", 0, 1, 5_000).await), Some(ErrorCode::INVALID_PARTITIONS));
-    assert_eq!(code(controller.create_topic("a b", 1, 1, 5_000).await), Some(ErrorCode::INVALID_TOPIC_EXCEPTION));
+    assert_eq!(
+        code(controller.create_topic("a b", 1, 1, 5_000).await),
+        Some(ErrorCode::INVALID_TOPIC_EXCEPTION)
+    );
     let odd = NewTopic::new("c").config("no.such.config", "1");
     assert_eq!(code(controller.create(odd, 5_000).await), Some(ErrorCode::INVALID_CONFIG));
     assert_eq!(code(controller.create_partitions("t", 1, 5_000).await), Some(ErrorCode::INVALID_PARTITIONS));
@@ -136,7 +151,10 @@ async fn a_topic_that_is_missing_is_refused_at_once_by_the_controller() {
     let (client, _pipes) = world(1, 1).await;
     let controller = client.controller_client().await.unwrap();
     let (results, took) = timed(async {
-        [controller.delete_topic("missing", 1_000).await, controller.create_partitions("missing", 2, 1_000).await]
+        [
+            controller.delete_topic("missing", 1_000).await,
+            controller.create_partitions("missing", 2, 1_000).await,
+        ]
     })
     .await;
     for result in results {
@@ -152,7 +170,8 @@ async fn a_creation_is_sent_once_while_the_controller_changes_its_name() {
     let pipes = cluster(3, 1);
     let client = pipes.client().await;
     let controller = client.controller_client().await.unwrap();
-    let hold = pipes.rule(Rule::new(Reaction::Delay(Stage::AfterApplying, secs(4))).api(ApiKey::CREATE_TOPICS));
+    let hold =
+        pipes.rule(Rule::new(Reaction::Delay(Stage::AfterApplying, secs(4))).api(ApiKey::CREATE_TOPICS));
     let creation = tokio::spawn(async move { controller.create_topic("slow", 1, 1, 5_000).await });
     pass(millis(100)).await;
     let elsewhere = Reaction::alter(|answer| {
