@@ -2,22 +2,30 @@
 
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use ottla::wire::messages::metadata::MetadataRequest;
+use ottla::wire::{ApiKey, decode_request_body, decode_request_header};
 use ottla::{Error, ErrorCode, NewTopic, Record, UnknownTopic, Uuid};
 
 use crate::support::cluster::eventually;
+use crate::support::proxy::Proxy;
 use crate::support::topic;
-use crate::world::{SOON, client, new_topic, read, value};
+use crate::world::{SOON, client, client_through, new_topic, read, value};
 
-/// B3, Trap M5: asked once, refused at once, and not created by asking.
+/// B3, Trap M5: asked once, refused at once, and not created by asking, whatever the broker would do.
 #[tokio::test]
 async fn an_unknown_topic_is_an_error_at_once_when_asked_for() {
-    let (client, name) = (client().await, topic("unknown"));
+    let (proxy, name) = (Proxy::new(), topic("unknown"));
+    let client = client_through(&proxy).await;
     let asked = Instant::now();
     let error = client.partition(&name, 0).unknown_topic(UnknownTopic::Error).build().await.unwrap_err();
     assert_eq!(error.code(), Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
     assert!(error.to_string().contains(&name), "{error}");
     assert!(asked.elapsed() < Duration::from_secs(5), "{asked:?}");
     assert!(client.list_topics().await.unwrap().iter().all(|topic| *topic.name != *name));
+    let requests = metadata_requests(&proxy);
+    assert!(requests.iter().any(|request| request.topics.as_ref().is_some_and(|topics| !topics.is_empty())));
+    assert!(requests.iter().all(|request| !request.allow_auto_topic_creation), "{requests:?}");
 }
 
 /// B3, Trap M5: asked again until the time is over, and not created by asking.
@@ -107,4 +115,14 @@ async fn a_topic_created_again_is_not_the_one_it_was() {
 async fn id(client: &ottla::Client, name: &str) -> Option<Uuid> {
     let topics = client.list_topics().await.unwrap();
     topics.into_iter().find(|topic| *topic.name == *name).map(|topic| topic.id)
+}
+
+fn metadata_requests(proxy: &Proxy) -> Vec<MetadataRequest> {
+    let seen = proxy.seen().into_iter().filter(|seen| seen.api_key == ApiKey::METADATA.0);
+    let decode = |frame: Vec<u8>| {
+        let payload = Bytes::from(frame);
+        let (header, body) = decode_request_header(&payload).unwrap();
+        decode_request_body(&payload.slice(body..), header.version).unwrap()
+    };
+    seen.map(|seen| decode(seen.frame)).collect()
 }
