@@ -5,9 +5,9 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use ottla::transport::{BoxFuture, Resolve, TcpTransport};
-use ottla::{Client, ClientBuilder, Compression, HostPort, OffsetAt, Record};
+use ottla::{Client, ClientBuilder, Compression, Error, HostPort, OffsetAt, Record};
 use ottla_fake::net::Server;
-use ottla_fake::{FakeCluster, Reaction, Rule, Stage};
+use ottla_fake::{FakeCluster, Reaction, Rule, Stage, StoredBatch};
 use ottla_wire::ApiKey;
 
 use crate::support::texts;
@@ -47,7 +47,7 @@ async fn a_record_goes_through_a_socket_and_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_on_several_threads_loses_and_doubles_nothing() {
     const PARTITIONS: i32 = 24;
-    const RECORDS: usize = 60;
+    const RECORDS: usize = 300;
     let (client, server) = served(3, PARTITIONS).await;
     server.control(|cluster, _| {
         let seen = std::sync::atomic::AtomicUsize::new(0);
@@ -101,6 +101,72 @@ async fn a_storm_on_several_threads_loses_and_doubles_nothing() {
         task.await.unwrap();
     }
     server.control(|cluster, _| assert_eq!(cluster.lost(), []));
+}
+
+/// Trap N2: futures dropped at any moment, on several threads, harm nobody; and when the last handle is dropped the
+/// connections close.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn calls_dropped_on_several_threads_harm_nobody() {
+    let (client, server) = served(2, 4).await;
+    server.control(|cluster, _| {
+        cluster.add_rule(Rule::new(Reaction::Delay(Stage::AfterApplying, Duration::from_millis(1))));
+    });
+    let mut tasks = Vec::new();
+    for index in 0..4 {
+        let (client, partition) = (client.clone(), client.partition_client("t", index).await.unwrap());
+        tasks.push(tokio::spawn(async move {
+            for turn in 0..60_u64 {
+                let patience = Duration::from_micros(100 * turn);
+                let produce = partition.produce(vec![Record::new("maybe")]);
+                let _dropped = tokio::time::timeout(patience, produce).await;
+                let fetch = partition.fetch_records(0, 1..1_000_000, 5);
+                let _dropped = tokio::time::timeout(patience, fetch).await;
+                let _dropped = tokio::time::timeout(patience, client.list_topics()).await;
+                let offsets = partition.produce(vec![Record::new("surely")]).await.unwrap();
+                assert!(partition.get_offset(OffsetAt::Latest).await.unwrap() > offsets[0]);
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    server.control(|cluster, _| {
+        for index in 0..4 {
+            let log = cluster.partition("t", index).unwrap().log();
+            let records: Vec<_> = log.batches().flat_map(StoredBatch::records).collect();
+            assert_eq!(records.iter().filter(|r| r.value.as_deref() == Some(b"surely")).count(), 60);
+            assert!(records.len() <= 120, "none twice: {}", records.len());
+        }
+    });
+    drop(client);
+    let started = Instant::now();
+    while server.control(|cluster, _| cluster.connections().count()) > 0 {
+        assert!(started.elapsed() < Duration::from_secs(5));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A runtime of several threads that is gone is an error for every waiter too.
+#[test]
+fn a_threaded_runtime_that_is_gone_is_an_error_for_every_waiter() {
+    let make = || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (first, second) = (make(), make());
+    let (partition, client, server) = first.block_on(async {
+        let (client, server) = served(1, 1).await;
+        (client.partition_client("t", 0).await.unwrap(), client, server)
+    });
+    second.block_on(async {
+        let poll = tokio::spawn(async move { partition.fetch_records(0, 1..1_000, 60_000).await.map(drop) });
+        let look_up = tokio::spawn(async move { client.partition_client("missing", 0).await.map(drop) });
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!poll.is_finished() && !look_up.is_finished());
+        first.shutdown_background();
+        for waiter in [poll, look_up] {
+            let error = tokio::time::timeout(Duration::from_secs(5), waiter).await.expect("no hang");
+            assert!(matches!(error.unwrap(), Err(Error::Closed)));
+        }
+    });
+    drop(server);
 }
 
 /// Leads every name to the addresses it was given.
