@@ -213,8 +213,8 @@ impl Cluster {
         let mut pauses = Pauses::new(self.settings.retry, self.random());
         let mut heard = false;
         loop {
-            self.check_alive()?;
             changes.mark_unchanged();
+            self.check_alive()?;
             let lookup = self.with_metadata(|metadata| {
                 metadata.want_topic(now(), name);
                 metadata.topic(name)
@@ -242,6 +242,7 @@ impl Cluster {
             if heard {
                 tokio::time::sleep_until((now() + pauses.next_delay()).min(deadline).into()).await;
                 changes.mark_unchanged();
+                self.check_alive()?;
             }
             // A topic that nobody has asked for yet is asked for already.
             if heard || problem.is_some() {
@@ -348,8 +349,8 @@ impl Cluster {
         let mut call = Call::new(now(), R::KEY, plan.target, plan.timeout, plan.own_wait, pauses);
         let mut changes = self.watch_metadata();
         loop {
-            self.check_alive()?;
             changes.mark_unchanged();
+            self.check_alive()?;
             let (to, leader) = match self.with_metadata(|metadata| call.poll_step(now(), metadata)) {
                 Step::Send { to, leader } => (to, leader),
                 Step::Wait(until) => {
