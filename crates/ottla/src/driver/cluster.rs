@@ -524,7 +524,7 @@ async fn keep_fresh(guard: Guard, wake: Arc<Notify>) {
                 (metadata.poll_action(now()), metadata.poll_timeout())
             });
             if let Some(query) = query {
-                flight = Some((query.flight, ask(&cluster, query.to, query.request)));
+                flight = Some((query.flight, ask(&cluster, &query.to, query.request)));
             }
             due.unwrap_or_else(now)
         };
@@ -545,7 +545,7 @@ async fn keep_fresh(guard: Guard, wake: Arc<Notify>) {
 type Flight = std::pin::Pin<Box<dyn Future<Output = std::result::Result<Answer, RequestError>> + Send>>;
 
 /// Does not keep the cluster alive while it waits.
-fn ask(cluster: &Arc<Cluster>, to: Destination, request: MetadataRequest) -> Flight {
+fn ask(cluster: &Arc<Cluster>, to: &Destination, request: MetadataRequest) -> Flight {
     let outgoing = Outgoing {
         request: Box::new(request),
         deadline: now() + cluster.settings.metadata.request_timeout,
@@ -553,8 +553,8 @@ fn ask(cluster: &Arc<Cluster>, to: Destination, request: MetadataRequest) -> Fli
         expects_answer: true,
     };
     let api = ApiKey::METADATA;
-    let gone = cluster.not_sent(&to, api, Failure::Connect("the broker is not among those known".into()));
-    let Some(handle) = cluster.connection(&to, Purpose::Control, CLIENT) else {
+    let gone = cluster.not_sent(to, api, Failure::Connect("the broker is not among those known".into()));
+    let Some(handle) = cluster.connection(to, Purpose::Control, CLIENT) else {
         return Box::pin(async move { Err(gone) });
     };
     Box::pin(async move {

@@ -42,7 +42,7 @@ pub(crate) enum Event {
     /// The outbox has something, or something else than before.
     Ready(Arc<Outbox>),
     /// A blocking thread is done with a batch.
-    Sealed(Sealed),
+    Sealed(Box<Sealed>),
     /// InitProducerId came to this.
     ProducerId(Result<(i64, i16), ProducerIdFailure>),
     /// Nobody will append any more.
@@ -516,7 +516,7 @@ const MAX_SEALERS: usize = 8;
 /// A batch on its way through a blocking thread. It comes back to the task whatever happens.
 struct Job {
     batch: Option<ReadyBatch<Delivery>>,
-    sealed: Option<Sealed>,
+    sealed: Option<Box<Sealed>>,
     events: mpsc::UnboundedSender<Event>,
 }
 
@@ -528,7 +528,7 @@ impl Job {
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
         let sealed = Sealed { partition, result: None, memory: batch.memory(), pool };
-        Self { batch: Some(batch), sealed: Some(sealed), events }
+        Self { batch: Some(batch), sealed: Some(Box::new(sealed)), events }
     }
 
     fn run(mut self) {

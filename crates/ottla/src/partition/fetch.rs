@@ -187,7 +187,7 @@ fn read_batches(bytes: Bytes, offset: i64, aborted: Vec<AbortedTransaction>) -> 
             && !(attributes.is_transactional() && hidden.hides(header.producer_id, next - 1))
         {
             let decoded = batch.decode(&mut decoder)?;
-            for view in decoded.iter() {
+            for view in &decoded {
                 let view = view?;
                 if view.offset >= offset {
                     read.records.push(owned(decoded.owned(&view)));
@@ -242,7 +242,7 @@ impl Aborted {
         batch: &DecodedBatch,
     ) -> Result<(), BatchError> {
         self.hides(producer_id, offset);
-        for record in batch.iter() {
+        for record in batch {
             let record = record?;
             let marker = control_record(record.key.unwrap_or_default(), record.value)?;
             if matches!(marker, ControlRecord::Abort { .. }) {
