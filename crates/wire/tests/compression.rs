@@ -261,8 +261,12 @@ fn buffer_is_used_again_once_nobody_holds_it() {
         assert_ne!(first.as_ptr(), second.as_ptr(), "the first one is still held");
         let address = first.as_ptr();
         drop(first);
-        let third = decompressor.decompress(codec, &input).expect("decompresses");
+        let mut third = Bytes::new();
+        let allocated = allocation_counter::measure(|| {
+            third = decompressor.decompress(codec, &input).expect("decompresses");
+        });
         assert_eq!((third.as_ptr(), &third), (address, &second));
+        assert!(allocated.bytes_total < 50_000, "{codec} took {} bytes", allocated.bytes_total);
     }
 }
 
