@@ -74,8 +74,10 @@ pub(crate) struct Task {
     /// The connection of each request that is out.
     sent: HashMap<RequestToken, Handle>,
     sealer: Sealer,
-    /// Somebody may be about to append more: those whose records were acknowledged, or the neighbours of the first.
-    company: bool,
+    /// Who was told of an acknowledgement since and has not appended again, as far as events tell.
+    away: usize,
+    /// Somebody appended of whom nothing was known: there may be more.
+    newcomers: bool,
     is_closing: bool,
 }
 
@@ -116,7 +118,8 @@ impl Task {
             reply_to,
             sent: HashMap::new(),
             sealer: Sealer::new(),
-            company: false,
+            away: 0,
+            newcomers: false,
             is_closing: false,
         }
     }
@@ -138,10 +141,8 @@ impl Task {
     /// Does what the machine asks for.
     async fn act(&mut self) {
         while let Some(action) = self.producer.poll_action() {
-            if matches!(action, Action::Take { .. }) && std::mem::take(&mut self.company) {
-                // Once round the other tasks, so that what they append now shares the request.
-                tokio::task::yield_now().await;
-                self.drain();
+            if matches!(action, Action::Take { .. }) {
+                self.await_company().await;
             }
             match action {
                 Action::Take { partition } => self.take(partition),
@@ -167,6 +168,16 @@ impl Task {
                     }
                 }
             }
+        }
+    }
+
+    /// Once round the other tasks, so that what they append now shares the request. One who appends alone, again and
+    /// again, is not kept waiting: everybody is there.
+    async fn await_company(&mut self) {
+        let newcomers = std::mem::take(&mut self.newcomers);
+        if std::mem::take(&mut self.away) > 0 || newcomers {
+            tokio::task::yield_now().await;
+            self.drain();
         }
     }
 
@@ -214,7 +225,10 @@ impl Task {
     fn handle_event(&mut self, event: Event) {
         match event {
             Event::Ready(outbox) => {
-                self.company = true;
+                match self.away.checked_sub(1) {
+                    Some(away) => self.away = away,
+                    None => self.newcomers = true,
+                }
                 if let Some(id) = self.open(&outbox) {
                     self.producer.handle_ready(now(), id, outbox.ready());
                 }
@@ -408,7 +422,7 @@ impl Task {
                 tracing::debug!(%error, "batch failed");
             }
         }
-        self.company = true;
+        self.away += delivery.waiters();
         delivery.resolve(result.map_err(|error| Error::Delivery(Arc::new(error))));
         self.release(partition, memory);
     }

@@ -42,6 +42,14 @@ impl Delivery {
         Waiter { state: self.0.clone(), slot: None }
     }
 
+    /// How many have begun to wait.
+    pub(crate) fn waiters(&self) -> usize {
+        match &*lock(&self.0) {
+            State::Pending { slots, .. } => *slots,
+            State::Done(_) => 0,
+        }
+    }
+
     pub(crate) fn resolve(self, result: Result<Written>) {
         self.finish(result);
     }
