@@ -307,6 +307,19 @@ async fn every_codec_is_read_back() {
     }
 }
 
+/// Trap C11: a broker refuses to send zstd in versions of Fetch before 10; that is an error at once, not a retry.
+#[tokio::test(start_paused = true)]
+async fn a_codec_that_the_version_cannot_carry_is_an_error_at_once() {
+    let (partition, _client, pipes) = one().await;
+    partition.produce_with(records(&["a"]), Compression::Zstd).await.unwrap();
+    assert_eq!(read_all(&partition, 0).await, ["a"]);
+    let refused = Rule::new(Reaction::Error(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE)).api(ApiKey::FETCH);
+    pipes.rule(refused);
+    let (result, took) = timed(partition.fetch_records(0, 1..1_000, 500)).await;
+    assert_eq!(result.unwrap_err().code(), Some(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE));
+    assert!(took < millis(100), "{took:?}");
+}
+
 /// Trap N5: a broker that throttles a Fetch answers at once and without records. The call asks again when the pause is
 /// over.
 #[tokio::test(start_paused = true)]

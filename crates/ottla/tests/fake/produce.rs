@@ -185,6 +185,22 @@ async fn a_throttled_produce_is_not_sent_twice() {
     assert_eq!(pipes.values("t", 0), ["warm", "a", "b"]);
 }
 
+/// Trap N5: the pause is kept by the client, not only by brokers that enforce it.
+#[tokio::test(start_paused = true)]
+async fn a_throttle_time_is_waited_for_before_the_next_produce() {
+    let (partition, _client, pipes) = one().await;
+    let lenient = Reaction::alter(|answer| {
+        if let Answer::Produce(answer) = answer {
+            answer.throttle_time_ms = 2_000;
+        }
+    });
+    pipes.rule(Rule::new(lenient).api(ApiKey::PRODUCE).times(1));
+    partition.produce(records(&["a"])).await.unwrap();
+    let (offsets, took) = timed(partition.produce(records(&["b"]))).await;
+    assert_eq!(offsets.unwrap(), [1]);
+    assert!((millis(1_990)..millis(2_200)).contains(&took), "{took:?}");
+}
+
 /// KIP-951: a broker that does not lead any more says who does, and the records go there without a look around.
 #[tokio::test(start_paused = true)]
 async fn records_follow_the_leader() {

@@ -47,7 +47,7 @@ async fn a_record_goes_through_a_socket_and_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_storm_on_several_threads_loses_and_doubles_nothing() {
     const PARTITIONS: i32 = 24;
-    const RECORDS: usize = 300;
+    const RECORDS: usize = 120;
     let (client, server) = served(3, PARTITIONS).await;
     server.control(|cluster, _| {
         let seen = std::sync::atomic::AtomicUsize::new(0);
