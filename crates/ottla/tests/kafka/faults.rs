@@ -23,6 +23,7 @@ use crate::support::topic;
 use crate::world::value;
 
 const PARTITIONS: i32 = 24;
+const ROUNDS: usize = 5;
 /// A writer's pace: load enough, and little enough for the brokers to have the processors.
 const PACE: Duration = Duration::from_millis(20);
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -110,7 +111,7 @@ enum Signal {
 
 async fn survive(signal: Signal, median_limit: Duration) {
     let faults = Faults::begin().await;
-    let rounds = std::env::var("OTTLA_FAULTS").map_or(5, |count| count.parse().unwrap());
+    let rounds = std::env::var("OTTLA_FAULTS").map_or(ROUNDS, |count| count.parse().unwrap());
     let load = Load::start(&faults).await;
     load.wait_for_all("before the first fault").await;
     let (mut acknowledged, mut fetched) = (Vec::new(), Vec::new());
@@ -149,7 +150,9 @@ async fn survive(signal: Signal, median_limit: Duration) {
         "{slowest:?}"
     );
     for times in [acknowledged, fetched] {
-        assert!(median(&times) < median_limit && times.iter().max() < Some(&LONGEST), "{}", summary(&times));
+        // Fewer rounds leave too much weight with the controller, whose own election comes first.
+        assert!(rounds < ROUNDS || median(&times) < median_limit, "{}", summary(&times));
+        assert!(times.iter().max() < Some(&LONGEST), "{}", summary(&times));
     }
 }
 
