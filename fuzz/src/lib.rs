@@ -21,8 +21,11 @@ use ottla_wire::{ApiKey, Request, VersionRange};
 /// What a batch may become while fuzzing: small, so that the memory limit means something.
 const LIMITS: Limits = Limits { max_batch_bytes: 1 << 20, max_ratio: 1000 };
 
-/// Every target by the name of its corpus folder.
-pub const TARGETS: [(&str, fn(&[u8])); 6] = [
+/// A target under the name of its corpus folder.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [Target; 6] = [
     ("messages", messages),
     ("batches", batches),
     ("records", records),
@@ -103,10 +106,10 @@ fn read_all(bytes: Bytes) {
         let Ok(batch) = batch else { return };
         let _intact = batch.check_crc();
         let Ok(decoded) = batch.decode(&mut decoder) else { continue };
-        for record in decoded.iter() {
+        for record in &decoded {
             let Ok(record) = record else { break };
             assert!(record.offset >= decoded.header().base_offset);
-            for (name, value) in record.headers().iter() {
+            for (name, value) in record.headers() {
                 let _len = name.len() + value.map_or(0, <[u8]>::len);
             }
             let _control = control_record(record.key.unwrap_or_default(), record.value);

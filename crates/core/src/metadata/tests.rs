@@ -77,10 +77,12 @@ impl Rig {
         self.poll().expect("a query is due")
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a query is over with its answer")]
     fn answer(&mut self, query: Query, answer: &MetadataResponse) {
         self.metadata.handle_response(self.now, query.flight, answer);
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a query is over with its answer")]
     fn fail(&mut self, query: Query) {
         self.metadata.handle_failure(self.now, query.flight);
     }
