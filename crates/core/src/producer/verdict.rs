@@ -31,7 +31,10 @@ impl Verdict {
             ErrorCode::NONE | ErrorCode::DUPLICATE_SEQUENCE_NUMBER => Self::Written,
             ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER | ErrorCode::UNKNOWN_PRODUCER_ID => Self::OutOfSequence,
             ErrorCode::INVALID_PRODUCER_EPOCH => Self::Fenced,
-            ErrorCode::NOT_ENOUGH_REPLICAS
+            // Topic ids are looked up before anything is appended.
+            ErrorCode::UNKNOWN_TOPIC_ID
+            | ErrorCode::INCONSISTENT_TOPIC_ID
+            | ErrorCode::NOT_ENOUGH_REPLICAS
             | ErrorCode::CORRUPT_MESSAGE
             | ErrorCode::THROTTLING_QUOTA_EXCEEDED => Self::NotNow,
             ErrorCode::MESSAGE_TOO_LARGE

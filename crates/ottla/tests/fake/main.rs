@@ -15,6 +15,7 @@ mod lifetime;
 mod lookup;
 mod merge;
 mod offsets;
+mod outboxes;
 mod produce;
 mod releases;
 mod settings;

@@ -95,7 +95,7 @@ fn nothing_new_goes_to_a_new_leader_before_the_old_one_answered() {
     assert_eq!(world.offset(next), Some(1));
 }
 
-/// Traps N13, P2: a broker that was paused keeps its sockets open; the batch goes on under its sequence, and what the
+/// Trap N13, Trap P2: a broker that was paused keeps its sockets open; the batch goes on under its sequence, and what the
 /// old broker still says of it is known by its attempt.
 #[test]
 fn a_silent_broker_is_left_for_the_new_leader_and_its_late_answer_ignored() {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::*;
 
-/// Traps P1, P2, P3: whatever happens, every delivery is resolved once, what was acknowledged is in the log once, what
+/// Trap P1, Trap P2, Trap P3: whatever happens, every delivery is resolved once, what was acknowledged is in the log once, what
 /// was reported as not written is not, and the log is in the order of the appends.
 #[test]
 fn what_is_said_of_deliveries_is_true() {
