@@ -190,9 +190,7 @@ impl<D> Producer<D> {
             // Nobody asked for certainty, and a second attempt might write it twice.
             verdict = Verdict::Lost;
         }
-        if verdict == Verdict::Fenced && batch.unknown {
-            verdict = Verdict::Lost;
-        }
+        let unknown = batch.unknown;
         let stays = match verdict {
             Verdict::Written => {
                 self.actions.extend(partition.written(at, written));
@@ -219,8 +217,15 @@ impl<D> Producer<D> {
                 } else if let Some(used) = partition.identity {
                     self.identity.renew(used);
                 }
-                partition.batches[at].stamp = None;
-                partition.rewind(at, false, cause, &mut self.identity)
+                if unknown {
+                    // Under a new identity the broker could not tell a second copy from the first.
+                    let outcome = partition.batches[at].outcome();
+                    self.actions.extend(partition.fail(at, outcome, cause, &mut self.identity));
+                    false
+                } else {
+                    partition.batches[at].stamp = None;
+                    partition.rewind(at, false, cause, &mut self.identity)
+                }
             }
         };
         if stays {

@@ -241,18 +241,26 @@ fn a_fenced_batch_goes_on_under_a_fresh_producer_id() {
     assert_eq!(world.offset(delivery), Some(0));
 }
 
-/// Under a new id the broker could not tell a second copy from the first.
+/// Trap P1: under a new identity the broker could not tell a second copy from the first.
 #[test]
-fn a_fenced_batch_with_an_unknown_attempt_is_not_sent_again() {
-    let mut world = World::new();
-    let id = world.open(0, 1);
-    let delivery = world.produce(id);
-    let request = world.one();
-    world.lose(&request, Outcome::Unknown);
-    world.pass(SECOND);
-    let request = world.one();
-    world.answer(&request, ErrorCode::INVALID_PRODUCER_EPOCH, -1);
-    assert_eq!(world.error(delivery).outcome, DeliveryOutcome::MayHaveBeenWritten);
-    world.pass(SECOND);
-    world.nothing_sent();
+fn a_batch_with_an_unknown_attempt_is_not_sent_again_under_a_new_identity() {
+    for code in [
+        ErrorCode::INVALID_PRODUCER_EPOCH,
+        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+        ErrorCode::UNKNOWN_PRODUCER_ID,
+    ] {
+        let mut world = World::new();
+        let id = world.open(0, 1);
+        written(&mut world, id, 0);
+        let delivery = world.produce(id);
+        let request = world.one();
+        world.lose(&request, Outcome::Unknown);
+        world.pass(SECOND);
+        let request = world.one();
+        world.answer(&request, code, -1);
+        assert_eq!(world.error(delivery).outcome, DeliveryOutcome::MayHaveBeenWritten, "{code}");
+        world.pass(SECOND);
+        world.nothing_sent();
+        assert_eq!(written(&mut world, id, 1).sequence, 0, "{code}");
+    }
 }
