@@ -6,7 +6,7 @@
 // A line of NAME.txt is a record: OFFSET TIMESTAMP KEY VALUE HEADERS, separated by blanks. Bytes are written `x` and
 // then hexadecimal digits, null is `-`; headers are NAME=VALUE joined by `,`, or `-` for none.
 //
-// What the batches hold is known to crates/wire/tests/snapshots.rs, which says the same in Rust.
+// What the batches hold is known to crates/wire/tests/snapshots_batches.rs, which says the same in Rust.
 
 import java.io.IOException;
 import java.nio.ByteBuffer;
