@@ -244,3 +244,31 @@ fn the_header_of_an_unknown_api_is_read() {
     assert_eq!((header.key, header.client_id), (ApiKey(9999), None));
     assert_eq!(header.key.to_string(), "api 9999");
 }
+
+/// Trap W2: a request of which one partition cannot be expressed is an error and no bytes, not a request that is cut off.
+#[test]
+fn a_partition_that_cannot_be_expressed_leaves_no_half_of_a_request() {
+    // Two gigabytes, all of them the same one.
+    let megabyte = Bytes::from(vec![0; 1 << 20]);
+    let too_long = RecordSet::from(vec![megabyte; 1 << 11]);
+    let partition =
+        |index, records| PartitionProduceData { index, records: Some(records), ..Default::default() };
+    let fine = partition(0, RecordSet::from(Bytes::from_static(b"batch")));
+    for version in 3..=13 {
+        let request = |partition_data| ProduceRequest {
+            topic_data: vec![TopicProduceData { partition_data, ..Default::default() }],
+            ..Default::default()
+        };
+        let error =
+            encode_request(&request(vec![fine.clone(), partition(1, too_long.clone())]), version, 7, None)
+                .expect_err("there is no length for it");
+        assert_eq!(error.field, "PartitionProduceData.records");
+        assert_eq!(error.kind, EncodeErrorKind::TooLong { length: 1 << 31 });
+
+        let frame =
+            encode_request(&request(vec![fine.clone()]), version, 7, None).expect("encodes").into_bytes();
+        let (_, body) = decode_request_header(&frame.slice(4..)).unwrap();
+        let read = decode_request_body::<ProduceRequest>(&frame.slice(4 + body..), version).unwrap();
+        assert_eq!(read.topic_data[0].partition_data, [fine.clone()]);
+    }
+}
