@@ -5,6 +5,8 @@
     tools/capture.py java librdkafka ottla    # writes java.hex, librdkafka.hex and ottla.hex
     tools/capture.py --once --out crates/wire/tests/data/sessions java librdkafka
                                               # the snapshots of the repository: each API once
+    tools/capture.py --batches --out crates/wire/tests/data/batches
+                                              # the batches that librdkafka and a broker wrote
 
 The work: create a topic, write two records, read them, look offsets up, delete the topic. The client goes through a
 recording TCP proxy: addresses that the broker advertises are replaced by the proxy's on their way, so that the client
@@ -12,6 +14,11 @@ stays on it. A line of the output is a frame without its size, in the order of t
 
     CONNECTION > API VERSION HEX              a request
     CONNECTION < API VERSION HEX              the answer to it
+
+With `--batches` librdkafka produces the same 1,500 records with each codec; librdkafka-CODEC.bin is the batch in its
+Produce request. Then the Java client commits one transaction and aborts another, a batch each, and reads all of it;
+broker-transactions.bin is what the second answer to Fetch holds (the first has only the first batch): the commit
+marker, the batch that was aborted, and the abort marker, as the broker wrote them.
 
 Only Python's standard library is needed here. With `--pcap FILE` and tcpdump installed the packets are kept too, for
 `tshark -d tcp.port==PORT,kafka`.
@@ -111,6 +118,30 @@ class Recorder:
                 yield [request, frame]
 
 
+def record_set(frame):
+    """The batches in a Produce request or in the answer to a Fetch: whole ones, with their length in front."""
+    for start in range(1, len(frame)):
+        end = start
+        while end + 61 <= len(frame) and frame[end + 16] == 2:
+            length = struct.unpack_from(">i", frame, end + 8)[0]
+            if length < 49 or end + 12 + length > len(frame):
+                break
+            end += 12 + length
+        before = frame[:start]
+        if end > start and before.endswith((compact(end - start + 1), struct.pack(">i", end - start))):
+            return frame[start:end]
+    return b""
+
+
+def compact(number):
+    """An unsigned varint."""
+    written = bytearray()
+    while number >= 0x80:
+        written.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*written, number])
+
+
 def peer(client):
     """The command that starts the peer program of a client."""
     if client == "java":
@@ -134,6 +165,11 @@ def work(client, bootstrap):
         ["offset", topic, "0", "1700000000001"],
         ["delete", topic],
     ]
+    operate(client, bootstrap, steps)
+
+
+def operate(client, bootstrap, steps):
+    """Has the peer program of a client do one step after another."""
     process = subprocess.Popen(peer(client), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     for number, step in enumerate(steps):
         print(number, bootstrap, *step, sep="\t", file=process.stdin, flush=True)
@@ -144,15 +180,60 @@ def work(client, bootstrap):
     process.wait()
 
 
-async def capture(client, options):
+async def recording(options):
     host, port = options.bootstrap.split(",")[0].rsplit(":", 1)
     recorder = Recorder(host, int(port))
     await recorder.start()
+    return recorder, f"{host}:{recorder.port}"
+
+
+async def batches(options):
+    for codec in ["gzip", "snappy", "lz4", "zstd"]:
+        topic = f"capture-batches-{codec}"
+        # What crates/wire/tests/snapshots_batches.rs expects.
+        records = [
+            f"{field(f'key {i % 100}')}:{field(f'value {i} ' * 8)}:{1_700_000_000_000 + i}:" for i in range(1500)
+        ]
+        steps = [
+            ["create", topic, "1", "1", ""],
+            ["produce", topic, "0", f"compression.codec={codec};linger.ms=5000", *records],
+            ["delete", topic],
+        ]
+        await batch("librdkafka", steps, (">", 0), f"librdkafka-{codec}.bin", options)
+    topic = "capture-transactions"
+    ending = "transactional.id=capture;end="
+    steps = [
+        ["create", topic, "1", "1", "retention.ms=-1"],
+        ["produce", topic, "0", ending + "commit", f"{field('k1')}:{field('committed')}:1700000000000:"],
+        ["produce", topic, "0", ending + "abort", f"{field('k2')}:{field('aborted')}:1700000000001:"],
+        ["consume", topic, "0", "0", "-", ""],
+        ["delete", topic],
+    ]
+    await batch("java", steps, ("<", 1), "broker-transactions.bin", options)
+
+
+async def batch(client, steps, wanted, name, options):
+    """Keeps the largest record set that went one way in frames of one API."""
+    recorder, bootstrap = await recording(options)
+    await asyncio.to_thread(operate, client, bootstrap, steps)
+    sets = [record_set(frame) for _, way, api, _, frame in recorder.frames if (way, api) == wanted]
+    path = pathlib.Path(options.out) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(max(sets, key=len))
+    print(f"{path}: {path.stat().st_size} bytes, {len(sets)} frames of this API")
+
+
+def field(content):
+    return "x" + content.encode().hex()
+
+
+async def capture(client, options):
+    recorder, bootstrap = await recording(options)
     pcap = None
     if options.pcap:
         listen = ["tcpdump", "-i", "lo", "-w", options.pcap, f"tcp port {recorder.port}"]
         pcap = subprocess.Popen(listen, stderr=subprocess.DEVNULL)
-    await asyncio.to_thread(work, client, f"{host}:{recorder.port}")
+    await asyncio.to_thread(work, client, bootstrap)
     if pcap:
         pcap.terminate()
     path = pathlib.Path(options.out) / f"{client}.hex"
@@ -164,15 +245,20 @@ async def capture(client, options):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("clients", nargs="+", choices=["java", "librdkafka", "ottla"])
+    arguments.add_argument("clients", nargs="*", help="java, librdkafka, ottla")
     arguments.add_argument("--bootstrap", default=os.environ.get("OTTLA_KAFKA_ONE"), help="HOST:PORT of one broker")
     arguments.add_argument("--out", default=".", help="the directory that is written to")
     arguments.add_argument("--once", action="store_true", help="of each API in each version one exchange")
+    arguments.add_argument("--batches", action="store_true", help="batches instead of conversations")
     arguments.add_argument("--pcap", help="a file for the packets, which tcpdump writes")
     options = arguments.parse_args()
     if not options.bootstrap:
         sys.exit('no broker: give --bootstrap HOST:PORT, or eval "$(cargo xtask kafka env)" before')
+    if options.batches:
+        asyncio.run(batches(options))
     for client in options.clients:
+        if client not in ("java", "librdkafka", "ottla"):
+            arguments.error(f"no client is called {client}: java, librdkafka or ottla")
         asyncio.run(capture(client, options))
 
 

@@ -1,5 +1,6 @@
-//! E2: batches that the Java client's classes wrote (`tools/java/RecordBatches.java capture`), decoded to the values
-//! that were put in, and encoded again to the same bytes.
+//! E2: batches that the Java client's classes wrote (`tools/java/RecordBatches.java capture`), that librdkafka produced,
+//! and that a broker answered with (`tools/capture.py --batches`), decoded to the values that were put in, and encoded
+//! again to the same bytes.
 
 use bytes::Bytes;
 use ottla_wire::compression::{Codec, Compression};
@@ -256,7 +257,62 @@ fn transaction_markers() {
     }
 }
 
-/// E2: every codec, over several of its blocks.
+/// E2, Trap W1: what a broker wrote between and behind two transactions, out of its answer to a Fetch.
+#[test]
+fn transaction_markers_of_a_broker() {
+    let captured = captured!("broker-transactions");
+    let mut again = Vec::new();
+    let mut markers = Vec::new();
+    for batch in batches(captured.clone()) {
+        let batch = batch.expect("a whole batch");
+        batch.check_crc().expect("its crc");
+        let header = batch.header();
+        assert!(header.attributes.is_transactional());
+        let decoded = batch.decode(&mut Decoder::default()).expect("decodes");
+        let [record] = decoded.iter().map(|record| record.expect("decodes")).collect::<Vec<_>>()[..] else {
+            panic!("{} records", header.records_count);
+        };
+        if header.attributes.is_control() {
+            let marker = control_record(record.key.expect("a key"), record.value).expect("a known one");
+            assert_eq!(record.key, Some(&marker.key()[..]));
+            markers.push((record.offset, marker));
+        } else {
+            assert_eq!((record.key, record.value), (Some(&b"k2"[..]), Some(&b"aborted"[..])));
+            assert_eq!((record.offset, record.timestamp), (2, TIME + 1));
+        }
+        again.extend_from_slice(&encoded_as(header, &record));
+    }
+    let (commit, abort) =
+        (ControlRecord::Commit { coordinator_epoch: 0 }, ControlRecord::Abort { coordinator_epoch: 0 });
+    assert_eq!(markers, [(1, commit), (3, abort)]);
+    assert_eq!(again, captured);
+}
+
+/// A batch of one record, stamped as `header` is.
+fn encoded_as(header: &BatchHeader, record: &RecordView<'_>) -> Bytes {
+    let mut pool = ChunkPool::default();
+    let mut builder = BatchBuilder::new();
+    let record = NewRecord {
+        key: record.key.map(Payload::Borrowed),
+        value: record.value.map(Payload::Borrowed),
+        headers: &[],
+        timestamp: record.timestamp,
+    };
+    builder.append(&mut pool, &record).expect("it fits");
+    let stamp = Stamp {
+        producer_id: header.producer_id,
+        producer_epoch: header.producer_epoch,
+        base_sequence: header.base_sequence,
+        is_transactional: header.attributes.is_transactional(),
+        is_control: header.attributes.is_control(),
+        base_offset: header.base_offset,
+        partition_leader_epoch: header.partition_leader_epoch,
+        ..Stamp::default()
+    };
+    encoded(builder, &mut pool, &stamp)
+}
+
+/// E2: every codec, over several of its blocks, as the Java client compresses and as librdkafka does.
 #[test]
 fn compressed_batches() {
     let mut pool = ChunkPool::default();
@@ -281,6 +337,10 @@ fn compressed_batches() {
         (captured!("snappy"), Compression::Snappy),
         (captured!("lz4"), Compression::Lz4),
         (captured!("zstd"), Compression::Zstd),
+        (captured!("librdkafka-gzip"), Compression::Gzip),
+        (captured!("librdkafka-snappy"), Compression::Snappy),
+        (captured!("librdkafka-lz4"), Compression::Lz4),
+        (captured!("librdkafka-zstd"), Compression::Zstd),
     ] {
         let batch = only_batch(captured);
         assert_eq!(batch.compression(), Ok(codec));
