@@ -75,8 +75,10 @@ pub struct Call {
     not_before: Instant,
     /// Where the last attempt went, and under which leader.
     asked: Option<(Destination, Option<Leader>, Instant)>,
-    /// Brokers that could not be reached since the last round.
+    /// Brokers that gave no answer since all of them were tried.
     unreachable: Vec<Destination>,
+    /// A broker may have acted on one of the attempts.
+    may_have_happened: bool,
     last: Option<Cause>,
     ended: Option<End>,
 }
@@ -103,6 +105,7 @@ impl Call {
             not_before: now,
             asked: None,
             unreachable: Vec::new(),
+            may_have_happened: false,
             last: None,
             ended: None,
         }
@@ -166,7 +169,9 @@ impl Call {
             },
         };
         if moved {
-            self.unreachable.push(to.clone());
+            let to = to.clone();
+            self.avoid(to, metadata);
+            self.may_have_happened = true;
             self.not_before = now;
         }
         moved
@@ -181,9 +186,11 @@ impl Call {
 
     /// The attempt got no answer.
     pub fn handle_error(&mut self, now: Instant, error: RequestError, metadata: &mut Metadata) {
+        self.may_have_happened |= error.outcome == Outcome::Unknown;
         if error.reason.is_retriable() {
             if let Some((to, _, _)) = &self.asked {
-                self.unreachable.push(to.clone());
+                let to = to.clone();
+                self.avoid(to, metadata);
             }
             metadata.request_refresh(now, error.peer.broker_id);
             // A connection that had gone idle costs nothing: the request never left.
@@ -245,6 +252,16 @@ impl Call {
         }
     }
 
+    /// Once all brokers have been tried they are tried again, but for the last one.
+    fn avoid(&mut self, broker: Destination, metadata: &Metadata) {
+        let tried =
+            |id| broker == Destination::Broker(id) || self.unreachable.contains(&Destination::Broker(id));
+        if metadata.brokers().all(|known| tried(known.id)) {
+            self.unreachable.clear();
+        }
+        self.unreachable.push(broker);
+    }
+
     /// Nobody to ask is known: fresh metadata, at a growing distance.
     fn look_again(&mut self, now: Instant, metadata: &mut Metadata) -> Instant {
         if now >= self.not_before {
@@ -277,6 +294,7 @@ impl Call {
             target: self.target.clone(),
             attempts: self.attempt,
             end,
+            may_have_happened: self.may_have_happened,
             last: self.last.clone(),
         }
     }
@@ -347,20 +365,15 @@ pub struct CallError {
     pub attempts: u32,
     /// Why it ended.
     pub end: End,
+    /// Whether a broker may have acted on it, in whichever attempt, although the call ended without success.
+    pub may_have_happened: bool,
     /// What went wrong last.
     pub last: Option<Cause>,
 }
 
-impl CallError {
-    /// Whether a broker may have acted on it although the call ended without success.
-    pub fn may_have_happened(&self) -> bool {
-        matches!(&self.last, Some(Cause::Request(error)) if error.outcome == Outcome::Unknown)
-    }
-}
-
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { api, target, attempts, end, last } = self;
+        let Self { api, target, attempts, end, last, may_have_happened } = self;
         match end {
             End::TimedOut(after) => write!(f, "{api} to {target} got no usable answer within {after:?}")?,
             End::Permanent => write!(f, "{api} to {target} was refused")?,
@@ -370,6 +383,10 @@ impl fmt::Display for CallError {
             )?,
         }
         write!(f, ", attempts: {attempts}")?;
+        let last_says_so = matches!(last, Some(Cause::Request(error)) if error.outcome == Outcome::Unknown);
+        if *may_have_happened && !last_says_so {
+            f.write_str(" (an earlier one may have been carried out)")?;
+        }
         last.as_ref().map_or(Ok(()), |last| write!(f, ", last: {last}"))
     }
 }

@@ -43,7 +43,8 @@ pub struct BatchSettings {
     pub acks: Acks,
     /// How long the broker may wait for its replicas, and the client for the answer.
     pub request_timeout: Duration,
-    /// From the append of a batch's first record until its delivery is resolved, one way or the other.
+    /// From the append of a batch's first record until its delivery is resolved, one way or the other. A record joins
+    /// a batch only while that has half of it left.
     pub delivery_timeout: Duration,
 }
 
@@ -176,7 +177,7 @@ impl<D> PartitionQueue<D> {
         pool: &mut ChunkPool,
         new_delivery: impl FnOnce() -> D,
     ) -> Result<Appended<'_, D>, AppendError> {
-        self.make_room(record, settings)?;
+        self.make_room(now, record, settings)?;
         let mut batch = match self.open.take() {
             Some(batch) => batch,
             None => ReadyBatch::new(now, settings, new_delivery()),
@@ -231,9 +232,16 @@ impl<D> PartitionQueue<D> {
         Ok(())
     }
 
-    /// Closes the open batch unless it can take `record`.
-    fn make_room(&mut self, record: &NewRecord<'_>, settings: &BatchSettings) -> Result<(), AppendError> {
+    /// Closes the open batch unless it can take `record` and leaves it at least half of its delivery time-out.
+    fn make_room(
+        &mut self,
+        now: Instant,
+        record: &NewRecord<'_>,
+        settings: &BatchSettings,
+    ) -> Result<(), AppendError> {
+        let in_time = later(now, settings.delivery_timeout / 2);
         if let Some(open) = self.open.as_ref().filter(|open| open.settings == *settings)
+            && open.deadline >= in_time
             && open.builder.len_with(record).is_ok_and(|size| size <= self.max_batch_bytes)
         {
             return Ok(());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ottla_core::calls::{CallError, Cause, End};
 use ottla_core::error::{Failure, RequestError};
-use ottla_core::producer::{DeliveryCause, DeliveryError};
+use ottla_core::producer::{DeliveryCause, DeliveryError, DeliveryOutcome};
 use ottla_wire::records::BatchError;
 use ottla_wire::{ErrorCode, Uuid};
 
@@ -144,6 +144,16 @@ impl Error {
             Self::Closed => true,
             Self::Call(error) => matches!(error.end, End::Recreated { .. }),
             Self::Delivery(error) => error.is_fatal(),
+            _ => false,
+        }
+    }
+
+    /// Whether a broker may have done what was asked although the answer is an error: the request, or an earlier attempt
+    /// of it, was sent and got no answer.
+    pub fn may_have_happened(&self) -> bool {
+        match self {
+            Self::Call(error) => error.may_have_happened,
+            Self::Delivery(error) => error.outcome != DeliveryOutcome::NotWritten,
             _ => false,
         }
     }

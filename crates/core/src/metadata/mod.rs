@@ -111,6 +111,8 @@ pub struct Metadata {
     flights: u64,
     rotation: usize,
     last_success: Instant,
+    /// When the refresh began that nobody has answered yet.
+    asking_since: Option<Instant>,
     pauses: Pauses,
 }
 
@@ -120,6 +122,9 @@ struct Entry {
     known: Option<Arc<Topic>>,
     refused: Option<ErrorCode>,
     misses: u8,
+    /// Another id that an answer gave the topic. It is believed when the next answer says the same: a broker that lags
+    /// still has the id of a topic that was deleted.
+    rival: Option<Uuid>,
     last_wanted: Instant,
 }
 
@@ -150,6 +155,7 @@ impl Metadata {
             flights: 0,
             rotation: seed as usize % 1024,
             last_success: now,
+            asking_since: None,
             pauses: Pauses::new(settings.backoff, seed),
             settings,
         }
@@ -215,7 +221,7 @@ impl Metadata {
         match self.topics.get_mut(name) {
             Some(entry) => entry.last_wanted = now,
             None => {
-                let entry = Entry { known: None, refused: None, misses: 0, last_wanted: now };
+                let entry = Entry { known: None, refused: None, misses: 0, rival: None, last_wanted: now };
                 self.topics.insert(name.into(), entry);
                 self.schedule(now);
             }
@@ -253,6 +259,7 @@ impl Metadata {
         self.update_topics(now, response);
         self.generation += 1;
         self.last_success = now;
+        self.asking_since = None;
         self.pauses.reset();
         let aged = now + self.settings.max_age;
         self.refresh = Refresh::Idle { due: self.again.take().map_or(aged, |again| again.min(aged)) };
@@ -297,7 +304,10 @@ impl Metadata {
     /// Does what time has made due.
     pub fn handle_timeout(&mut self, now: Instant) {
         match &mut self.refresh {
-            Refresh::Idle { due } if *due <= now => self.refresh = Refresh::Ready { tried: Vec::new() },
+            Refresh::Idle { due } if *due <= now => {
+                self.asking_since.get_or_insert(now);
+                self.refresh = Refresh::Ready { tried: Vec::new() };
+            }
             Refresh::InFlight { flight, .. } => {
                 let flight = *flight;
                 if self.poll_timeout().is_some_and(|due| due <= now) {
@@ -306,7 +316,8 @@ impl Metadata {
             }
             Refresh::Idle { .. } | Refresh::Ready { .. } => {}
         }
-        if self.last_success + self.settings.rebootstrap_after <= now && !self.brokers.is_empty() {
+        let given_up = |since| since + self.settings.rebootstrap_after <= now;
+        if self.asking_since.is_some_and(given_up) {
             self.forget_brokers();
         }
     }
@@ -356,9 +367,9 @@ impl Metadata {
         self.controller_id = None;
     }
 
-    /// Looking a topic up never creates it.
+    /// Looking a topic up never creates it. Who uses a topic wants it at least once between two refreshes.
     fn request(&mut self, now: Instant) -> MetadataRequest {
-        let unwanted = self.settings.max_age;
+        let unwanted = 2 * self.settings.max_age;
         self.topics.retain(|_, entry| entry.last_wanted + unwanted > now);
         let topics = &self.topics;
         self.names.retain(|_, name| topics.contains_key(name));
@@ -385,6 +396,15 @@ impl Metadata {
                 }
                 continue;
             }
+            let other = entry.known.as_ref().is_some_and(|known| {
+                known.id != answer.topic_id && !known.id.is_nil() && !answer.topic_id.is_nil()
+            });
+            if other && entry.rival != Some(answer.topic_id) {
+                entry.rival = Some(answer.topic_id);
+                let soon = now + self.settings.backoff.initial;
+                self.again = Some(self.again.map_or(soon, |again| again.min(soon)));
+                continue;
+            }
             let topic = Topic::updated(entry.known.as_deref(), name, answer);
             if topic.id != Uuid::NIL {
                 self.names.insert(topic.id, topic.name.clone());
@@ -392,7 +412,7 @@ impl Metadata {
             let unchanged = entry.known.as_deref() == Some(&topic);
             let last_wanted = entry.last_wanted;
             let known = if unchanged { entry.known.take() } else { Some(Arc::new(topic)) };
-            *entry = Entry { known, refused: None, misses: 0, last_wanted: last_wanted.min(now) };
+            *entry = Entry { known, refused: None, misses: 0, rival: None, last_wanted };
         }
     }
 }

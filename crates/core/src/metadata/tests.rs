@@ -83,6 +83,16 @@ impl Rig {
     }
 
     #[expect(clippy::needless_pass_by_value, reason = "a query is over with its answer")]
+    /// Answers the query that is due; the id that topic `t` has after that.
+    #[track_caller]
+    fn hears(&mut self, answer: &MetadataResponse) -> Uuid {
+        let query = self.query();
+        self.answer(query, answer);
+        self.pass(Duration::from_millis(100));
+        let Lookup::Known(topic) = self.metadata.topic("t") else { panic!("it is known") };
+        topic.id
+    }
+
     fn fail(&mut self, query: Query) {
         self.metadata.handle_failure(self.now, query.flight);
     }
@@ -157,13 +167,46 @@ fn rebootstrap_required_goes_back_to_the_bootstrap_addresses() {
     assert_eq!(rig.query().to, Destination::Bootstrap(bootstrap(1)));
 }
 
-/// Trap N8: brokers that have said nothing for the rebootstrap time are forgotten (KIP-1102).
+/// Trap N8: brokers that have not answered for the rebootstrap time are forgotten (KIP-1102).
 #[test]
 fn brokers_silent_for_long_are_forgotten() {
     let mut rig = Rig::knowing(&[1]);
+    rig.metadata.request_refresh(rig.now, None);
+    let query = rig.query();
+    rig.fail(query);
     rig.pass(MetadataSettings::default().rebootstrap_after);
     assert_eq!(rig.metadata.brokers().count(), 0);
     assert_eq!(rig.query().to, Destination::Bootstrap(bootstrap(1)));
+}
+
+#[test]
+fn brokers_that_were_not_asked_for_long_are_kept() {
+    let mut rig = Rig::knowing(&[1]);
+    rig.pass(MetadataSettings::default().rebootstrap_after);
+    assert_eq!(rig.query().to, Destination::Broker(1));
+}
+
+fn with_id(answer: MetadataResponse, id: u8) -> MetadataResponse {
+    let mut answer = with_topic(answer, "t", 1, 5);
+    answer.topics[0].topic_id = Uuid::from_bytes([id; 16]);
+    answer
+}
+
+/// Trap M3, Trap M4: a broker that lags still has the id of a topic that was deleted; one answer alone is not believed.
+#[test]
+fn another_topic_id_is_believed_when_two_answers_agree() {
+    let mut rig = Rig::knowing(&[1, 2]);
+    rig.metadata.want_topic(rig.now, "t");
+    let [old, new] = [1, 2].map(|id| Uuid::from_bytes([id; 16]));
+    assert_eq!(rig.hears(&with_id(answer(&[1, 2]), 2)), new);
+    for _ in 0..3 {
+        rig.metadata.request_refresh(rig.now, None);
+        assert_eq!(rig.hears(&with_id(answer(&[1, 2]), 1)), new);
+        assert_eq!(rig.hears(&with_id(answer(&[1, 2]), 2)), new, "a doubt asks again at once");
+    }
+    rig.metadata.request_refresh(rig.now, None);
+    rig.hears(&with_id(answer(&[1, 2]), 1));
+    assert_eq!(rig.hears(&with_id(answer(&[1, 2]), 1)), old);
 }
 
 /// Trap N13: a broker that says nothing is not waited for while there is another.
@@ -265,7 +308,16 @@ fn topics_nobody_wants_any_more_are_dropped() {
     rig.metadata.want_topic(rig.now, "t");
     let query = rig.query();
     rig.answer(query, &with_topic(answer(&[1]), "t", 1, 5));
-    rig.pass(MetadataSettings::default().max_age);
+    let age = MetadataSettings::default().max_age;
+    rig.pass(age);
+    let query = rig.query();
+    assert_eq!(
+        query.request.topics.as_ref().map(Vec::len),
+        Some(1),
+        "it may be wanted between two refreshes"
+    );
+    rig.answer(query, &with_topic(answer(&[1]), "t", 1, 5));
+    rig.pass(age);
     assert_eq!(rig.query().request.topics, Some(vec![]));
     assert_eq!(rig.metadata.topic("t"), Lookup::Pending);
 }

@@ -328,6 +328,8 @@ impl<D> Producer<D> {
             if let Some(partition) = self.partitions.get_mut(&id) {
                 partition.replaced_by = Some(topic_id);
                 partition.queue = None;
+                // Should the old topic be opened again, the broker still knows the sequences used so far.
+                partition.restart(&mut self.identity);
             }
             self.actions.push_back(Action::Closed { partition: id, old, new: topic_id });
             self.settle(id);

@@ -209,8 +209,11 @@ impl Task {
         }
     }
 
-    /// Whatever else has arrived.
+    /// Whatever else has arrived or is due: channels that are never empty do not keep time from passing.
     fn drain(&mut self) {
+        if self.producer.poll_timeout().is_some_and(|due| due <= now()) {
+            self.producer.handle_timeout(now());
+        }
         while let Ok(reply) = self.replies.try_recv() {
             self.handle_reply(reply);
         }
@@ -450,6 +453,9 @@ impl Task {
         self.changes.mark_unchanged();
         let outboxes = &self.outboxes;
         let news: Vec<_> = self.cluster.with_metadata(|metadata| {
+            for outbox in outboxes.values().filter(|outbox| outbox.take_used()) {
+                metadata.want_topic(now(), &outbox.topic);
+            }
             let known = outboxes.iter().filter_map(|(id, outbox)| match metadata.topic(&outbox.topic) {
                 Lookup::Known(topic) => Some((*id, outbox.clone(), topic)),
                 _ => None,

@@ -12,7 +12,7 @@ use ottla_wire::messages::fetch::{
     AbortedTransaction, FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
 };
 use ottla_wire::records::{
-    BatchError, ControlRecord, DecodedBatch, Decoder, Limits, batches, control_record,
+    BatchError, ControlRecord, DecodedBatch, Decoder, Limits, RecordBatch, batches, control_record,
 };
 use ottla_wire::{ErrorCode, Str};
 
@@ -76,12 +76,13 @@ impl PartitionClient {
             return Err(Error::config("bytes", problem));
         }
         let end = now() + wait("max_wait_ms", max_wait_ms)?;
+        let held = usize::try_from(bytes.end).unwrap_or(0).saturating_mul(8).max(LEAST_HELD);
         let mut position = offset;
         loop {
             let remaining = end.saturating_duration_since(now());
             let data = self.fetch(position, &bytes, remaining).await?;
             let high_watermark = data.high_watermark;
-            let read = self.read(position, data)?;
+            let read = self.read(position, data, held)?;
             if !read.records.is_empty() || read.next <= position || now() >= end {
                 return Ok((read.records, high_watermark));
             }
@@ -147,11 +148,11 @@ impl PartitionClient {
         Verdict::Code(data.error_code, about)
     }
 
-    fn read(&self, offset: i64, data: PartitionData) -> Result<Read> {
+    fn read(&self, offset: i64, data: PartitionData, limit: usize) -> Result<Read> {
         let committed = self.isolation == IsolationLevel::ReadCommitted;
         let aborted = data.aborted_transactions.filter(|_| committed).unwrap_or_default();
         let records = data.records.map(|records| records.to_bytes()).unwrap_or_default();
-        read_batches(records, offset, aborted).map_err(|error| Error::Corrupt {
+        read_batches(records, offset, aborted, limit).map_err(|error| Error::Corrupt {
             topic: Arc::clone(&self.topic.name),
             partition: self.partition,
             offset,
@@ -159,6 +160,9 @@ impl PartitionClient {
         })
     }
 }
+
+/// How many bytes of decompressed records one call may hold, however little was asked for.
+const LEAST_HELD: usize = 64 << 20;
 
 /// What an answer held.
 #[derive(Debug)]
@@ -168,35 +172,72 @@ struct Read {
     next: i64,
 }
 
-/// Every record at or after `offset` that is not a control record and not of an aborted transaction.
-fn read_batches(bytes: Bytes, offset: i64, aborted: Vec<AbortedTransaction>) -> Result<Read, BatchError> {
-    let mut decoder = Decoder::new(Limits::default());
-    let mut hidden = Aborted::new(aborted);
-    let mut read = Read { records: Vec::new(), next: offset };
+/// Every record at or after `offset` that is not a control record and not of an aborted transaction, until `limit`
+/// bytes are held: what compressed batches become is not bounded by the size of the answer.
+///
+/// What comes before a damaged batch is handed over; the call that starts at the damage reports it.
+fn read_batches(
+    bytes: Bytes,
+    offset: i64,
+    aborted: Vec<AbortedTransaction>,
+    limit: usize,
+) -> Result<Read, BatchError> {
+    let mut reader = BatchReader {
+        offset,
+        decoder: Decoder::new(Limits::default()),
+        hidden: Aborted::new(aborted),
+        read: Read { records: Vec::new(), next: offset },
+        held: 0,
+    };
     for batch in batches(bytes) {
-        let batch = batch?;
-        batch.check_crc()?;
-        let header = batch.header();
-        let next = batch.next_offset();
-        let attributes = header.attributes;
-        if attributes.is_control() {
-            if attributes.is_transactional() {
-                hidden.handle_marker(header.producer_id, header.base_offset, &batch.decode(&mut decoder)?)?;
+        let intact = reader.read.records.len();
+        if let Err(error) = batch.and_then(|batch| reader.add(&batch)) {
+            if reader.read.next == offset {
+                return Err(error);
             }
-        } else if next > offset
-            && !(attributes.is_transactional() && hidden.hides(header.producer_id, next - 1))
+            reader.read.records.truncate(intact);
+            break;
+        }
+        if reader.held >= limit {
+            break;
+        }
+    }
+    Ok(reader.read)
+}
+
+/// Collects what is visible of one batch after the other.
+struct BatchReader {
+    offset: i64,
+    decoder: Decoder,
+    hidden: Aborted,
+    read: Read,
+    held: usize,
+}
+
+impl BatchReader {
+    fn add(&mut self, batch: &RecordBatch) -> Result<(), BatchError> {
+        batch.check_crc()?;
+        let (header, next) = (batch.header(), batch.next_offset());
+        let is_transactional = header.attributes.is_transactional();
+        if header.attributes.is_control() {
+            if is_transactional {
+                let marker = batch.decode(&mut self.decoder)?;
+                self.hidden.handle_marker(header.producer_id, header.base_offset, &marker)?;
+            }
+        } else if next > self.offset && !(is_transactional && self.hidden.hides(header.producer_id, next - 1))
         {
-            let decoded = batch.decode(&mut decoder)?;
+            let decoded = batch.decode(&mut self.decoder)?;
+            self.held += decoded.records().len();
             for view in &decoded {
                 let view = view?;
-                if view.offset >= offset {
-                    read.records.push(owned(decoded.owned(&view)));
+                if view.offset >= self.offset {
+                    self.read.records.push(owned(decoded.owned(&view)));
                 }
             }
         }
-        read.next = read.next.max(next);
+        self.read.next = self.read.next.max(next);
+        Ok(())
     }
-    Ok(read)
 }
 
 fn owned(record: ottla_wire::records::OwnedRecord) -> RecordAndOffset {

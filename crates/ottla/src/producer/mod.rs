@@ -177,10 +177,10 @@ impl ProducerHandle {
             return Err(Error::Closed);
         }
         if let Some(outbox) = outboxes.by_partition.get(&key) {
-            if is_same(outbox.topic_id, topic.id) {
+            if is_same(outbox.topic_id, topic.id) && outbox.closed().is_none() {
                 return Ok(outbox.clone());
             }
-            // One of the two is of the past; the metadata knows which.
+            // What was believed of the topic's id has changed; the metadata knows what counts now.
             if let Lookup::Known(current) =
                 self.lease.cluster.with_metadata(|metadata| metadata.topic(&topic.name))
                 && !is_same(current.id, topic.id)

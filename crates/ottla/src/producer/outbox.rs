@@ -1,5 +1,6 @@
 //! The outbox of a partition: its queue behind the lock that an append takes, and the room that is left.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
@@ -23,6 +24,8 @@ pub(crate) struct Outbox {
     pub(crate) id: OnceLock<PartitionId>,
     /// What may still be appended, in bytes.
     pub(crate) room: Semaphore,
+    /// Somebody has appended since the driver last asked.
+    is_used: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -66,6 +69,7 @@ impl Outbox {
             partition,
             id: OnceLock::new(),
             room: Semaphore::new(PARTITION_BUFFER),
+            is_used: AtomicBool::new(false),
             state: Mutex::new(State {
                 queue: PartitionQueue::new(MAX_BATCH_BYTES),
                 pool: ChunkPool::new(CHUNK_BYTES, CHUNKS),
@@ -87,6 +91,7 @@ impl Outbox {
             return Err(error.clone());
         }
         queue.prepare(records, settings).map_err(|error| self.refuse(&error))?;
+        self.is_used.store(true, Ordering::Relaxed);
         let mut accepted = Accepted { spans: Vec::new(), memory: 0, ready_changed: false };
         for record in records {
             let appended = queue
@@ -112,6 +117,11 @@ impl Outbox {
 
     pub(crate) fn take(&self) -> Option<ReadyBatch<Delivery>> {
         lock(&self.state).queue.take()
+    }
+
+    /// Whether somebody has appended since this was last asked.
+    pub(crate) fn take_used(&self) -> bool {
+        self.is_used.swap(false, Ordering::Relaxed)
     }
 
     /// Whether it holds records, in its queue or on their way.
