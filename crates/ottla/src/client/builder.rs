@@ -26,6 +26,7 @@ pub struct ClientBuilder {
     bootstrap: Vec<String>,
     transport: Arc<dyn Transport>,
     client_id: String,
+    software: (String, String),
     connect_timeout: Duration,
     request_timeout: Duration,
     metadata_max_age: Duration,
@@ -48,6 +49,7 @@ impl ClientBuilder {
             bootstrap,
             transport: Arc::new(TcpTransport::new()),
             client_id: "ottla".to_owned(),
+            software: (connection.software_name, connection.software_version),
             connect_timeout: Duration::from_secs(10),
             request_timeout: connection.request_timeout,
             metadata_max_age: metadata.max_age,
@@ -70,6 +72,15 @@ impl ClientBuilder {
     /// The name that brokers see in their logs, metrics and quotas. Default: `ottla`.
     pub fn client_id(mut self, client_id: impl Into<String>) -> Self {
         self.client_id = client_id.into();
+        self
+    }
+
+    /// The name and version of the software that is connected, which brokers count in their metrics (KIP-511). For
+    /// whoever builds a client of their own on this one. Default: `ottla` and its version.
+    ///
+    /// Brokers take letters, digits, `.` and `-`, beginning and ending with a letter or a digit.
+    pub fn software(mut self, name: impl Into<String>, version: impl Into<String>) -> Self {
+        self.software = (name.into(), version.into());
         self
     }
 
@@ -149,10 +160,11 @@ impl ClientBuilder {
         self.check()?;
         let connection = ConnectionSettings {
             client_id: Some(self.client_id),
+            software_name: self.software.0,
+            software_version: self.software.1,
             request_timeout: self.request_timeout,
             idle_timeout: self.idle_timeout,
             max_response_bytes: self.max_response_bytes,
-            ..ConnectionSettings::default()
         };
         let settings = Settings {
             connection: Arc::new(connection),
@@ -221,9 +233,32 @@ impl ClientBuilder {
                 format!("has {} bytes: at most 32767 fit", self.client_id.len()),
             ));
         }
+        for (part, value) in [("name", &self.software.0), ("version", &self.software.1)] {
+            if !is_legal_software(value) {
+                let problem = format!(
+                    "has the {part} {value:?}: it must be 1 to {MAX_SOFTWARE} letters, digits, `.` and `-`, beginning \
+                     and ending with a letter or a digit"
+                );
+                return Err(Error::config("software", problem));
+            }
+        }
         Ok(())
     }
 }
+
+/// What brokers accept as a software name or version (KIP-511); anything else they answer with INVALID_REQUEST.
+fn is_legal_software(value: &str) -> bool {
+    let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+    let is_outer = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = value.as_bytes();
+    bytes.len() <= MAX_SOFTWARE
+        && is_outer(bytes.first())
+        && is_outer(bytes.last())
+        && bytes.iter().all(|byte| is_inner(*byte))
+}
+
+/// Brokers set no limit. Something this long is no name, and brokers keep a metric for each.
+const MAX_SOFTWARE: usize = 255;
 
 /// The least that lets a client work: metadata of a small cluster.
 const MIN_RESPONSE: usize = 64 << 10;

@@ -418,6 +418,24 @@ async fn the_client_says_who_it_is() {
     assert!(pipes.struck(software) >= 1);
 }
 
+/// D8: whoever builds on the client names their own software.
+#[tokio::test(start_paused = true)]
+async fn the_software_can_be_named() {
+    let pipes = cluster(1, 1);
+    let others = Rule::new(Reaction::Delay(Stage::BeforeApplying, millis(1))).api(ApiKey::API_VERSIONS);
+    let others = pipes.rule(others.when(|arrival| match arrival.request {
+        ottla_fake::Request::ApiVersions(request) => {
+            &*request.client_software_name != "order-service"
+                || &*request.client_software_version != "2.0-rc1"
+        }
+        _ => true,
+    }));
+    let client = pipes.builder().software("order-service", "2.0-rc1").build().await.unwrap();
+    client.list_topics().await.unwrap();
+    assert!(pipes.requests(ApiKey::API_VERSIONS) >= 1);
+    assert_eq!(pipes.struck(others), 0);
+}
+
 /// Trap N5: a throttle time holds back what is sent next on that connection, however simple the request, and also when
 /// the broker would not mind.
 #[tokio::test(start_paused = true)]

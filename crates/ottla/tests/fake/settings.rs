@@ -23,7 +23,7 @@ fn refused<T: std::fmt::Debug>(result: Result<T, Error>, name: &str) -> String {
 #[tokio::test(start_paused = true)]
 async fn odd_settings_of_a_client_are_refused_by_name() {
     type Odd = fn(ClientBuilder) -> ClientBuilder;
-    let odd: [(&str, Odd); 20] = [
+    let odd: [(&str, Odd); 26] = [
         ("connect_timeout", |b| b.connect_timeout(Duration::ZERO)),
         ("connect_timeout", |b| b.connect_timeout(Duration::MAX)),
         ("request_timeout", |b| b.request_timeout(Duration::ZERO)),
@@ -44,6 +44,12 @@ async fn odd_settings_of_a_client_are_refused_by_name() {
         ("fetch_connections", |b| b.fetch_connections(usize::MAX)),
         ("admin_connections", |b| b.admin_connections(0)),
         ("client_id", |b| b.client_id("x".repeat(40_000))),
+        ("software", |b| b.software("", "1")),
+        ("software", |b| b.software("my client", "1")),
+        ("software", |b| b.software("-x", "1")),
+        ("software", |b| b.software("x", "1.")),
+        ("software", |b| b.software("x", "1_2")),
+        ("software", |b| b.software("x".repeat(300), "1")),
     ];
     let pipes = cluster(1, 1);
     for (name, make) in odd {
