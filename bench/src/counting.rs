@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use ottla::HostPort;
 use ottla::transport::{BoxFuture, Socket, TcpTransport, Transport};
@@ -40,9 +41,13 @@ impl Counting {
 }
 
 impl Transport for Counting {
-    fn connect<'a>(&'a self, address: &'a HostPort) -> BoxFuture<'a, io::Result<Box<dyn Socket>>> {
+    fn connect<'a>(
+        &'a self,
+        address: &'a HostPort,
+        timeout: Duration,
+    ) -> BoxFuture<'a, io::Result<Box<dyn Socket>>> {
         Box::pin(async move {
-            let socket = self.tcp.connect(address).await?;
+            let socket = self.tcp.connect(address, timeout).await?;
             let frames = Frames::new(self.requests.clone());
             Ok(Box::new(Counted { socket, frames }) as Box<dyn Socket>)
         })

@@ -228,7 +228,7 @@ async fn open(
         if let Some(not_before) = not_before {
             tokio::time::sleep_until(not_before.into()).await;
         }
-        dial.transport.connect(&dial.peer.address).await
+        dial.transport.connect(&dial.peer.address, dial.connect_timeout).await
     });
     let mut wake = pin!(shared.wake.notified());
     loop {

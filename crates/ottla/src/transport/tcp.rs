@@ -9,7 +9,7 @@ use std::time::Duration;
 use ottla_core::HostPort;
 use socket2::SockRef;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{self, Instant};
 
 use super::{BoxFuture, Socket, Transport};
 
@@ -20,17 +20,16 @@ pub trait Resolve: fmt::Debug + Send + Sync + 'static {
 }
 
 /// TCP with no-delay and keep-alive. All addresses of a host are tried in turn, IPv6 included; each gets its share
-/// of the time, so that one that swallows packets does not use up what the next one needs.
+/// of the time that is left, so that one that swallows packets does not use up what the next one needs.
 #[derive(Debug, Clone)]
 pub struct TcpTransport {
     resolver: Arc<dyn Resolve>,
-    patience: Duration,
 }
 
 impl TcpTransport {
     /// With the system's resolver.
     pub fn new() -> Self {
-        Self { resolver: Arc::new(System), patience: Duration::from_secs(9) }
+        Self { resolver: Arc::new(System) }
     }
 
     /// With another resolver.
@@ -47,16 +46,23 @@ impl Default for TcpTransport {
 }
 
 impl Transport for TcpTransport {
-    fn connect<'a>(&'a self, address: &'a HostPort) -> BoxFuture<'a, io::Result<Box<dyn Socket>>> {
+    fn connect<'a>(
+        &'a self,
+        address: &'a HostPort,
+        timeout: Duration,
+    ) -> BoxFuture<'a, io::Result<Box<dyn Socket>>> {
         Box::pin(async move {
+            // The broker's first answer has to come within the time-out too.
+            let (started, patience) = (Instant::now(), timeout - timeout / 10);
             let candidates = self.resolver.resolve(address).await?;
-            let share = self.patience / u32::try_from(candidates.len().max(1)).unwrap_or(u32::MAX);
             let mut refusals = Vec::new();
-            for candidate in candidates {
-                match timeout(share, open(candidate)).await {
+            for (index, candidate) in candidates.iter().enumerate() {
+                let left = patience.saturating_sub(started.elapsed());
+                let share = left / u32::try_from(candidates.len() - index).unwrap_or(u32::MAX);
+                match time::timeout(share, open(*candidate)).await {
                     Ok(Ok(socket)) => return Ok(Box::new(socket) as Box<dyn Socket>),
                     Ok(Err(error)) => refusals.push(format!("{candidate}: {error}")),
-                    Err(_) => refusals.push(format!("{candidate}: no answer within {share:?}")),
+                    Err(_) => refusals.push(format!("{candidate}: no answer within {share:.1?}")),
                 }
             }
             match refusals.is_empty() {

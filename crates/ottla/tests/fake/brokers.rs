@@ -107,10 +107,11 @@ impl ottla::transport::Transport for Shared {
     fn connect<'a>(
         &'a self,
         address: &'a ottla::HostPort,
+        timeout: std::time::Duration,
     ) -> ottla::transport::BoxFuture<'a, std::io::Result<Box<dyn ottla::transport::Socket>>> {
         Box::pin(async move {
             let behind = self.0.behind.lock().unwrap().clone();
-            self.0.pipes.connect(if address.host() == "front" { &behind } else { address }).await
+            self.0.pipes.connect(if address.host() == "front" { &behind } else { address }, timeout).await
         })
     }
 }
@@ -176,12 +177,13 @@ impl ottla::transport::Transport for Door {
     fn connect<'a>(
         &'a self,
         address: &'a ottla::HostPort,
+        timeout: std::time::Duration,
     ) -> ottla::transport::BoxFuture<'a, std::io::Result<Box<dyn ottla::transport::Socket>>> {
         Box::pin(async move {
             if address.host() != "door" {
                 return Err(std::io::ErrorKind::ConnectionRefused.into());
             }
-            self.through.connect(&"inside.example:9092".parse().unwrap()).await
+            self.through.connect(&"inside.example:9092".parse().unwrap(), timeout).await
         })
     }
 }

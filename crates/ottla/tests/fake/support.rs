@@ -174,7 +174,11 @@ impl PipeTransport {
 }
 
 impl Transport for PipeTransport {
-    fn connect<'a>(&'a self, address: &'a HostPort) -> BoxFuture<'a, io::Result<Box<dyn Socket>>> {
+    fn connect<'a>(
+        &'a self,
+        address: &'a HostPort,
+        _: Duration,
+    ) -> BoxFuture<'a, io::Result<Box<dyn Socket>>> {
         Box::pin(async move {
             let name = address.to_string();
             self.inner.dialled.lock().unwrap().push(name.clone());

@@ -203,6 +203,60 @@ async fn every_address_of_a_name_is_tried() {
     assert!(error.contains("name has no address"), "{error}");
 }
 
+/// Trap N8: an address that swallows whatever is sent to it takes a share of the connect time-out, however short that
+/// is, and the next one is tried.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_address_that_swallows_packets_leaves_time_for_the_next() {
+    let (_, server) = served(1, 1).await;
+    let live: SocketAddr = server.bootstrap()[0].parse().unwrap();
+    let silent = Silent::new();
+    let lead = |to: Vec<SocketAddr>| {
+        ClientBuilder::new(vec!["name:9092".to_owned()])
+            .transport(TcpTransport::new().with_resolver(Leads(to)))
+            .connect_timeout(Duration::from_secs(2))
+            .request_timeout(Duration::from_secs(10))
+    };
+    let started = Instant::now();
+    let client = lead(vec![silent.address, live]).build().await.unwrap();
+    client.list_topics().await.unwrap();
+    assert!(started.elapsed() >= Duration::from_millis(900), "the first was tried: {:?}", started.elapsed());
+
+    let alone = lead(vec![silent.address])
+        .connect_timeout(Duration::from_millis(500))
+        .request_timeout(Duration::from_secs(1));
+    let error = alone.build().await.unwrap_err().to_string();
+    assert!(error.contains(&silent.address.to_string()) && error.contains("no answer within"), "{error}");
+}
+
+/// A port that answers nothing: the system drops who knocks while its queue is full.
+#[cfg(target_os = "linux")]
+struct Silent {
+    address: SocketAddr,
+    _listener: socket2::Socket,
+    _queued: Vec<socket2::Socket>,
+}
+
+#[cfg(target_os = "linux")]
+impl Silent {
+    fn new() -> Self {
+        use socket2::{Domain, Socket, Type};
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        listener.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut queued = Vec::new();
+        loop {
+            let next = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            if next.connect_timeout(&address, Duration::from_millis(200)).is_err() {
+                let address = address.as_socket().unwrap();
+                return Self { address, _listener: listener, _queued: queued };
+            }
+            queued.push(next);
+        }
+    }
+}
+
 /// Trap N8: an IPv6 address behind a dead IPv4 one, and one in brackets.
 #[tokio::test]
 async fn ipv6_addresses_are_used() {

@@ -132,7 +132,11 @@ pub(crate) struct ProxyTransport {
 }
 
 impl Transport for ProxyTransport {
-    fn connect<'a>(&'a self, address: &'a HostPort) -> BoxFuture<'a, io::Result<Box<dyn Socket>>> {
+    fn connect<'a>(
+        &'a self,
+        address: &'a HostPort,
+        _: Duration,
+    ) -> BoxFuture<'a, io::Result<Box<dyn Socket>>> {
         Box::pin(async move {
             let broker = format!("{}:{}", address.host(), address.port());
             if self.shared.state().refused.contains(&broker) {
