@@ -1,4 +1,5 @@
-//! What the Java client wrote is what we read, and what we write. The bytes are in `tests/data/messages.hex`.
+//! What the Java client wrote is what we read, and what we write. The bytes are in `tests/data/messages.hex`, which
+//! `tools/java/Messages.java` writes.
 
 use bytes::Bytes;
 use ottla_wire::messages::api_versions::*;
