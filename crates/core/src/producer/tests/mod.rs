@@ -20,7 +20,7 @@ use ottla_wire::{ErrorCode, Str, Uuid};
 use super::*;
 use crate::HostPort;
 use crate::error::{CloseReason, Failure, Outcome, Peer, RequestError};
-use crate::partition_queue::{BatchSettings, PartitionQueue};
+use crate::partition_queue::{BatchSettings, PartitionQueue, SealError};
 
 const SECOND: Duration = Duration::from_secs(1);
 const VERSION: i16 = 13;
@@ -42,6 +42,8 @@ struct World {
     refreshes: Vec<(RefreshReason, Option<i32>)>,
     resets: Vec<SequenceReset>,
     closed: Vec<PartitionId>,
+    /// Deliveries of batches that could not be compressed.
+    unsealed: Vec<u32>,
 }
 
 /// What a request carries for one partition.
@@ -82,6 +84,7 @@ impl World {
             refreshes: Vec::new(),
             resets: Vec::new(),
             closed: Vec::new(),
+            unsealed: Vec::new(),
         }
     }
 
@@ -132,9 +135,15 @@ impl World {
             match action {
                 Action::Take { partition } => {
                     let queue = self.queues.get_mut(&partition).unwrap();
-                    let batch = queue.take().unwrap().seal(&mut self.pool).unwrap();
-                    let ready = queue.ready();
-                    self.producer.push(self.now, partition, batch, ready);
+                    let sealed = queue.take().unwrap().seal(&mut self.pool);
+                    match sealed {
+                        Ok(batch) => self.producer.push(self.now, partition, batch, queue.ready()),
+                        Err(SealError { delivery, memory, .. }) => {
+                            queue.release(memory);
+                            self.unsealed.push(delivery);
+                            self.producer.nothing_to_push(self.now, partition, queue.ready());
+                        }
+                    }
                 }
                 Action::Send(request) => self.sent.push(request),
                 Action::InitProducerId(request) => {

@@ -1,5 +1,9 @@
 //! What shares a request, and when it leaves.
 
+use ottla_wire::compression::Codec;
+use ottla_wire::records::batches;
+use ottla_wire::{decode_request_body, decode_request_header, encode_request};
+
 use super::*;
 
 /// Trap P13: separate requests on one connection are served one after another.
@@ -14,6 +18,42 @@ fn ready_partitions_of_a_broker_share_a_request() {
     let merged: Vec<_> =
         world.sent.iter().map(|sent| (sent.broker_id, carried(&sent.request).len())).collect();
     assert_eq!(merged, [(1, 2), (2, 1)]);
+}
+
+/// Trap W2: a batch that cannot be had leaves nothing of itself in the request that its neighbours share.
+#[test]
+fn a_batch_that_cannot_be_sealed_is_not_in_the_request_of_its_neighbours() {
+    for bad in 0..2 {
+        let mut world = World::new();
+        let ids = [world.open(0, 1), world.open(1, 1)];
+        let deliveries = [0, 1].map(|index| {
+            let level = (index == bad).then_some(99);
+            world.settings.codec = Codec { compression: Compression::Gzip, level };
+            world.produce_quietly(ids[index])
+        });
+        world.run();
+        assert_eq!(world.unsealed, [deliveries[bad]]);
+        let good = 1 - bad;
+        let request = world.one();
+        let frame = encode_request(&request.request, VERSION, 7, None).unwrap().into_bytes().slice(4..);
+        let (_, body) = decode_request_header(&frame).unwrap();
+        let read: ProduceRequest = decode_request_body(&frame.slice(body..), VERSION).unwrap();
+        assert_eq!(read.topic_data[0].partition_data, request.request.topic_data[0].partition_data);
+        let partitions: Vec<_> = read.topic_data.iter().flat_map(|topic| &topic.partition_data).collect();
+        assert_eq!(partitions.iter().map(|it| it.index as usize).collect::<Vec<_>>(), [good]);
+        let mut held = batches(partitions[0].records.as_ref().unwrap().to_bytes());
+        held.next().unwrap().unwrap().check_crc().unwrap();
+        assert!(held.next().is_none());
+
+        world.answer_with(&request, vec![answer(good as i32, ErrorCode::NONE, 5)]);
+        assert_eq!(world.offset(deliveries[good]), Some(5));
+        assert!(world.producer.is_idle());
+        // The partition goes on with its first sequence.
+        world.settings.codec = Compression::None.into();
+        world.produce(ids[bad]);
+        let (_, sent) = world.one_sent();
+        assert_eq!((sent.partition as usize, sent.sequence), (bad, 0));
+    }
 }
 
 #[test]
