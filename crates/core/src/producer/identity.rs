@@ -61,6 +61,7 @@ pub(super) fn sequence_after(base_sequence: i32, records: usize) -> i32 {
 mod tests {
     use super::*;
 
+    /// Trap P3: sequences go from 2^31-1 to 0.
     #[test]
     fn sequences_wrap_from_the_largest_to_zero() {
         assert_eq!(sequence_after(0, 3), 3);

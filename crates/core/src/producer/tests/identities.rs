@@ -109,6 +109,29 @@ fn all_partitions_restart_at_zero_after_an_epoch_bump() {
     assert_eq!((sent.epoch, sent.sequence), (1, 0));
 }
 
+/// Trap P3: sequences go from 2^31-1 to 0, within a batch too.
+#[test]
+fn the_batch_behind_one_that_wraps_starts_above_zero() {
+    let mut world = World::new();
+    let id = world.open(0, 1);
+    written(&mut world, id, 0);
+    // As after two thousand million records.
+    world.producer.partitions.get_mut(&id).unwrap().next_sequence = i32::MAX - 1;
+    for _ in 0..4 {
+        world.produce_quietly(id);
+    }
+    world.run();
+    let (request, wrapping) = world.one_sent();
+    assert_eq!((wrapping.sequence, wrapping.records), (i32::MAX - 1, 4));
+    world.lose(&request, Outcome::Unknown);
+    world.pass(SECOND);
+    let (request, again) = world.one_sent();
+    assert_eq!(again, wrapping);
+    world.answer(&request, ErrorCode::NONE, 1);
+    let sent = written(&mut world, id, 5);
+    assert_eq!((sent.id, sent.epoch, sent.sequence), (wrapping.id, wrapping.epoch, 2));
+}
+
 /// Trap P3: id, epoch and sequence are one snapshot; a retry keeps it whatever the others do meanwhile.
 #[test]
 fn a_retry_keeps_its_stamp_through_an_epoch_bump() {
