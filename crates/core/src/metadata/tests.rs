@@ -82,7 +82,6 @@ impl Rig {
         self.metadata.handle_response(self.now, query.flight, answer);
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "a query is over with its answer")]
     /// Answers the query that is due; the id that topic `t` has after that.
     #[track_caller]
     fn hears(&mut self, answer: &MetadataResponse) -> Uuid {
@@ -93,6 +92,7 @@ impl Rig {
         topic.id
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "a query is over with its answer")]
     fn fail(&mut self, query: Query) {
         self.metadata.handle_failure(self.now, query.flight);
     }

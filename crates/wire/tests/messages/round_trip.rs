@@ -269,6 +269,6 @@ fn a_partition_that_cannot_be_expressed_leaves_no_half_of_a_request() {
             encode_request(&request(vec![fine.clone()]), version, 7, None).expect("encodes").into_bytes();
         let (_, body) = decode_request_header(&frame.slice(4..)).unwrap();
         let read = decode_request_body::<ProduceRequest>(&frame.slice(4 + body..), version).unwrap();
-        assert_eq!(read.topic_data[0].partition_data, [fine.clone()]);
+        assert_eq!(read.topic_data[0].partition_data, std::slice::from_ref(&fine));
     }
 }
