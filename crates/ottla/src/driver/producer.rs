@@ -36,6 +36,10 @@ use crate::producer::{Delivery, Outbox, Shared, is_same, recreated};
 /// Batches up to this size are compressed in the task: a hop to another thread costs about as much.
 const INLINE_SEAL: usize = 16 * 1024;
 
+/// How often the task lets others go first for the sake of one request; a turn with nobody else costs a microsecond or
+/// two.
+const PATIENCE: usize = 8;
+
 /// What the task is told.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -171,14 +175,19 @@ impl Task {
         }
     }
 
-    /// Once round the other tasks, so that what they append now shares the request. One who appends alone, again and
-    /// again, is not kept waiting: everybody is there.
+    /// Round the other tasks, so that what they append now shares the request. They may be on another thread: as long
+    /// as somebody is missing, a few times. One who appends alone, again and again, is not kept waiting: everybody is
+    /// there.
     async fn await_company(&mut self) {
-        let newcomers = std::mem::take(&mut self.newcomers);
-        if std::mem::take(&mut self.away) > 0 || newcomers {
+        for _ in 0..PATIENCE {
+            let newcomers = std::mem::take(&mut self.newcomers);
+            if self.away == 0 && !newcomers {
+                break;
+            }
             tokio::task::yield_now().await;
             self.drain();
         }
+        self.away = 0;
     }
 
     async fn next(&mut self, alarm: &mut Alarm) -> Wake {
