@@ -1,9 +1,9 @@
 //! Which partitions may act at which broker, in what order, and what shares a request.
 //!
 //! A partition stands in at most one list at a time; it enters at the end, so that each gets its turn. With nothing in
-//! flight to a broker whatever is ready leaves at once. Otherwise it gathers until an answer arrives, or until a full
-//! batch is among it and the broker's window has room; then all of it leaves together, as far as the request size
-//! allows.
+//! flight to a broker whatever is ready leaves at once. Otherwise it gathers until nothing is in flight any more, or until a
+//! full batch is among it and the broker's window has room; then all of it leaves together, as far as the request
+//! size allows.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
