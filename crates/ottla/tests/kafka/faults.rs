@@ -49,23 +49,42 @@ async fn partitions_of_a_paused_leader_move_within_seconds_and_lose_nothing() {
 /// Trap N3: a call whose time-out is shorter than the fault ends in time, whatever it was, and says what is known.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_call_to_a_paused_leader_ends_within_its_own_time() {
+    end_in_time(Signal::Pause).await;
+}
+
+/// Trap N3: as with a leader that is paused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_call_to_a_killed_leader_ends_within_its_own_time() {
+    end_in_time(Signal::Kill).await;
+}
+
+/// Hits the node that leads a partition and is the controller as well, and has every call under way then.
+async fn end_in_time(signal: Signal) {
     const SHORT: Duration = Duration::from_secs(1);
     let faults = Faults::begin().await;
     let client =
         ClientBuilder::new(faults.addresses().to_vec()).request_timeout(SHORT).build().await.unwrap();
     let name = topic("short");
-    client.controller_client().await.unwrap().create_topic(&name, 3, 3, 10_000).await.unwrap();
+    let controller = client.controller_client().await.unwrap();
+    controller.create_topic(&name, 3, 3, 10_000).await.unwrap();
     faults.ready().await;
-    let victim = java(faults.addresses()).leader(&name, 0).await;
-    let partition = client.partition(&name, 0).timeout(SHORT).delivery_timeout(SHORT).build().await.unwrap();
+    let victim = java(faults.addresses()).controller().await;
+    let index = led_by(&faults, &name, victim).await;
+    let partition =
+        client.partition(&name, index).timeout(SHORT).delivery_timeout(SHORT).build().await.unwrap();
     partition.produce(vec![Record::new("before")]).await.unwrap();
 
-    faults.pause(victim).await;
-    let call = partition.clone();
+    match signal {
+        Signal::Kill => faults.kill(victim).await,
+        Signal::Pause => faults.pause(victim).await,
+    };
     let mut calls: JoinSet<(&str, Duration, Duration)> = JoinSet::new();
+    let call = partition.clone();
     calls.spawn(timed("produce", SHORT, async move {
         if let Err(error) = call.produce(vec![Record::new("during")]).await {
-            assert!(error.to_string().contains("may have been written"), "{error}");
+            let error = error.to_string();
+            let is_known = signal == Signal::Kill && error.contains("not written");
+            assert!(is_known || error.contains("may have been written"), "{error}");
         }
     }));
     let call = partition.clone();
@@ -86,11 +105,25 @@ async fn every_call_to_a_paused_leader_ends_within_its_own_time() {
     calls.spawn(timed("partition_client", SHORT, async move {
         drop(call.partition_client("not there", 0).await);
     }));
+    let other = topic("short");
+    calls.spawn(timed("create_topic", 2 * SHORT, async move {
+        drop(controller.create_topic(&other, 1, 3, 1_000).await);
+    }));
     for (call, took, limit) in calls.join_all().await {
-        println!("{call}: {took:?}");
+        println!("{signal:?}: {call}: {took:?}");
         assert!(took <= limit + GRACE, "{call} took {took:?} of {limit:?}");
     }
     faults.heal().await;
+}
+
+/// One of the three partitions of `topic` that this node leads.
+async fn led_by(faults: &Faults, topic: &str, node: i32) -> i32 {
+    for index in 0..3 {
+        if java(faults.addresses()).leader(topic, index).await == node {
+            return index;
+        }
+    }
+    panic!("node {node} leads no partition of {topic}");
 }
 
 async fn timed(
