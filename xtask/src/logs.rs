@@ -19,9 +19,9 @@ const BETWEEN_BROKERS: &[(&str, &str)] = &[
     ("NotControllerException", "a request of another node, or one it passed on, met an old controller"),
 ];
 
-/// Threads that read and answer what clients send. In a cluster whose nodes are killed and paused the others have
+/// Threads that read and answer what clients send, and what a controller says of a request it stumbled over. In a cluster whose nodes are killed and paused the others have
 /// troubles of their own.
-const SERVES_CLIENTS: &str = " [data-plane-";
+const SERVES_CLIENTS: &[&str] = &[" [data-plane-", "unknown server exception"];
 
 /// Where a cluster's logs end now: what comes later is the run's own.
 pub(crate) struct Marks {
@@ -54,7 +54,7 @@ impl Marks {
             let text = read(path)?;
             let entries = entries(text.get(*mark..).unwrap_or_default());
             let bad = entries.iter().filter(|entry| {
-                let counts = !self.has_faults || entry.contains(SERVES_CLIENTS);
+                let counts = !self.has_faults || SERVES_CLIENTS.iter().any(|part| entry.contains(part));
                 counts && is_trouble(entry) && !excuses.iter().any(|e| entry.contains(e))
             });
             found.extend(bad.map(|entry| format!("{}:\n{entry}", path.display())));

@@ -1,7 +1,6 @@
 //! `cargo xtask test`: every test there is, against brokers that live as long as the run.
 //!
-//! In order: the tests that need no broker; those of the inner crates once more, optimised, with overflow
-//! checks; the target `kafka` against one node and three; the walk-through against the embedded fake, each
+//! In order: the tests that need no broker; those of the libraries once more, optimised, with overflow checks; the target `kafka` against one node and three; the walk-through against the embedded fake, each
 //! supported release and librdkafka's mock cluster; the brokers' logs. A step that does not succeed is
 //! reported and the next one runs; the exit code tells.
 
@@ -31,7 +30,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let mut report = Report::default();
     report.step("tests without a broker", || workspace_tests(&home, &options));
     if options.words.is_empty() {
-        report.step("wire and core, optimised with overflow checks", || checked_tests(&home));
+        report.step("the libraries, optimised with overflow checks", || checked_tests(&home));
     }
     match &options.kafka {
         Some(address) => against_given(&home, &options, address, &mut report),
@@ -108,7 +107,7 @@ fn workspace_tests(home: &Home, options: &Options) -> Outcome {
 
 fn checked_tests(home: &Home) -> Outcome {
     let mut cargo = cargo(home);
-    cargo.args(["test", "--profile", "checked", "--no-fail-fast", "-p", "ottla-wire", "-p", "ottla-core"]);
+    cargo.args(["test", "--profile", "checked", "--no-fail-fast", "--workspace", "--exclude", "xtask"]);
     tied::run(&cargo, STEP_LIMIT)
 }
 

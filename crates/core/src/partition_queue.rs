@@ -503,6 +503,16 @@ mod tests {
     }
 
     #[test]
+    fn a_record_does_not_join_a_batch_whose_time_is_half_over() {
+        let mut world = World::new();
+        assert_eq!(world.append(10, &SETTINGS).unwrap().0, 1);
+        world.now += SETTINGS.delivery_timeout / 2;
+        assert_eq!(world.append(10, &SETTINGS).unwrap().0, 1);
+        world.now += Duration::from_millis(1);
+        assert_eq!(world.append(10, &SETTINGS).unwrap().0, 2);
+    }
+
+    #[test]
     fn memory_is_held_from_the_append_to_the_release() {
         let mut world = World::new();
         let value = vec![7; 100];

@@ -226,3 +226,27 @@ fn a_call_leaves_the_controller_only_when_it_is_silent() {
     assert_eq!(rig.sends(), 2);
     assert!(broker(2, "b", 9092, None).is_some());
 }
+
+#[test]
+fn an_attempt_that_may_have_been_carried_out_is_not_forgotten() {
+    let mut rig = Rig::at_leader();
+    rig.sends();
+    rig.fails(Outcome::Unknown, Failure::Closed(CloseReason::ByPeer));
+    rig.now += SECOND;
+    rig.sends();
+    rig.answers(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    let error = rig.gives_up();
+    assert!(error.may_have_happened && error.to_string().contains("may have been carried out"), "{error}");
+}
+
+#[test]
+fn brokers_that_gave_no_answer_are_asked_again_once_all_have_been_tried() {
+    let mut rig = Rig::new(Target::AnyBroker);
+    let mut asked = Vec::new();
+    for _ in 0..4 {
+        asked.push(rig.sends());
+        rig.fails(Outcome::NotSent, Failure::Connect("refused".into()));
+        rig.now += SECOND;
+    }
+    assert!(asked[0] != asked[1] && asked[1] != asked[2] && asked[2] != asked[3], "{asked:?}");
+}

@@ -49,7 +49,7 @@ impl PartitionClient {
     /// The broker answers when it has `bytes.start` bytes, or after `max_wait_ms`; `bytes.end` limits the answer, but
     /// a batch that is larger still comes whole, so that there is always progress. The call waits on a connection of
     /// its own. What comes back is empty when there is nothing to read yet. Where records are hidden - control
-    /// records, aborted transactions - the call reads on behind them while its wait lasts.
+    /// records, aborted transactions - the call reads on behind them, at most for the client's time-out beyond its wait.
     ///
     /// A record keeps the whole answer in memory until it is dropped; copy what you keep for long.
     ///
@@ -76,6 +76,8 @@ impl PartitionClient {
             return Err(Error::config("bytes", problem));
         }
         let end = now() + wait("max_wait_ms", max_wait_ms)?;
+        // Behind hidden records the call reads on, also when its wait is over: or the caller would never get past them.
+        let last = end + self.timeout;
         let held = usize::try_from(bytes.end).unwrap_or(0).saturating_mul(8).max(LEAST_HELD);
         let mut position = offset;
         loop {
@@ -83,7 +85,7 @@ impl PartitionClient {
             let data = self.fetch(position, &bytes, remaining).await?;
             let high_watermark = data.high_watermark;
             let read = self.read(position, data, held)?;
-            if !read.records.is_empty() || read.next <= position || now() >= end {
+            if !read.records.is_empty() || read.next <= position || now() >= last {
                 return Ok((read.records, high_watermark));
             }
             position = read.next;

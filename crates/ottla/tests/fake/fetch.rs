@@ -175,6 +175,24 @@ async fn a_call_reads_on_behind_what_is_hidden() {
     assert!((secs(1)..millis(1_100)).contains(&took), "{took:?}");
 }
 
+/// Trap C6, Trap W8: a caller that does not wait gets past hidden records as well, however many answers they fill.
+#[tokio::test(start_paused = true)]
+async fn a_call_without_a_wait_gets_past_what_is_hidden() {
+    let (_partition, client, pipes) = one().await;
+    let committed = client.partition("t", 0).isolation(IsolationLevel::ReadCommitted).build().await.unwrap();
+    pipes.control(|cluster, now| {
+        for _ in 0..5 {
+            let record = NewRecord::new("k", "hidden", 1_000);
+            cluster.append_transactional(now, "t", 0, (1, 0), [record]).unwrap();
+        }
+        cluster.end_transaction(now, "t", 0, (1, 0), Marker::Abort).unwrap();
+    });
+    pipes.append("t", 0, &["shown"]);
+    // Each answer has room for one batch.
+    let (records, _) = committed.fetch_records(0, 0..1, 0).await.unwrap();
+    assert_eq!(texts(&records), ["shown"]);
+}
+
 /// Trap W8: a compacted log has holes, and batches that have lost their last record.
 #[tokio::test(start_paused = true)]
 async fn holes_of_compaction_are_passed_over() {
@@ -240,6 +258,36 @@ async fn a_damaged_batch_is_named() {
     );
     assert!(error.to_string().contains("t/0") && !error.is_retriable(), "{error}");
     assert_eq!(read_all(&partition, 0).await, ["0", "1"]);
+}
+
+/// E8: damage hides nothing that came before it.
+#[tokio::test(start_paused = true)]
+async fn records_before_a_damaged_batch_are_handed_over() {
+    let (partition, _client, pipes) = one().await;
+    pipes.append("t", 0, &["0", "1"]);
+    pipes.append("t", 0, &["2"]);
+    let damage = pipes.rule(altered(|bytes| *bytes.last_mut().unwrap() ^= 1));
+    let (records, _) = partition.fetch_records(0, 1..1_000, 100).await.unwrap();
+    assert_eq!(records.len(), 2);
+    let error = partition.fetch_records(2, 1..1_000, 100).await.unwrap_err();
+    assert!(matches!(error, Error::Corrupt { offset: 2, .. }), "{error}");
+    pipes.control(|cluster, now| cluster.remove_rule(now, damage));
+    assert_eq!(read_all(&partition, 2).await, ["2"]);
+}
+
+/// F1, Trap W5: what compressed batches become is bounded per call, and nothing is skipped.
+#[tokio::test(start_paused = true)]
+async fn a_call_holds_no_more_than_its_bound_of_decompressed_records() {
+    let (partition, _client, _pipes) = one().await;
+    let zeros = vec![0; 950_000];
+    for _ in 0..90 {
+        partition.produce_with(vec![Record::new(&zeros)], Compression::Zstd).await.unwrap();
+    }
+    let (first, _) = partition.fetch_records(0, 1..1_000_000, 100).await.unwrap();
+    assert!(first.len() < 90 && first.len() * zeros.len() >= 64 << 20, "{} records", first.len());
+    let next = first.len() as i64;
+    let (rest, _) = partition.fetch_records(next, 1..1_000_000, 100).await.unwrap();
+    assert_eq!((rest[0].offset, first.len() + rest.len()), (next, 90));
 }
 
 /// E8: whichever byte is damaged, nothing panics, and no call outlives its time.

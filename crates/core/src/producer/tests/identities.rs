@@ -287,3 +287,19 @@ fn a_batch_with_an_unknown_attempt_is_not_sent_again_under_a_new_identity() {
         assert_eq!(written(&mut world, id, 1).sequence, 0, "{code}");
     }
 }
+
+/// Trap M3, Trap P3: a topic that was taken for gone may turn out to be the one that counts. Its broker still knows the
+/// sequences used before, and would take a new batch under the same ones for a copy.
+#[test]
+fn a_partition_that_is_opened_again_starts_under_a_new_epoch() {
+    let mut world = World::new();
+    let id = world.open(0, 1);
+    written(&mut world, id, 0);
+    let (name, other) = (orders(), Uuid::from_bytes([9; 16]));
+    world.producer.handle_topic_id(world.now, &name, other);
+    world.run();
+    let again = world.open(0, 1);
+    assert_ne!(id, again);
+    let sent = written(&mut world, again, 1);
+    assert_eq!((sent.epoch, sent.sequence), (1, 0));
+}
