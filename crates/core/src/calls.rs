@@ -11,7 +11,7 @@ use ottla_wire::{ApiKey, ErrorCode, Uuid};
 
 use crate::backoff::Pauses;
 use crate::connection::OVERDUE_AFTER;
-use crate::error::{Failure, Outcome, Peer, RequestError};
+use crate::error::{Failure, Outcome, Peer, RequestError, Rounded};
 use crate::metadata::{Destination, Leader, Lookup, Metadata};
 
 /// Who can serve a request.
@@ -111,6 +111,16 @@ impl Call {
         }
     }
 
+    /// What is asked.
+    pub fn api(&self) -> ApiKey {
+        self.api
+    }
+
+    /// Of whom.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
     /// When it is over.
     pub fn deadline(&self) -> Instant {
         self.deadline
@@ -119,6 +129,14 @@ impl Call {
     /// How often it was sent.
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// What comes next, as the last report left it.
+    pub fn next(&self, now: Instant) -> Next {
+        match self.ended.is_some() || self.not_before >= self.deadline {
+            true => Next::GiveUp,
+            false => Next::Again { after: self.not_before.saturating_duration_since(now) },
+        }
     }
 
     /// What went wrong last.
@@ -338,6 +356,28 @@ impl fmt::Display for Cause {
     }
 }
 
+/// What becomes of a call after an attempt that was in vain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Next {
+    /// It is tried again after that time, or earlier when there is news of whom to ask.
+    Again {
+        /// The back-off.
+        after: Duration,
+    },
+    /// There is no further attempt.
+    GiveUp,
+}
+
+impl fmt::Display for Next {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Again { after } if after.is_zero() => f.write_str("again at once"),
+            Self::Again { after } => write!(f, "again in {}", Rounded(*after)),
+            Self::GiveUp => f.write_str("given up"),
+        }
+    }
+}
+
 /// How a call ended without success.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum End {
@@ -375,14 +415,27 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { api, target, attempts, end, last, may_have_happened } = self;
         match end {
-            End::TimedOut(after) => write!(f, "{api} to {target} got no usable answer within {after:?}")?,
+            End::TimedOut(after) if *attempts == 0 => {
+                write!(f, "{api} to {target} was not sent within {}: ", Rounded(*after))?;
+                match target {
+                    Target::AnyBroker => f.write_str("the time was over")?,
+                    Target::Controller => f.write_str("no broker speaks for the controller yet")?,
+                    Target::Broker(_) => f.write_str("the broker is not among those known")?,
+                    Target::Leader { .. } => f.write_str("no leader is known")?,
+                }
+            }
+            End::TimedOut(after) => {
+                write!(f, "{api} to {target} got no usable answer within {}", Rounded(*after))?;
+            }
             End::Permanent => write!(f, "{api} to {target} was refused")?,
             End::Recreated { held, found } => write!(
                 f,
                 "{api} to {target}: the topic was deleted and created again (its id was {held}, now it is {found}); make a new client for it"
             )?,
         }
-        write!(f, ", attempts: {attempts}")?;
+        if *attempts > 0 {
+            write!(f, ", attempts: {attempts}")?;
+        }
         let last_says_so = matches!(last, Some(Cause::Request(error)) if error.outcome == Outcome::Unknown);
         if *may_have_happened && !last_says_so {
             f.write_str(" (an earlier one may have been carried out)")?;

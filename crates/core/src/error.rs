@@ -53,6 +53,21 @@ impl fmt::Display for RequestError {
 
 impl std::error::Error for RequestError {}
 
+/// A time for people: to the millisecond, since nothing here is meant more exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rounded(pub Duration);
+
+impl fmt::Display for Rounded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rounded = self.0.saturating_add(Duration::from_micros(500));
+        match u64::try_from(rounded.as_millis()) {
+            Ok(0) => f.write_str("less than 1ms"),
+            Ok(ms) => write!(f, "{:?}", Duration::from_millis(ms)),
+            Err(_) => write!(f, "{:?}", self.0),
+        }
+    }
+}
+
 /// What is known of a request that got no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -101,7 +116,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Connect(cause) => write!(f, "cannot connect: {cause}"),
             Self::Closed(reason) => write!(f, "the connection ended: {reason}"),
-            Self::TimedOut(after) => write!(f, "no answer within {after:?}"),
+            Self::TimedOut(after) => write!(f, "no answer within {}", Rounded(*after)),
             Self::UnsupportedVersion { ours, theirs: Some(theirs) } => {
                 write!(f, "no common version: this client speaks {ours}, the broker {theirs}")
             }
@@ -151,7 +166,7 @@ impl fmt::Display for CloseReason {
             Self::ByPeer => f.write_str("closed by the peer"),
             Self::Moved => f.write_str("the broker has another address by now"),
             Self::Io(cause) => f.write_str(cause),
-            Self::Silent(after) => write!(f, "the peer has been silent for {after:?}"),
+            Self::Silent(after) => write!(f, "the peer has been silent for {}", Rounded(*after)),
             Self::Protocol(what) => write!(f, "protocol error: {what}"),
             Self::Panicked => f.write_str("the connection's task panicked; this is a bug in ottla"),
         }

@@ -331,7 +331,7 @@ impl fmt::Display for AppendError {
             Self::TooLarge { size, limit } => write!(
                 f,
                 "record too large: a batch with it alone has {size} bytes, the limit is {limit}; \
-                 raise the batch size (and the topic's max.message.bytes), or send less"
+                 send it in smaller parts"
             ),
             Self::Record(_) => f.write_str("record cannot be encoded"),
         }

@@ -132,6 +132,41 @@ fn a_permanent_code_ends_the_call_at_once() {
     }
 }
 
+/// A6: nobody to ask is an error that says who was missing.
+#[test]
+fn an_error_says_who_was_missing() {
+    let mut rig = Rig::at_leader();
+    rig.hears(&picture(ID, -1, 6));
+    rig.waits();
+    rig.now += 11 * SECOND;
+    let error = rig.gives_up();
+    assert_eq!(
+        error.to_string(),
+        "ListOffsets to the leader of t/0 was not sent within 10s: no leader is known"
+    );
+    let mut rig = Rig::new(Target::Controller);
+    rig.hears(&MetadataResponse { controller_id: -1, ..picture(ID, 1, 5) });
+    rig.waits();
+    rig.now += 11 * SECOND;
+    let error = rig.gives_up().to_string();
+    assert!(error.ends_with("within 10s: no broker speaks for the controller yet"), "{error}");
+}
+
+/// A6: what comes next is known when an attempt was in vain.
+#[test]
+fn a_call_says_what_it_does_next() {
+    let mut rig = Rig::at_leader();
+    rig.sends();
+    rig.answers(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    let pause = rig.waits();
+    assert_eq!(rig.call.next(rig.now), Next::Again { after: pause });
+    rig.now += 10 * SECOND - Duration::from_millis(1);
+    rig.sends();
+    rig.answers(ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    assert_eq!(rig.call.next(rig.now), Next::GiveUp);
+    assert_eq!(Next::Again { after: Duration::from_nanos(3_499_998_949) }.to_string(), "again in 3.5s");
+}
+
 /// Trap N7: a missing API is an error at once.
 #[test]
 fn a_request_the_broker_cannot_serve_ends_the_call_at_once() {

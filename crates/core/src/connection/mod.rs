@@ -336,7 +336,7 @@ impl<T> Connection<T> {
             Phase::Connecting { deadline, .. } | Phase::Negotiating { deadline, .. } if *deadline <= now => {
                 let cause: Arc<str> = match self.phase {
                     Phase::Connecting { .. } => "the connect time-out passed".into(),
-                    _ => "connected, but the peer does not answer ApiVersions (is this a plaintext Kafka listener?)".into(),
+                    _ => "the port is open, but the peer does not answer ApiVersions (is this a plaintext Kafka listener?)".into(),
                 };
                 return self.end(CloseReason::Io(cause.clone()), &Failure::Connect(cause));
             }

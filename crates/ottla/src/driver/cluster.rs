@@ -369,7 +369,11 @@ impl Cluster {
             let outcome = match race(pending, self.moved(&mut call, &mut changes)).await {
                 Either::First(outcome) => outcome,
                 Either::Second(()) => {
-                    tracing::info!(api = %R::KEY, attempt = call.attempt(), ?to, "no answer yet, asking elsewhere");
+                    let (topic, partition) = place(call.target());
+                    tracing::info!(
+                        broker = %self.peer(&to), api = %R::KEY, topic, partition, attempt = call.attempt(),
+                        next = "another broker is asked", "no answer yet"
+                    );
                     continue;
                 }
             };
@@ -399,15 +403,28 @@ impl Cluster {
                     }
                 },
             };
-            tracing::debug!(api = %R::KEY, attempt = call.attempt(), %error, "attempt got no answer");
-            self.with_metadata(|metadata| call.handle_error(now(), error, metadata));
+            self.unanswered(&mut call, error);
         }
+    }
+
+    fn unanswered(&self, call: &mut Call, error: RequestError) {
+        let (peer, reason, attempt) = (error.peer.clone(), error.reason.clone(), call.attempt());
+        self.with_metadata(|metadata| call.handle_error(now(), error, metadata));
+        let (topic, partition) = place(call.target());
+        tracing::debug!(
+            broker = %peer, api = %call.api(), topic, partition, attempt, error = %reason, next = %call.next(now()),
+            "no answer"
+        );
     }
 
     fn refused(&self, call: &mut Call, answer: &Answer, code: ErrorCode, message: Option<&str>) {
         let attempt = call.attempt();
-        tracing::debug!(broker = %answer.peer, %code, attempt, again = code.is_retriable(), "answered with an error");
         self.with_metadata(|metadata| call.handle_code(now(), answer.peer.clone(), code, message, metadata));
+        let (topic, partition) = place(call.target());
+        tracing::debug!(
+            broker = %answer.peer, api = %call.api(), topic, partition, attempt, %code, message,
+            next = %call.next(now()), "answered with an error"
+        );
     }
 
     /// Ends when the answer that is out is no longer worth waiting for.
@@ -454,7 +471,10 @@ impl Cluster {
                 connect_timeout: self.settings.connect_timeout,
                 not_before,
                 on_overdue: Box::new(move |peer| {
-                    tracing::warn!(broker = %peer, "no answer for two seconds longer than expected: asking elsewhere for news");
+                    tracing::warn!(
+                        broker = %peer, next = "another broker is asked for metadata",
+                        "no answer for two seconds longer than expected"
+                    );
                     if let Some(cluster) = me.upgrade() {
                         cluster.with_metadata(|metadata| metadata.request_refresh(now(), peer.broker_id));
                     }
@@ -463,7 +483,7 @@ impl Cluster {
         )
     }
 
-    pub(crate) fn not_sent(&self, to: &Destination, api: ApiKey, reason: Failure) -> RequestError {
+    fn peer(&self, to: &Destination) -> Peer {
         let (broker_id, address) = match to {
             Destination::Bootstrap(address) => (None, Some(address.clone())),
             Destination::Broker(id) => {
@@ -471,7 +491,11 @@ impl Cluster {
             }
         };
         let address = address.unwrap_or_else(|| HostPort::new("unknown", 0));
-        RequestError { peer: Arc::new(Peer { broker_id, address }), api, outcome: Outcome::NotSent, reason }
+        Peer { broker_id, address }
+    }
+
+    pub(crate) fn not_sent(&self, to: &Destination, api: ApiKey, reason: Failure) -> RequestError {
+        RequestError { peer: Arc::new(self.peer(to)), api, outcome: Outcome::NotSent, reason }
     }
 
     fn check_alive(&self) -> Result<()> {
@@ -479,10 +503,27 @@ impl Cluster {
     }
 
     fn no_metadata(&self, after: Duration) -> Error {
-        Error::Unreachable {
-            after: Some(after),
-            last: lock(&self.last_failure).clone().map(|(failure, _)| failure),
-        }
+        let failure = lock(&self.last_failure).clone().map(|(failure, _)| failure);
+        Error::Unreachable { after: Some(after), last: failure.or_else(|| self.still_asked(after)) }
+    }
+
+    /// Who has been asked for metadata and has let all that time pass.
+    fn still_asked(&self, after: Duration) -> Option<RequestError> {
+        let connections = lock(&self.connections);
+        let mut asked = connections.iter().filter(|(key, slot)| {
+            key.purpose == Purpose::Control && key.owner == CLIENT && !slot.handle.is_closed()
+        });
+        let peer = asked.next()?.1.handle.peer();
+        let reason = Failure::TimedOut(after);
+        Some(RequestError { peer, api: ApiKey::METADATA, outcome: Outcome::NotSent, reason })
+    }
+}
+
+/// The topic and partition of events about a call, where it has any.
+fn place(target: &Target) -> (Option<&str>, Option<i32>) {
+    match target {
+        Target::Leader { topic, partition, .. } => (Some(topic), Some(*partition)),
+        Target::AnyBroker | Target::Controller | Target::Broker(_) => (None, None),
     }
 }
 
@@ -580,7 +621,10 @@ impl Cluster {
                 self.forget_connections();
             }
             Err(error) => {
-                tracing::warn!(broker = %error.peer, error = %error.reason, "no metadata from this broker, asking the next");
+                tracing::warn!(
+                    broker = %error.peer, api = %error.api, error = %error.reason, next = "the next broker is asked",
+                    "no metadata"
+                );
                 let mut last = lock(&self.last_failure);
                 let permanent =
                     !error.reason.is_retriable() && last.as_ref().is_none_or(|(_, permanent)| *permanent);

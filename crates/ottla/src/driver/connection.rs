@@ -158,7 +158,7 @@ impl Shared {
                 Event::Answer { token, answer } => token.resolve(Ok(Some(answer))),
                 Event::Sent { token } => token.resolve(Ok(None)),
                 Event::Failed { token, error } => {
-                    tracing::debug!(broker = %error.peer, api = %error.api, reason = %error.reason, "request has no answer");
+                    tracing::trace!(broker = %error.peer, api = %error.api, error = %error.reason, "request has no answer");
                     token.resolve(Err(error));
                 }
                 Event::Overdue => peer.iter().for_each(|peer| on_overdue(peer)),
@@ -208,8 +208,10 @@ async fn drive(guard: Guard, dial: Dial) {
         tracing::debug!(broker = %dial.peer, "connected");
         lock(&shared.machine).handle_connected(now());
         let reason = Io::new(socket).serve(shared, &dial, &mut alarm).await;
-        tracing::debug!(broker = %dial.peer, %reason, "connection ended");
+        let reason_text = reason.to_string();
         let again = lock(&shared.machine).handle_closed(reason);
+        let next = if again { "dialled again at once" } else { "dialled again when it is needed" };
+        tracing::debug!(broker = %dial.peer, reason = reason_text, next, "connection ended");
         shared.dispatch(&dial.on_overdue);
         if !again {
             break;
@@ -248,7 +250,10 @@ async fn open(
                     Some(id) => format!("{error} (the address is the advertised listener of broker {id})"),
                     None => error.to_string(),
                 };
-                tracing::warn!(broker = %dial.peer, error = %cause, "cannot connect");
+                tracing::warn!(
+                    broker = %dial.peer, error = %cause, next = "dialled again after the reconnect back-off, when it is needed",
+                    "cannot connect"
+                );
                 lock(&shared.machine).handle_connect_failure(cause.into());
                 shared.dispatch(&dial.on_overdue);
                 return None;

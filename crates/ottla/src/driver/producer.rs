@@ -17,8 +17,8 @@ use ottla_core::error::{Failure, Outcome, RequestError};
 use ottla_core::metadata::{Destination, Leader, Lookup, broker};
 use ottla_core::partition_queue::{Acks, Batch, ReadyBatch, SealError};
 use ottla_core::producer::{
-    Action, DeliveryError, PartitionId, Producer, ProducerIdFailure, ProducerSettings, RequestToken,
-    SendRequest, SequenceReset, Written,
+    Action, DeliveryCause, DeliveryError, PartitionId, Producer, ProducerIdFailure, ProducerSettings,
+    RequestToken, SendRequest, SequenceReset, Written,
 };
 use ottla_wire::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use ottla_wire::messages::produce::{ProduceRequest, ProduceResponse};
@@ -75,14 +75,22 @@ pub(crate) struct Task {
     replies: mpsc::UnboundedReceiver<Reply>,
     reply_to: mpsc::UnboundedSender<Reply>,
     changes: watch::Receiver<u64>,
-    /// The connection of each request that is out.
-    sent: HashMap<RequestToken, Handle>,
+    /// Each request that is out.
+    sent: HashMap<RequestToken, Sent>,
     sealer: Sealer,
     /// Who was told of an acknowledgement since and has not appended again, as far as events tell.
     away: usize,
     /// Somebody appended of whom nothing was known: there may be more.
     newcomers: bool,
     is_closing: bool,
+}
+
+/// A request that is out.
+#[derive(Debug)]
+struct Sent {
+    handle: Handle,
+    /// Whose records are in it, for the log.
+    partitions: Vec<(Str, i32)>,
 }
 
 /// Compression: in the task with `pool`, or on a bounded number of blocking threads.
@@ -347,6 +355,10 @@ impl Task {
             return self.producer.handle_lost(now(), token, &error);
         };
         let now = now();
+        let partitions = request.topic_data.iter().flat_map(|topic| {
+            topic.partition_data.iter().map(|partition| (topic.name.clone(), partition.index))
+        });
+        let partitions = partitions.collect();
         let has_ids = request.topic_data.iter().all(|topic| !topic.topic_id.is_nil());
         let outgoing = Outgoing {
             request: by_id_or_name(request, has_ids),
@@ -355,25 +367,30 @@ impl Task {
             expects_answer: acks != Acks::None,
         };
         handle.send(outgoing, ReplyTo::Channel { sender: self.reply_to.clone(), token: token.0 });
-        self.sent.insert(token, handle);
+        self.sent.insert(token, Sent { handle, partitions });
     }
 
     fn handle_reply(&mut self, reply: Reply) {
         let token = RequestToken(reply.token);
-        let handle = self.sent.remove(&token);
+        let sent = self.sent.remove(&token);
         match reply.outcome {
             Ok(None) => self.producer.handle_written(now(), token),
             Ok(Some(answer)) => match answer.decode::<ProduceRequest>() {
-                Ok(response) => self.handle_answer(token, &answer, &response, handle.as_ref()),
+                Ok(response) => {
+                    self.handle_answer(token, &answer, &response, sent.map(|sent| sent.handle).as_ref())
+                }
                 Err(error) => {
                     let reason = Failure::Decode(error);
                     let api = ApiKey::PRODUCE;
                     let error = RequestError { peer: answer.peer, api, outcome: Outcome::Unknown, reason };
-                    tracing::warn!(%error, "produce answer is malformed");
+                    log_lost(&error, sent.as_ref());
                     self.producer.handle_lost(now(), token, &error);
                 }
             },
-            Err(error) => self.producer.handle_lost(now(), token, &error),
+            Err(error) => {
+                log_lost(&error, sent.as_ref());
+                self.producer.handle_lost(now(), token, &error);
+            }
         }
     }
 
@@ -408,7 +425,10 @@ impl Task {
             {
                 let name: Option<Arc<str>> = name();
                 let (code, leader) = (partition.error_code, &partition.current_leader);
-                tracing::debug!(broker = %answer.peer, topic = ?name, partition = partition.index, %code, "produce answered with an error");
+                tracing::debug!(
+                    broker = %answer.peer, api = %ApiKey::PRODUCE, topic = name.as_deref(), partition = partition.index, %code,
+                    next = next_after(code), "answered with an error"
+                );
                 if let Some(name) = name.filter(|_| leader.leader_id >= 0) {
                     let endpoints = response.node_endpoints.iter();
                     let brokers =
@@ -428,11 +448,7 @@ impl Task {
         result: Result<Written, DeliveryError>,
     ) {
         if let Err(error) = &result {
-            if self.is_closing {
-                tracing::warn!(%error, "records are lost after their producer was dropped");
-            } else {
-                tracing::debug!(%error, "batch failed");
-            }
+            log_failed(error, self.is_closing);
         }
         self.away += delivery.waiters();
         delivery.resolve(result.map_err(|error| Error::Delivery(Arc::new(error))));
@@ -572,6 +588,61 @@ impl Drop for Job {
         if let Some(sealed) = self.sealed.take() {
             let _gone = self.events.send(Event::Sealed(sealed));
         }
+    }
+}
+
+/// What the machine does about a partition that was answered with this code.
+fn next_after(code: ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::DUPLICATE_SEQUENCE_NUMBER => "taken as written",
+        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER
+        | ErrorCode::UNKNOWN_PRODUCER_ID
+        | ErrorCode::INVALID_PRODUCER_EPOCH => "the sequence is looked into",
+        code if code.is_retriable() || code.needs_metadata() => AGAIN,
+        _ => GIVEN_UP,
+    }
+}
+
+const AGAIN: &str = "sent again while the delivery time-out lasts";
+const GIVEN_UP: &str = "given up";
+
+/// A request without a usable answer, for each partition in it.
+fn log_lost(error: &RequestError, sent: Option<&Sent>) {
+    let next = if error.reason.is_retriable() { AGAIN } else { GIVEN_UP };
+    for (topic, partition) in sent.iter().flat_map(|sent| &sent.partitions) {
+        tracing::debug!(
+            broker = %error.peer, api = %error.api, topic = &**topic, partition, error = %error.reason, next,
+            "no answer"
+        );
+    }
+}
+
+/// Who is to be named for a cause.
+fn broker_of(cause: &DeliveryCause) -> Option<String> {
+    match cause {
+        DeliveryCause::Refused { broker, .. }
+        | DeliveryCause::NotAnswered { broker }
+        | DeliveryCause::Abandoned { broker } => Some(format!("broker {broker}")),
+        DeliveryCause::Request(error) => Some(error.peer.to_string()),
+        DeliveryCause::TimedOut { last: Some(last) } => broker_of(last),
+        _ => None,
+    }
+}
+
+/// The end of a batch that was not acknowledged; after the producer was dropped nobody else hears of it.
+fn log_failed(error: &DeliveryError, is_closing: bool) {
+    let (broker, code) = (broker_of(&error.cause), error.code().map(|code| code.to_string()));
+    let (topic, partition, attempt) = (&*error.topic, error.partition, error.attempts);
+    if is_closing {
+        tracing::warn!(
+            broker, api = %ApiKey::PRODUCE, topic, partition, attempt, code, error = %error.cause,
+            outcome = %error.outcome, next = GIVEN_UP, "records are lost after their producer was dropped"
+        );
+    } else {
+        tracing::debug!(
+            broker, api = %ApiKey::PRODUCE, topic, partition, attempt, code, error = %error.cause,
+            outcome = %error.outcome, next = GIVEN_UP, "not acknowledged"
+        );
     }
 }
 

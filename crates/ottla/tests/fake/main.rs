@@ -9,6 +9,7 @@ mod brokers;
 mod buffers;
 mod cancel;
 mod connections;
+mod events;
 mod fetch;
 mod gone;
 mod lifetime;

@@ -1,0 +1,154 @@
+//! The log: events carry broker, API, topic, partition, attempt and what comes next, as fields.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use ottla::OffsetAt;
+use ottla_fake::{Reaction, Rule, Stage};
+use ottla_wire::{ApiKey, ErrorCode};
+use tracing::field::{Field, Visit};
+use tracing::span;
+
+use crate::support::{one, records};
+
+/// An event's fields, its message among them.
+type Fields = BTreeMap<&'static str, String>;
+
+/// Keeps all events of this thread.
+#[derive(Debug, Clone, Default)]
+struct Log(Arc<Mutex<Vec<Fields>>>);
+
+impl Log {
+    /// The only event with this message about that API.
+    #[track_caller]
+    fn only(&self, message: &str, api: &str) -> Fields {
+        let events = self.0.lock().unwrap();
+        let is_it = |event: &&Fields| {
+            event["message"] == message && event.get("api").is_some_and(|value| value == api)
+        };
+        let mut found = events.iter().filter(is_it);
+        let event = found.next().unwrap_or_else(|| panic!("no {message:?} about {api} in {events:#?}"));
+        assert!(found.next().is_none(), "{events:#?}");
+        event.clone()
+    }
+}
+
+impl tracing::Subscriber for Log {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("ottla")
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut fields = Collect(Fields::new());
+        event.record(&mut fields);
+        self.0.lock().unwrap().push(fields.0);
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+struct Collect(Fields);
+
+impl Visit for Collect {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.insert(field.name(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name(), value.to_owned());
+    }
+}
+
+#[track_caller]
+fn assert_fields(event: &Fields, expected: &[(&str, &str)]) {
+    for (name, value) in expected {
+        assert_eq!(event.get(name).map(String::as_str), Some(*value), "{name} of {event:#?}");
+    }
+}
+
+/// A6: a refused Produce.
+#[tokio::test(start_paused = true)]
+async fn a_refused_produce_is_in_the_log_with_all_facts() {
+    let log = Log::default();
+    let _logged = tracing::subscriber::set_default(log.clone());
+    let (partition, _client, pipes) = one().await;
+    let refused = Reaction::Error(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    pipes.rule(Rule::new(refused).api(ApiKey::PRODUCE).times(1));
+    partition.produce(records(&["a"])).await.unwrap_err();
+
+    let place = [("api", "Produce"), ("topic", "t"), ("partition", "0"), ("next", "given up")];
+    let answer = log.only("answered with an error", "Produce");
+    assert_fields(&answer, &place);
+    assert_fields(
+        &answer,
+        &[("broker", "broker 1 (node-1:9092)"), ("code", "TOPIC_AUTHORIZATION_FAILED (29)")],
+    );
+    let end = log.only("not acknowledged", "Produce");
+    assert_fields(&end, &place);
+    assert_fields(
+        &end,
+        &[
+            ("broker", "broker 1"),
+            ("attempt", "1"),
+            ("code", "TOPIC_AUTHORIZATION_FAILED (29)"),
+            ("outcome", "not written"),
+        ],
+    );
+}
+
+/// A6: a look-up that is tried again, after an error and after a connection that was cut.
+#[tokio::test(start_paused = true)]
+async fn a_look_up_tried_again_is_in_the_log_with_all_facts() {
+    let log = Log::default();
+    let _logged = tracing::subscriber::set_default(log.clone());
+    let (partition, _client, pipes) = one().await;
+    let refused = Reaction::Error(ErrorCode::LEADER_NOT_AVAILABLE);
+    pipes.rule(Rule::new(refused).api(ApiKey::LIST_OFFSETS).times(1));
+    partition.get_offset(OffsetAt::Latest).await.unwrap();
+
+    let facts = [
+        ("broker", "broker 1 (node-1:9092)"),
+        ("api", "ListOffsets"),
+        ("topic", "t"),
+        ("partition", "0"),
+        ("attempt", "1"),
+    ];
+    let answer = log.only("answered with an error", "ListOffsets");
+    assert_fields(&answer, &facts);
+    assert_fields(&answer, &[("code", "LEADER_NOT_AVAILABLE (5)")]);
+    assert!(answer["next"].starts_with("again in "), "{answer:?}");
+
+    pipes.rule(Rule::new(Reaction::Disconnect(Stage::AfterApplying)).api(ApiKey::LIST_OFFSETS).times(1));
+    partition.get_offset(OffsetAt::Latest).await.unwrap();
+    let lost = log.only("no answer", "ListOffsets");
+    assert_fields(&lost, &facts);
+    assert!(lost["error"].contains("closed by the peer"), "{lost:?}");
+    assert!(lost["next"].starts_with("again in "), "{lost:?}");
+}
+
+/// A6: a Produce whose connection was cut names the partitions that were in it.
+#[tokio::test(start_paused = true)]
+async fn a_lost_produce_is_in_the_log_with_its_partitions() {
+    let log = Log::default();
+    let _logged = tracing::subscriber::set_default(log.clone());
+    let (partition, _client, pipes) = one().await;
+    pipes.rule(Rule::new(Reaction::Disconnect(Stage::AfterApplying)).api(ApiKey::PRODUCE).times(1));
+    partition.produce(records(&["a"])).await.unwrap();
+    let lost = log.only("no answer", "Produce");
+    assert_fields(
+        &lost,
+        &[("broker", "broker 1 (node-1:9092)"), ("api", "Produce"), ("topic", "t"), ("partition", "0")],
+    );
+    assert!(lost["next"].starts_with("sent again"), "{lost:?}");
+}
