@@ -11,10 +11,15 @@ mod record;
 
 pub use client::{Client, ClientBuilder, ClusterDescription, ControllerClient, NewTopic, Topic};
 pub use error::{Error, Result};
+pub use ottla_core::calls::{CallError, Cause, End, Target};
+pub use ottla_core::error::{CloseReason, Failure, Outcome, Peer, RequestError};
+pub use ottla_core::metadata::{Broker, Partition};
 pub use ottla_core::partition_queue::Acks;
+pub use ottla_core::producer::{DeliveryCause, DeliveryError, DeliveryOutcome};
 pub use ottla_core::{HostPort, InvalidAddress};
 pub use ottla_wire as wire;
 pub use ottla_wire::compression::{Codec, Compression};
+pub use ottla_wire::records::BatchError;
 pub use ottla_wire::{ErrorCode, Uuid};
 pub use partition::{
     ConsumerClient, IsolationLevel, OffsetAt, PartitionClient, PartitionClientBuilder, ProducerClient,
