@@ -377,7 +377,7 @@ impl Task {
             Ok(None) => self.producer.handle_written(now(), token),
             Ok(Some(answer)) => match answer.decode::<ProduceRequest>() {
                 Ok(response) => {
-                    self.handle_answer(token, &answer, &response, sent.map(|sent| sent.handle).as_ref())
+                    self.handle_answer(token, &answer, &response, sent.map(|sent| sent.handle).as_ref());
                 }
                 Err(error) => {
                     let reason = Failure::Decode(error);
