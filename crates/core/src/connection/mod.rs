@@ -108,7 +108,7 @@ impl Answer {
 
 /// What the connection's owner has to know.
 #[derive(Debug)]
-pub enum Event<T> {
+pub enum Event<T, H = ()> {
     /// The answer to the request sent with this token.
     Answer {
         /// As given to [`Connection::send`].
@@ -128,21 +128,28 @@ pub enum Event<T> {
         /// Why, and whether the broker may have acted on it.
         error: RequestError,
     },
+    /// The broker is done with the request that was sent with this, or never had it. Comes before the request's
+    /// outcome; after it when whoever asked gave up first and the answer came late.
+    Done {
+        /// As given to [`Connection::send`].
+        held: H,
+    },
     /// The oldest request is [`OVERDUE_AFTER`] older than its own wait, or has waited that long for the connection to
     /// open: time to ask for fresh metadata elsewhere.
     Overdue,
 }
 
-/// A connection to one broker. `T` is what the owner wants back with each outcome.
+/// A connection to one broker. `T` is what the owner wants back with each outcome, `H` what it holds for a request
+/// for as long as the broker may be busy with it.
 #[derive(Debug)]
-pub struct Connection<T> {
+pub struct Connection<T, H = ()> {
     settings: Arc<ConnectionSettings>,
     peer: Arc<Peer>,
     phase: Phase,
-    waiting: VecDeque<Waiting<T>>,
-    in_flight: VecDeque<InFlight<T>>,
+    waiting: VecDeque<Waiting<T, H>>,
+    in_flight: VecDeque<InFlight<T, H>>,
     outbox: Vec<Bytes>,
-    events: VecDeque<Event<T>>,
+    events: VecDeque<Event<T, H>>,
     next_correlation_id: i32,
     throttled_until: Option<Instant>,
     last_activity: Instant,
@@ -166,14 +173,15 @@ enum Phase {
 }
 
 #[derive(Debug)]
-struct Waiting<T> {
+struct Waiting<T, H> {
     outgoing: Outgoing,
     since: Instant,
     token: T,
+    held: Option<H>,
 }
 
 #[derive(Debug)]
-struct InFlight<T> {
+struct InFlight<T, H> {
     correlation_id: i32,
     api: ApiKey,
     version: i16,
@@ -181,6 +189,7 @@ struct InFlight<T> {
     own_wait: Duration,
     deadline: Instant,
     waiter: Waiter<T>,
+    held: Option<H>,
 }
 
 #[derive(Debug)]
@@ -194,7 +203,7 @@ enum Waiter<T> {
     Silent(Option<T>),
 }
 
-impl<T> Connection<T> {
+impl<T, H> Connection<T, H> {
     /// A connection that is about to be dialled, and gives up when it is not ready at `deadline`. Requests may be
     /// sent at once: they wait.
     pub fn new(now: Instant, peer: Arc<Peer>, settings: Arc<ConnectionSettings>, deadline: Instant) -> Self {
@@ -248,15 +257,17 @@ impl<T> Connection<T> {
         self.waiting.len() + self.in_flight.len()
     }
 
-    /// Queues a request. Its outcome comes as one [`Event`] with `token`, whatever happens.
-    pub fn send(&mut self, now: Instant, outgoing: Outgoing, token: T) {
+    /// Queues a request. Its outcome comes as one [`Event`] with `token`, whatever happens; `held` comes back with
+    /// [`Event::Done`].
+    pub fn send(&mut self, now: Instant, outgoing: Outgoing, token: T, held: Option<H>) {
         self.last_activity = now;
         if let Phase::Closed { reason } = &self.phase {
             let reason = Failure::Closed(reason.clone());
+            self.done(held);
             return self.fail(token, outgoing.request.key(), Outcome::NotSent, reason);
         }
         self.expect_deadline(outgoing.deadline);
-        self.waiting.push_back(Waiting { outgoing, since: now, token });
+        self.waiting.push_back(Waiting { outgoing, since: now, token, held });
     }
 
     /// An answer asked for a pause: nothing more is written before `pause` is over (KIP-219). The request it
@@ -377,7 +388,7 @@ impl<T> Connection<T> {
     }
 
     /// What happened, in order.
-    pub fn poll_event(&mut self) -> Option<Event<T>> {
+    pub fn poll_event(&mut self) -> Option<Event<T, H>> {
         self.events.pop_front()
     }
 
@@ -417,24 +428,26 @@ impl<T> Connection<T> {
                     own_wait: Duration::ZERO,
                     deadline,
                     waiter: Waiter::Negotiation,
+                    held: None,
                 });
             }
             Err(error) => self.close(CloseReason::Protocol(error.to_string().into())),
         }
     }
 
-    fn start(&mut self, now: Instant, next: Waiting<T>, versions: &Versions) {
-        let Waiting { outgoing, token, .. } = next;
-        let api = outgoing.request.key();
-        let version = match versions.choose(api, outgoing.request.versions()) {
+    fn start(&mut self, now: Instant, next: Waiting<T, H>, versions: &Versions) {
+        let api = next.outgoing.request.key();
+        let version = match versions.choose(api, next.outgoing.request.versions()) {
             Ok(version) => version,
-            Err(reason) => return self.fail(token, api, Outcome::NotSent, reason),
+            Err(reason) => return self.refuse(next, reason),
         };
         let correlation_id = self.take_correlation_id();
-        match outgoing.request.encode_frame(version, correlation_id, self.settings.client_id.as_deref()) {
+        let client_id = self.settings.client_id.as_deref();
+        match next.outgoing.request.encode_frame(version, correlation_id, client_id) {
             Ok(Encoded { chunks, .. }) => self.outbox.extend(chunks),
-            Err(error) => return self.fail(token, api, Outcome::NotSent, Failure::Encode(error)),
+            Err(error) => return self.refuse(next, Failure::Encode(error)),
         }
+        let Waiting { outgoing, token, held, .. } = next;
         self.in_flight.push_back(InFlight {
             correlation_id,
             api,
@@ -443,6 +456,7 @@ impl<T> Connection<T> {
             own_wait: outgoing.own_wait,
             deadline: outgoing.deadline,
             waiter: if outgoing.expects_answer { Waiter::Answer(token) } else { Waiter::Silent(Some(token)) },
+            held,
         });
     }
 
@@ -454,6 +468,7 @@ impl<T> Connection<T> {
         self.last_answer = now;
         self.last_activity = now;
         self.overdue_reported = None;
+        self.done(entry.held);
         match entry.waiter {
             Waiter::Negotiation => self.handle_versions(now, &frame, entry.version),
             Waiter::Answer(token) => {
@@ -466,12 +481,14 @@ impl<T> Connection<T> {
 
     /// The entry an answer belongs to. Requests that asked for no answer are passed over, or matched when the
     /// broker answers all the same.
-    fn take_in_flight(&mut self, correlation_id: i32) -> Option<InFlight<T>> {
+    fn take_in_flight(&mut self, correlation_id: i32) -> Option<InFlight<T, H>> {
         while let Some(first) = self.in_flight.pop_front() {
             if first.correlation_id == correlation_id {
                 return Some(first);
             }
-            if !matches!(first.waiter, Waiter::Silent(_)) {
+            if matches!(first.waiter, Waiter::Silent(_)) {
+                self.done(first.held);
+            } else {
                 let problem = format!(
                     "answer with correlation id {correlation_id} where {} ({}) was expected",
                     first.correlation_id, first.api
@@ -518,7 +535,8 @@ impl<T> Connection<T> {
         id
     }
 
-    /// Tells waiters whose deadline has passed. What is in flight stays there: its answer will come.
+    /// Tells waiters whose deadline has passed. What is in flight stays there: the broker is busy with it, and its
+    /// answer will come.
     fn expire_waiters(&mut self, now: Instant) {
         if self.next_deadline.is_none_or(|deadline| deadline > now) {
             return;
@@ -529,12 +547,7 @@ impl<T> Connection<T> {
                 self.waiting.push_back(entry);
             } else {
                 let after = entry.outgoing.deadline.saturating_duration_since(entry.since);
-                self.fail(
-                    entry.token,
-                    entry.outgoing.request.key(),
-                    Outcome::NotSent,
-                    Failure::TimedOut(after),
-                );
+                self.refuse(entry, Failure::TimedOut(after));
             }
         }
         for entry in &mut self.in_flight {
@@ -564,7 +577,7 @@ impl<T> Connection<T> {
 
     /// Since when the peer owes the answer to the first request that expects one, its own wait not counted.
     fn oldest_since(&self) -> Option<Instant> {
-        let owes = |entry: &&InFlight<T>| matches!(entry.waiter, Waiter::Answer(_) | Waiter::Gone);
+        let owes = |entry: &&InFlight<T, H>| matches!(entry.waiter, Waiter::Answer(_) | Waiter::Gone);
         self.in_flight.iter().find(owes).map(|entry| {
             let throttled = self.throttled_until.unwrap_or(entry.sent);
             entry.sent.max(self.last_answer).max(throttled) + entry.own_wait
@@ -608,6 +621,16 @@ impl<T> Connection<T> {
         self.events.push_back(Event::Failed { token, error });
     }
 
+    /// A request that has not left gets its outcome.
+    fn refuse(&mut self, entry: Waiting<T, H>, reason: Failure) {
+        self.done(entry.held);
+        self.fail(entry.token, entry.outgoing.request.key(), Outcome::NotSent, reason);
+    }
+
+    fn done(&mut self, held: Option<H>) {
+        self.events.extend(held.map(|held| Event::Done { held }));
+    }
+
     fn close(&mut self, reason: CloseReason) {
         self.end(reason.clone(), &Failure::Closed(reason));
     }
@@ -620,6 +643,7 @@ impl<T> Connection<T> {
         self.phase = Phase::Closed { reason };
         self.outbox.clear();
         for entry in std::mem::take(&mut self.in_flight) {
+            self.done(entry.held);
             match entry.waiter {
                 Waiter::Answer(token) | Waiter::Silent(Some(token)) => {
                     self.fail(token, entry.api, Outcome::Unknown, failure.clone());
@@ -628,7 +652,7 @@ impl<T> Connection<T> {
             }
         }
         for entry in std::mem::take(&mut self.waiting) {
-            self.fail(entry.token, entry.outgoing.request.key(), Outcome::NotSent, failure.clone());
+            self.refuse(entry, failure.clone());
         }
         self.next_deadline = None;
     }

@@ -14,7 +14,7 @@ const LONG: Duration = Duration::from_secs(3600);
 /// A connection and the peer's end of it.
 struct Rig {
     now: Instant,
-    connection: Connection<u32>,
+    connection: Connection<u32, &'static str>,
 }
 
 impl Rig {
@@ -60,14 +60,25 @@ impl Rig {
             own_wait,
             expects_answer: true,
         };
-        self.connection.send(self.now, outgoing, token);
+        self.connection.send(self.now, outgoing, token, None);
+    }
+
+    /// With something that is held until the broker is done.
+    fn send_holding(&mut self, token: u32, timeout: Duration, held: &'static str) {
+        let outgoing = Outgoing {
+            request: Box::new(MetadataRequest::default()),
+            deadline: self.now + timeout,
+            own_wait: Duration::ZERO,
+            expects_answer: true,
+        };
+        self.connection.send(self.now, outgoing, token, Some(held));
     }
 
     fn send_silent(&mut self, token: u32) {
         let request = Box::new(ProduceRequest { acks: 0, ..Default::default() });
         let outgoing =
             Outgoing { request, deadline: self.now + LONG, own_wait: Duration::ZERO, expects_answer: false };
-        self.connection.send(self.now, outgoing, token);
+        self.connection.send(self.now, outgoing, token, None);
     }
 
     /// What reached the peer since it was last looked at.
@@ -91,7 +102,8 @@ impl Rig {
         self.answer::<MetadataRequest>(to, to.version, &MetadataResponse::default());
     }
 
-    /// Events since they were last looked at, in short: `+1` answered, `>1` written, `-1 reason` failed, `late`.
+    /// Events since they were last looked at, in short: `+1` answered, `>1` written, `-1 reason` failed,
+    /// `done lane`, `late`.
     fn events(&mut self) -> Vec<String> {
         let mut events = Vec::new();
         while let Some(event) = self.connection.poll_event() {
@@ -102,6 +114,7 @@ impl Rig {
                     let outcome = if error.outcome == Outcome::NotSent { "not sent" } else { "unknown" };
                     format!("-{token} {outcome}")
                 }
+                Event::Done { held } => format!("done {held}"),
                 Event::Overdue => "late".to_owned(),
             });
         }
@@ -249,6 +262,42 @@ fn a_waiter_that_times_out_leaves_its_neighbours_alone() {
     rig.answer_metadata(&asked[1]);
     assert_eq!(rig.events(), ["+2"]);
     assert!(rig.connection.closed().is_none());
+}
+
+/// Trap N4: a broker is busy with a request until it has answered, however long ago its waiter was told.
+#[test]
+fn what_is_held_for_a_request_comes_back_when_the_broker_is_done() {
+    let mut rig = Rig::ready();
+    rig.send_holding(1, Duration::from_secs(1), "lane");
+    let asked = rig.sent();
+    rig.wait(Duration::from_secs(1));
+    assert_eq!(rig.events(), ["-1 unknown"]);
+    rig.answer_metadata(&asked[0]);
+    assert_eq!(rig.events(), ["done lane"]);
+    rig.send_holding(2, TIMEOUT, "lane");
+    let asked = rig.sent();
+    rig.answer_metadata(&asked[0]);
+    assert_eq!(rig.events(), ["done lane", "+2"]);
+}
+
+/// Trap N4: also when there will be no answer.
+#[test]
+fn what_is_held_for_a_request_comes_back_without_an_answer() {
+    let mut rig = Rig::ready();
+    rig.connection.throttle(rig.now, Duration::from_secs(2));
+    rig.send_holding(1, Duration::from_secs(1), "lane");
+    rig.wait(Duration::from_secs(1));
+    assert_eq!(rig.events(), ["done lane", "-1 not sent"]);
+    rig.wait(Duration::from_secs(1));
+    rig.send_holding(2, Duration::from_secs(1), "lane");
+    rig.sent();
+    rig.wait(Duration::from_secs(1));
+    rig.send_holding(3, TIMEOUT, "other");
+    assert_eq!(rig.events(), ["-2 unknown"]);
+    rig.connection.handle_closed(CloseReason::ByPeer);
+    assert_eq!(rig.events(), ["done lane", "done other", "-3 not sent"]);
+    rig.send_holding(4, TIMEOUT, "lane");
+    assert_eq!(rig.events(), ["done lane", "-4 not sent"]);
 }
 
 /// Trap N3: the time-out runs from the start, also while the connection is not open yet.

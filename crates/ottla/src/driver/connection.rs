@@ -39,8 +39,8 @@ pub(crate) struct Handle {
 /// Where an outcome goes.
 #[derive(Debug)]
 pub(crate) enum ReplyTo {
-    /// To one waiter. The lane stays taken until there is an outcome, also when the waiter is gone.
-    Once { sender: oneshot::Sender<Result<Answer, RequestError>>, lane: Option<Lane> },
+    /// To one waiter.
+    Once { sender: oneshot::Sender<Result<Answer, RequestError>> },
     /// To a task that has many requests out.
     Channel { sender: mpsc::UnboundedSender<Reply>, token: u64 },
 }
@@ -72,7 +72,7 @@ struct Lease {
 
 #[derive(Debug)]
 struct Shared {
-    machine: Mutex<Connection<ReplyTo>>,
+    machine: Mutex<Connection<ReplyTo, Lane>>,
     wake: Notify,
 }
 
@@ -87,10 +87,11 @@ impl Handle {
         Self { lease: Arc::new(Lease { shared }) }
     }
 
-    /// Queues a request; its outcome goes to `reply`, whatever happens.
-    pub(crate) fn send(&self, outgoing: Outgoing, reply: ReplyTo) {
+    /// Queues a request; its outcome goes to `reply`, whatever happens. The lane stays taken until the broker is done
+    /// with the request, also when nobody waits for it any more.
+    pub(crate) fn send(&self, outgoing: Outgoing, reply: ReplyTo, lane: Option<Lane>) {
         let shared = &self.lease.shared;
-        lock(&shared.machine).send(now(), outgoing, reply);
+        lock(&shared.machine).send(now(), outgoing, reply, lane);
         if self.is_closed() {
             shared.dispatch(|_| ());
         } else {
@@ -105,7 +106,7 @@ impl Handle {
         lane: Option<Lane>,
     ) -> oneshot::Receiver<Result<Answer, RequestError>> {
         let (sender, receiver) = oneshot::channel();
-        self.send(outgoing, ReplyTo::Once { sender, lane });
+        self.send(outgoing, ReplyTo::Once { sender }, lane);
         receiver
     }
 
@@ -161,6 +162,7 @@ impl Shared {
                     tracing::trace!(broker = %error.peer, api = %error.api, error = %error.reason, "request has no answer");
                     token.resolve(Err(error));
                 }
+                Event::Done { held: lane } => drop(lane),
                 Event::Overdue => peer.iter().for_each(|peer| on_overdue(peer)),
             }
         }
@@ -171,8 +173,7 @@ impl ReplyTo {
     fn resolve(self, outcome: Result<Option<Answer>, RequestError>) {
         match self {
             // A waiter that is gone has no use for the answer.
-            Self::Once { sender, lane } => {
-                drop(lane);
+            Self::Once { sender } => {
                 if let Some(outcome) = outcome.transpose() {
                     let _gone = sender.send(outcome);
                 }

@@ -15,7 +15,7 @@ pub(crate) struct Lanes {
     free: Mutex<Vec<u64>>,
 }
 
-/// The right to one lane. Dropped when the request it was taken for has its outcome.
+/// The right to one lane. Dropped when the broker is done with the request it was taken for.
 #[derive(Debug)]
 pub(crate) struct Lane {
     number: u64,

@@ -366,7 +366,7 @@ impl Task {
             own_wait: Duration::ZERO,
             expects_answer: acks != Acks::None,
         };
-        handle.send(outgoing, ReplyTo::Channel { sender: self.reply_to.clone(), token: token.0 });
+        handle.send(outgoing, ReplyTo::Channel { sender: self.reply_to.clone(), token: token.0 }, None);
         self.sent.insert(token, Sent { handle, partitions });
     }
 

@@ -7,7 +7,7 @@ use ottla::{ErrorCode, OffsetAt, Record};
 use ottla_fake::{Answer, ConnId, FakeCluster, Reaction, Rule, Stage};
 use ottla_wire::ApiKey;
 
-use crate::support::{Oddity, PipeTransport, cluster, millis, one, pass, records, secs, timed, world};
+use crate::support::{Oddity, PipeTransport, cluster, millis, one, pass, records, secs, texts, timed, world};
 
 /// Trap N3: a connect that hangs, and a broker that accepts and says nothing, end with the call's own time-out.
 #[tokio::test(start_paused = true)]
@@ -161,6 +161,24 @@ async fn slow_administration_has_a_pool_of_its_own() {
         assert!(took <= secs(26), "{took:?}");
     }
     controller.create_topic("free", 1, 1, 1_000).await.unwrap();
+}
+
+/// Trap N4: a broker is busy with a request until it has answered, also when its caller has given up: the next call
+/// takes another connection.
+#[tokio::test(start_paused = true)]
+async fn a_call_does_not_wait_behind_one_whose_time_is_over() {
+    let (client, pipes) = world(1, 1).await;
+    pipes.append("t", 0, &["a"]);
+    let partition = client.partition("t", 0).timeout(secs(1)).build().await.unwrap();
+    let slow = Rule::new(Reaction::Delay(Stage::AfterApplying, secs(5))).api(ApiKey::FETCH);
+    let slow = pipes.rule(slow.times(1));
+    let (result, took) = timed(partition.fetch_records(0, 1..1_000, 0)).await;
+    result.unwrap_err();
+    assert!((secs(1)..secs(2)).contains(&took), "{took:?}");
+    let (result, took) = timed(partition.fetch_records(0, 1..1_000, 0)).await;
+    assert_eq!(texts(&result.unwrap().0), ["a"]);
+    assert!(took < millis(50), "{took:?}");
+    assert_eq!(pipes.struck(slow), 1);
 }
 
 /// Trap N6: whatever happens to connections, one producer has at most one that produces to a broker.
