@@ -33,7 +33,7 @@ use crate::error::{CloseReason, Failure, Outcome, Peer, RequestError};
 pub const OVERDUE_AFTER: Duration = Duration::from_secs(2);
 
 /// How often that is said again while the peer stays silent: a new leader may not have been elected at first.
-const OVERDUE_AGAIN: Duration = Duration::from_millis(500);
+pub const OVERDUE_AGAIN: Duration = Duration::from_millis(500);
 
 /// How long a released connection goes on reading the answers it is owed.
 const READ_OUT: Duration = Duration::from_secs(5);
@@ -43,6 +43,12 @@ const SILENT_REMEMBERED: usize = 64;
 
 /// The versions of ApiVersions that are tried one after another, on answers and on connections cut short.
 const NEGOTIATION_LADDER: [i16; 3] = [4, 3, 0];
+
+/// The pause that an answer asks for with its `throttle_time_ms` (KIP-219), in milliseconds; `None` for zero and for
+/// what makes no sense.
+pub fn throttle_time(throttle_time_ms: i32) -> Option<Duration> {
+    u64::try_from(throttle_time_ms).ok().filter(|pause| *pause > 0).map(Duration::from_millis)
+}
 
 /// What connections of one client have in common.
 #[derive(Debug, Clone)]
@@ -199,8 +205,11 @@ enum Waiter<T> {
     Answer(T),
     /// Told already: its answer is read and dropped.
     Gone,
-    /// Written without asking for an answer; `Some` until it has left.
-    Silent(Option<T>),
+    /// Needs no answer: its waiter, until it was told, and whether all of it has left.
+    Silent {
+        token: Option<T>,
+        has_left: bool,
+    },
 }
 
 impl<T, H> Connection<T, H> {
@@ -305,10 +314,9 @@ impl<T, H> Connection<T, H> {
     pub fn handle_transmitted(&mut self, now: Instant) {
         self.last_activity = now;
         for entry in &mut self.in_flight {
-            if let Waiter::Silent(token) = &mut entry.waiter
-                && let Some(token) = token.take()
-            {
-                self.events.push_back(Event::Sent { token });
+            if let Waiter::Silent { token, has_left } = &mut entry.waiter {
+                *has_left = true;
+                self.events.extend(token.take().map(|token| Event::Sent { token }));
             }
         }
         self.forget_silent();
@@ -336,9 +344,9 @@ impl<T, H> Connection<T, H> {
         false
     }
 
-    /// The socket is gone and will not be dialled again.
-    pub fn handle_closed_for_good(&mut self, reason: CloseReason) {
-        self.close(reason);
+    /// Ends it for good, whatever is in flight.
+    pub fn close(&mut self, reason: CloseReason) {
+        self.end(reason.clone(), &Failure::Closed(reason));
     }
 
     /// Does what time has made due.
@@ -455,7 +463,10 @@ impl<T, H> Connection<T, H> {
             sent: now,
             own_wait: outgoing.own_wait,
             deadline: outgoing.deadline,
-            waiter: if outgoing.expects_answer { Waiter::Answer(token) } else { Waiter::Silent(Some(token)) },
+            waiter: match outgoing.expects_answer {
+                true => Waiter::Answer(token),
+                false => Waiter::Silent { token: Some(token), has_left: false },
+            },
             held,
         });
     }
@@ -475,7 +486,8 @@ impl<T, H> Connection<T, H> {
                 let answer = Answer { peer: self.peer.clone(), version: entry.version, payload: frame };
                 self.events.push_back(Event::Answer { token, answer });
             }
-            Waiter::Gone | Waiter::Silent(_) => {}
+            Waiter::Silent { token, .. } => self.sent(token),
+            Waiter::Gone => {}
         }
     }
 
@@ -486,8 +498,9 @@ impl<T, H> Connection<T, H> {
             if first.correlation_id == correlation_id {
                 return Some(first);
             }
-            if matches!(first.waiter, Waiter::Silent(_)) {
+            if let Waiter::Silent { token, .. } = first.waiter {
                 self.done(first.held);
+                self.sent(token);
             } else {
                 let problem = format!(
                     "answer with correlation id {correlation_id} where {} ({}) was expected",
@@ -551,10 +564,10 @@ impl<T, H> Connection<T, H> {
             }
         }
         for entry in &mut self.in_flight {
-            if entry.deadline > now || !matches!(entry.waiter, Waiter::Answer(_)) {
+            if entry.deadline > now {
                 continue;
             }
-            let Waiter::Answer(token) = std::mem::replace(&mut entry.waiter, Waiter::Gone) else { continue };
+            let Some(token) = entry.waiter.give_up() else { continue };
             let after = entry.deadline.saturating_duration_since(entry.sent);
             self.events.push_back(Event::Failed {
                 token,
@@ -567,18 +580,18 @@ impl<T, H> Connection<T, H> {
             });
         }
         let waiting = self.waiting.iter().map(|entry| entry.outgoing.deadline);
-        let answers = self.in_flight.iter().filter(|entry| matches!(entry.waiter, Waiter::Answer(_)));
-        self.next_deadline = waiting.chain(answers.map(|entry| entry.deadline)).min();
+        let in_flight = self.in_flight.iter().filter(|entry| entry.waiter.is_waiting());
+        self.next_deadline = waiting.chain(in_flight.map(|entry| entry.deadline)).min();
     }
 
     fn expect_deadline(&mut self, deadline: Instant) {
         self.next_deadline = Some(self.next_deadline.map_or(deadline, |next| next.min(deadline)));
     }
 
-    /// Since when the peer owes the answer to the first request that expects one, its own wait not counted.
+    /// Since when the peer owes the answer to the first request that expects one, or has not taken in one that does
+    /// not; its own wait not counted.
     fn oldest_since(&self) -> Option<Instant> {
-        let owes = |entry: &&InFlight<T, H>| matches!(entry.waiter, Waiter::Answer(_) | Waiter::Gone);
-        self.in_flight.iter().find(owes).map(|entry| {
+        self.in_flight.iter().find(|entry| entry.waiter.is_owed()).map(|entry| {
             let throttled = self.throttled_until.unwrap_or(entry.sent);
             entry.sent.max(self.last_answer).max(throttled) + entry.own_wait
         })
@@ -604,13 +617,12 @@ impl<T, H> Connection<T, H> {
     }
 
     fn is_unused(&self) -> bool {
-        self.waiting.is_empty()
-            && self.in_flight.iter().all(|entry| matches!(entry.waiter, Waiter::Silent(None)))
+        self.waiting.is_empty() && self.in_flight.iter().all(|entry| !entry.waiter.is_owed())
     }
 
     fn forget_silent(&mut self) {
         while self.in_flight.len() > SILENT_REMEMBERED
-            && self.in_flight.front().is_some_and(|entry| matches!(entry.waiter, Waiter::Silent(None)))
+            && self.in_flight.front().is_some_and(|entry| !entry.waiter.is_owed())
         {
             self.in_flight.pop_front();
         }
@@ -627,12 +639,12 @@ impl<T, H> Connection<T, H> {
         self.fail(entry.token, entry.outgoing.request.key(), Outcome::NotSent, reason);
     }
 
-    fn done(&mut self, held: Option<H>) {
-        self.events.extend(held.map(|held| Event::Done { held }));
+    fn sent(&mut self, token: Option<T>) {
+        self.events.extend(token.map(|token| Event::Sent { token }));
     }
 
-    fn close(&mut self, reason: CloseReason) {
-        self.end(reason.clone(), &Failure::Closed(reason));
+    fn done(&mut self, held: Option<H>) {
+        self.events.extend(held.map(|held| Event::Done { held }));
     }
 
     /// Everything that has no outcome yet gets one.
@@ -645,16 +657,40 @@ impl<T, H> Connection<T, H> {
         for entry in std::mem::take(&mut self.in_flight) {
             self.done(entry.held);
             match entry.waiter {
-                Waiter::Answer(token) | Waiter::Silent(Some(token)) => {
+                Waiter::Answer(token) | Waiter::Silent { token: Some(token), .. } => {
                     self.fail(token, entry.api, Outcome::Unknown, failure.clone());
                 }
-                Waiter::Negotiation | Waiter::Gone | Waiter::Silent(None) => {}
+                Waiter::Negotiation | Waiter::Gone | Waiter::Silent { token: None, .. } => {}
             }
         }
         for entry in std::mem::take(&mut self.waiting) {
             self.refuse(entry, failure.clone());
         }
         self.next_deadline = None;
+    }
+}
+
+impl<T> Waiter<T> {
+    /// Takes out who is still to be told.
+    fn give_up(&mut self) -> Option<T> {
+        match self {
+            Self::Silent { token, .. } => token.take(),
+            Self::Answer(_) => match std::mem::replace(self, Self::Gone) {
+                Self::Answer(token) => Some(token),
+                _ => None,
+            },
+            Self::Negotiation | Self::Gone => None,
+        }
+    }
+
+    /// Whether somebody is still to be told.
+    fn is_waiting(&self) -> bool {
+        matches!(self, Self::Answer(_) | Self::Silent { token: Some(_), .. })
+    }
+
+    /// Whether the peer has something to do for it yet.
+    fn is_owed(&self) -> bool {
+        !matches!(self, Self::Silent { has_left: true, .. })
     }
 }
 

@@ -75,9 +75,17 @@ impl Rig {
     }
 
     fn send_silent(&mut self, token: u32) {
+        self.send_silent_for(token, LONG);
+    }
+
+    fn send_silent_for(&mut self, token: u32, timeout: Duration) {
         let request = Box::new(ProduceRequest { acks: 0, ..Default::default() });
-        let outgoing =
-            Outgoing { request, deadline: self.now + LONG, own_wait: Duration::ZERO, expects_answer: false };
+        let outgoing = Outgoing {
+            request,
+            deadline: self.now + timeout,
+            own_wait: Duration::ZERO,
+            expects_answer: false,
+        };
         self.connection.send(self.now, outgoing, token, None);
     }
 
@@ -85,12 +93,7 @@ impl Rig {
     fn sent(&mut self) -> Vec<RequestHeader> {
         let bytes = self.connection.poll_transmit(self.now).concat();
         self.connection.handle_transmitted(self.now);
-        let mut buffer = BytesMut::from(&bytes[..]);
-        let mut headers = Vec::new();
-        while let Some(frame) = next_frame(&mut buffer, usize::MAX >> 1).unwrap() {
-            headers.push(ottla_wire::decode_request_header(&frame).unwrap().0);
-        }
-        headers
+        headers(&bytes)
     }
 
     fn answer<R: Request>(&mut self, to: &RequestHeader, version: i16, response: &R::Response) {
@@ -120,6 +123,15 @@ impl Rig {
         }
         events
     }
+}
+
+fn headers(bytes: &[u8]) -> Vec<RequestHeader> {
+    let mut buffer = BytesMut::from(bytes);
+    let mut headers = Vec::new();
+    while let Some(frame) = next_frame(&mut buffer, usize::MAX >> 1).unwrap() {
+        headers.push(ottla_wire::decode_request_header(&frame).unwrap().0);
+    }
+    headers
 }
 
 /// A broker that knows Produce, Metadata and ApiVersions in these versions.
@@ -370,6 +382,40 @@ fn an_answer_to_a_silent_request_is_passed_over() {
         rig.answer_metadata(&asked[1]);
         assert_eq!(rig.events(), ["+2"]);
     }
+}
+
+/// Trap N10: also when the answer comes before the socket has said that all was written.
+#[test]
+fn a_silent_request_that_is_answered_before_it_was_flushed_was_sent() {
+    for answered in [0, 1] {
+        let mut rig = Rig::ready();
+        rig.send_silent(1);
+        rig.send(2, TIMEOUT);
+        let asked = headers(&rig.connection.poll_transmit(rig.now).concat());
+        rig.answer_metadata(&asked[answered]);
+        let told: &[&str] = if answered == 0 { &[">1"] } else { &[">1", "+2"] };
+        assert_eq!(rig.events(), told);
+    }
+}
+
+/// Trap N10: a peer that does not read takes in no request, and is given up.
+#[test]
+fn a_silent_request_that_does_not_leave_ends_in_time() {
+    let mut rig = Rig::ready();
+    rig.send_silent(1);
+    rig.connection.poll_transmit(rig.now);
+    rig.wait(OVERDUE_AFTER);
+    assert_eq!(rig.events(), ["late"]);
+    rig.wait(TIMEOUT - OVERDUE_AFTER);
+    assert_eq!(rig.events(), ["-1 unknown"]);
+    assert!(matches!(rig.connection.closed(), Some(CloseReason::Silent(_))));
+    let mut rig = Rig::ready();
+    rig.send_silent_for(2, Duration::from_secs(1));
+    rig.connection.poll_transmit(rig.now);
+    rig.wait(Duration::from_secs(1));
+    assert_eq!(rig.events(), ["-2 unknown"], "its own time-out covers the writing too");
+    rig.wait(TIMEOUT);
+    assert!(matches!(rig.connection.closed(), Some(CloseReason::Silent(_))));
 }
 
 /// Trap N10: what is remembered of unanswered requests is bounded.

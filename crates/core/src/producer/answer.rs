@@ -2,7 +2,7 @@
 //! because their broker kept silent while another one took over.
 
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use foldhash::fast::FixedState;
 use ottla_wire::messages::produce::{PartitionProduceResponse, ProduceResponse};
@@ -13,6 +13,7 @@ use super::verdict::Verdict;
 use super::{
     Action, DeliveryCause, PartitionId, Producer, RefreshReason, RequestToken, SequenceReset, Timer, Written,
 };
+use crate::connection::{OVERDUE_AGAIN, throttle_time};
 use crate::error::{Outcome, RequestError};
 use crate::partition_queue::Acks;
 use crate::time::later;
@@ -147,13 +148,15 @@ impl<D> Producer<D> {
         }
     }
 
-    /// Gives up the overdue attempts of a partition at brokers that do not lead it any more.
+    /// Gives up the overdue attempts of a partition at brokers that do not lead it any more. Without an answer to
+    /// expect there is nothing to give up: a second attempt might write it twice.
     pub(super) fn abandon(&mut self, id: PartitionId) {
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         let Some(leader) = partition.leader else { return };
         let mut at = 0;
         while let Some(batch) = partition.batches.get(at) {
-            let old = batch.in_flight.and_then(|token| self.requests.get(&token));
+            let attempt = batch.in_flight.filter(|_| batch.settings.acks != Acks::None);
+            let old = attempt.and_then(|token| self.requests.get(&token));
             match old.filter(|old| old.broker_id != leader.broker_id && old.overdue_at <= self.now) {
                 Some(old) => {
                     let cause = DeliveryCause::Abandoned { broker: old.broker_id };
@@ -247,8 +250,8 @@ impl<D> Producer<D> {
     }
 
     fn throttle(&mut self, broker_id: i32, throttle_time_ms: i32) {
-        let Ok(pause @ 1..) = u64::try_from(throttle_time_ms) else { return };
-        let until = later(self.now, Duration::from_millis(pause));
+        let Some(pause) = throttle_time(throttle_time_ms) else { return };
+        let until = later(self.now, pause);
         self.brokers.entry(broker_id).or_default().muted_until = Some(until);
     }
 }
@@ -283,6 +286,3 @@ impl Ending {
 
 /// From Produce 13 on topics go by their ids (KIP-516).
 const FIRST_VERSION_WITH_IDS: i16 = 13;
-
-/// How often a broker that stays silent makes the machine ask for metadata.
-const OVERDUE_AGAIN: Duration = Duration::from_millis(500);

@@ -118,7 +118,7 @@ impl Handle {
     /// Ends it now, whatever is in flight.
     pub(crate) fn cut(&self, reason: CloseReason) {
         let shared = &self.lease.shared;
-        lock(&shared.machine).handle_closed_for_good(reason);
+        lock(&shared.machine).close(reason);
         shared.dispatch(|_| ());
         shared.wake.notify_one();
     }
@@ -193,7 +193,7 @@ struct Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         let reason = if std::thread::panicking() { CloseReason::Panicked } else { CloseReason::Released };
-        lock(&self.shared.machine).handle_closed_for_good(reason);
+        lock(&self.shared.machine).close(reason);
         self.shared.dispatch(|_| ());
     }
 }

@@ -306,6 +306,22 @@ fn with_acks_0_a_lost_connection_is_reported_and_nothing_is_written_twice() {
 }
 
 #[test]
+fn with_acks_0_a_batch_on_its_way_to_the_old_leader_is_not_sent_to_the_new_one() {
+    let mut world = World::new();
+    world.settings.acks = Acks::None;
+    let id = world.open(0, 1);
+    let delivery = world.produce(id);
+    let request = world.one();
+    world.pass(3 * SECOND);
+    world.lead(id, 2, 2);
+    world.pass(3 * SECOND);
+    world.nothing_sent();
+    world.producer.handle_written(world.now, request.token);
+    world.run();
+    assert_eq!(world.offset(delivery), None);
+}
+
+#[test]
 fn with_acks_1_a_batch_carries_no_producer_id_and_is_sent_again() {
     let mut world = World::new();
     world.settings.acks = Acks::Leader;
