@@ -278,25 +278,37 @@ impl Cluster {
             Destination::Bootstrap(address) => address.clone(),
             Destination::Broker(id) => lock(&self.metadata).broker(*id)?.address.clone(),
         };
-        let mut connections = lock(&self.connections);
         let key = Key { to: to.clone(), purpose, owner };
-        let mut pauses = Pauses::new(self.settings.reconnect, self.random());
-        let mut not_before = now();
-        if let Some(slot) = connections.remove(&key) {
-            if slot.handle.peer().address != address {
-                slot.handle.cut(CloseReason::Moved);
-            } else if !slot.handle.is_closed() {
-                let handle = slot.handle.clone();
-                connections.insert(key, slot);
-                return Some(handle);
-            } else if slot.handle.never_ready() {
-                pauses = slot.pauses;
-                not_before += pauses.next_delay();
+        loop {
+            let mut connections = lock(&self.connections);
+            let mut pauses = Pauses::new(self.settings.reconnect, self.random());
+            let mut not_before = now();
+            if let Some(slot) = connections.get(&key) {
+                let (has_moved, is_closed) = (slot.handle.peer().address != address, slot.handle.is_closed());
+                if !is_closed {
+                    let handle = slot.handle.clone();
+                    drop(connections);
+                    if !has_moved {
+                        return Some(handle);
+                    }
+                    // It keeps its place until it has ended: there are never two.
+                    handle.cut(CloseReason::Moved);
+                    continue;
+                }
+                if slot.handle.never_ready() && !has_moved {
+                    pauses = slot.pauses.clone();
+                    not_before += pauses.next_delay();
+                }
             }
+            let handle = self.dial(to, address, not_before);
+            connections.insert(key, Slot { handle: handle.clone(), pauses });
+            return Some(handle);
         }
-        let handle = self.dial(to, address, not_before);
-        connections.insert(key, Slot { handle: handle.clone(), pauses });
-        Some(handle)
+    }
+
+    /// What is said of a request to a broker that the metadata does not list.
+    pub(crate) fn unknown_broker(&self, to: &Destination, api: ApiKey) -> RequestError {
+        self.not_sent(to, api, Failure::Connect("the broker is not among those known".into()))
     }
 
     /// Sends one request and waits for its outcome. Cancel safe: dropped, only the waiter is gone.
@@ -323,11 +335,7 @@ impl Cluster {
         };
         let owner = lane.as_ref().map_or(CLIENT, Lane::number);
         let Some(handle) = self.connection(to, purpose, owner) else {
-            return Err(self.not_sent(
-                to,
-                api,
-                Failure::Connect("the broker is not among those known".into()),
-            ));
+            return Err(self.unknown_broker(to, api));
         };
         match handle.request(outgoing, lane).await {
             Ok(outcome) => outcome.map(|answer| (answer, handle)),
@@ -387,12 +395,8 @@ impl Cluster {
                         reason: Failure::Decode(error),
                     },
                     Ok(response) => {
-                        let pause =
-                            Duration::from_millis(u64::try_from(response.throttle_time_ms()).unwrap_or(0));
+                        handle.throttle(response.throttle_time_ms());
                         let verdict = judge(&answer, response);
-                        if !pause.is_zero() {
-                            handle.throttle(pause);
-                        }
                         match verdict {
                             Verdict::Done(value) => return Ok(value),
                             Verdict::Code(code, message) => {
@@ -594,7 +598,7 @@ fn ask(cluster: &Arc<Cluster>, to: &Destination, request: MetadataRequest) -> Fl
         expects_answer: true,
     };
     let api = ApiKey::METADATA;
-    let gone = cluster.not_sent(to, api, Failure::Connect("the broker is not among those known".into()));
+    let gone = cluster.unknown_broker(to, api);
     let Some(handle) = cluster.connection(to, Purpose::Control, CLIENT) else {
         return Box::pin(async move { Err(gone) });
     };
@@ -646,14 +650,25 @@ impl Cluster {
             // Its work is done: the brokers are known.
             Destination::Bootstrap(_) => None,
         };
+        let mut moved = Vec::new();
         lock(&self.connections).retain(|key, slot| {
-            let Some(address) = address(&key.to) else { return false };
-            if slot.handle.peer().address != *address && key.purpose != Purpose::Admin {
-                slot.handle.cut(CloseReason::Moved);
-                return false;
+            let is_closed = slot.handle.is_closed();
+            match address(&key.to) {
+                // The answer may have lagged behind. A producer may have requests out, and no second connection.
+                None => key.purpose == Purpose::Produce && !is_closed,
+                Some(address) if slot.handle.peer().address == *address => {
+                    !is_closed || slot.handle.never_ready()
+                }
+                Some(_) => {
+                    if key.purpose != Purpose::Admin {
+                        moved.push(slot.handle.clone());
+                    }
+                    !is_closed
+                }
             }
-            !slot.handle.is_closed() || slot.handle.never_ready()
         });
+        // This wakes who waits for them, and must not happen under the lock.
+        moved.iter().for_each(|handle| handle.cut(CloseReason::Moved));
         lock(&self.lanes).retain(|(to, _), lanes| address(to).is_some() || Arc::strong_count(lanes) > 1);
     }
 }

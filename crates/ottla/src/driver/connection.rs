@@ -110,12 +110,14 @@ impl Handle {
         receiver
     }
 
-    /// The answer just used asked for a pause (KIP-219).
-    pub(crate) fn throttle(&self, pause: Duration) {
-        lock(&self.lease.shared.machine).throttle(now(), pause);
+    /// The answer just used may ask for a pause (KIP-219), in milliseconds.
+    pub(crate) fn throttle(&self, throttle_time_ms: i32) {
+        if let Some(pause) = connection::throttle_time(throttle_time_ms) {
+            lock(&self.lease.shared.machine).throttle(now(), pause);
+        }
     }
 
-    /// Ends it now, whatever is in flight.
+    /// Ends it now, whatever is in flight. Wakes who waits for it, so no lock may be held.
     pub(crate) fn cut(&self, reason: CloseReason) {
         let shared = &self.lease.shared;
         lock(&shared.machine).close(reason);

@@ -350,8 +350,7 @@ impl Task {
         let SendRequest { token, broker_id, request, acks, timeout } = request;
         let to = Destination::Broker(broker_id);
         let Some(handle) = self.cluster.connection(&to, Purpose::Produce, self.owner) else {
-            let reason = Failure::Connect("the broker is not among those known".into());
-            let error = self.cluster.not_sent(&to, ApiKey::PRODUCE, reason);
+            let error = self.cluster.unknown_broker(&to, ApiKey::PRODUCE);
             return self.producer.handle_lost(now(), token, &error);
         };
         let now = now();
@@ -363,7 +362,8 @@ impl Task {
         let outgoing = Outgoing {
             request: by_id_or_name(request, has_ids),
             deadline: now.checked_add(timeout).unwrap_or(now),
-            own_wait: Duration::ZERO,
+            // For as long as its replicas may take the broker is not silent.
+            own_wait: timeout.saturating_sub(self.cluster.settings().request_timeout),
             expects_answer: acks != Acks::None,
         };
         handle.send(outgoing, ReplyTo::Channel { sender: self.reply_to.clone(), token: token.0 }, None);
@@ -406,8 +406,8 @@ impl Task {
             tracing::warn!(broker = %answer.peer, ?mismatch, "produce answer does not match its request");
         }
         self.take_hints(answer, response);
-        if let (Some(handle), Ok(pause @ 1..)) = (handle, u64::try_from(response.throttle_time_ms)) {
-            handle.throttle(Duration::from_millis(pause));
+        if let Some(handle) = handle {
+            handle.throttle(response.throttle_time_ms);
         }
     }
 

@@ -1,9 +1,14 @@
 //! Connections: time-outs, what shares one and what does not, closing, reconnecting, peers that are no brokers.
 
 use std::collections::BTreeSet;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
-use ottla::{ErrorCode, OffsetAt, Record};
+use ottla::{ErrorCode, OffsetAt, PartitionClient, Record};
 use ottla_fake::{Answer, ConnId, FakeCluster, Reaction, Rule, Stage};
 use ottla_wire::ApiKey;
 
@@ -210,10 +215,8 @@ async fn a_producer_has_one_connection_to_a_broker() {
 
 /// True for every `n`th request it is asked about.
 fn every(n: usize) -> impl Fn(&ottla_fake::Arrival<'_>) -> bool + Send + Sync + 'static {
-    let seen = std::sync::atomic::AtomicUsize::new(0);
-    move |arrival| {
-        arrival.api == ApiKey::PRODUCE && seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % n == n - 1
-    }
+    let seen = AtomicUsize::new(0);
+    move |arrival| arrival.api == ApiKey::PRODUCE && seen.fetch_add(1, Ordering::Relaxed) % n == n - 1
 }
 
 /// Trap N6: also when the broker has changed its address: the old connection is cut, whatever is in flight there, and
@@ -248,6 +251,100 @@ async fn a_broker_that_moves_is_produced_to_over_one_connection() {
     others.await.unwrap();
     assert_eq!(pipes.values("t", 0), ["a", "b", "c", "d"]);
     assert_eq!(pipes.dials("node-1-moved:9092"), 2, "one to produce, one for the rest");
+}
+
+/// Trap N6: also when an answer that lags behind leaves the broker out for a while, with records on their way to it.
+#[tokio::test(start_paused = true)]
+async fn a_broker_left_out_for_a_while_is_produced_to_over_one_connection() {
+    let (client, pipes) = world(2, 4).await;
+    let led: Vec<i32> = pipes.control(|cluster, _| {
+        (0..4).filter(|index| cluster.partition("t", *index).unwrap().leader() == 2).collect()
+    });
+    let slow = client.partition_client("t", led[0]).await.unwrap();
+    let other = client.partition_client("t", led[1]).await.unwrap();
+    slow.produce(records(&["a"])).await.unwrap();
+    pipes.rule(Rule::new(Reaction::Delay(Stage::AfterApplying, secs(1))).api(ApiKey::PRODUCE));
+    let call = tokio::spawn(async move { slow.produce(records(&["b"])).await.unwrap() });
+    pass(millis(10)).await;
+    let lagging = Reaction::alter(|answer| {
+        if let Answer::Metadata(answer) = answer {
+            answer.brokers.retain(|broker| broker.node_id != 2);
+        }
+    });
+    let lagging = pipes.rule(Rule::new(lagging).api(ApiKey::METADATA));
+    client.partition("other", 0).timeout(millis(1)).build().await.unwrap_err();
+    assert!(pipes.struck(lagging) > 0);
+    pipes.control(|cluster, now| cluster.remove_rule(now, lagging));
+    client.partition("other", 0).timeout(millis(1)).build().await.unwrap_err();
+    let others = tokio::spawn(async move {
+        // More than a batch, so that it does not wait for the answer to what is in flight.
+        other.produce(vec![Record::new(vec![b'x'; 600_000]); 3]).await.unwrap();
+    });
+    while !others.is_finished() {
+        pass(millis(1)).await;
+        let open: Vec<_> = producing(&pipes).into_iter().filter(|(_, node)| *node == 2).collect();
+        assert!(open.len() <= 1, "{open:?}");
+    }
+    call.await.unwrap();
+    others.await.unwrap();
+}
+
+/// Trap N13: a broker that waits for its replicas as long as it was told to is not silent, also where that is longer
+/// than the client's own time-out.
+#[tokio::test(start_paused = true)]
+async fn a_batch_with_a_long_time_out_keeps_its_connection() {
+    let (client, pipes) = world(1, 1).await;
+    let partition = client.partition("t", 0).timeout(secs(60)).build().await.unwrap();
+    partition.produce(records(&["a"])).await.unwrap();
+    let before = producing(&pipes);
+    pipes.rule(Rule::new(Reaction::Delay(Stage::AfterApplying, secs(45))).api(ApiKey::PRODUCE).times(1));
+    let (result, took) = timed(partition.produce(records(&["b"]))).await;
+    assert_eq!(result.unwrap(), [1]);
+    assert!((secs(45)..secs(46)).contains(&took), "{took:?}");
+    assert_eq!(producing(&pipes), before);
+    assert_eq!(pipes.values("t", 0), ["a", "b"]);
+}
+
+/// Who waits is woken without a lock: a waker that at once makes another call is not shut out by its own connection's
+/// end. The client runs in a thread of its own, so that a deadlock is a failure and no hang.
+#[test]
+fn a_waker_may_make_another_call_in_place() {
+    let (done, outcome) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        runtime.block_on(async {
+            let (partition, client, pipes) = one().await;
+            partition.get_offset(OffsetAt::Latest).await.unwrap();
+            let partition = Arc::new(partition);
+            let waker = Arc::new(CallsInPlace { partition: partition.clone(), woken: AtomicUsize::new(0) });
+            let mut poll = pin!(partition.fetch_records(0, 1..1_000, 20_000));
+            let in_place = Waker::from(waker.clone());
+            let pending = poll_fn(|_| Poll::Ready(poll.as_mut().poll(&mut Context::from_waker(&in_place))));
+            assert!(pending.await.is_pending());
+            pass(millis(10)).await;
+            pipes.control(|cluster, _| cluster.set_address(1, "node-1-moved", 9092));
+            client.partition("other", 0).timeout(millis(1)).build().await.unwrap_err();
+            pass(millis(10)).await;
+            assert!(waker.woken.load(Ordering::Relaxed) > 0);
+        });
+        done.send(()).unwrap();
+    });
+    outcome.recv_timeout(secs(30)).expect("no deadlock");
+}
+
+/// Polls a new call once whenever it is woken.
+struct CallsInPlace {
+    partition: Arc<PartitionClient>,
+    woken: AtomicUsize,
+}
+
+impl Wake for CallsInPlace {
+    fn wake(self: Arc<Self>) {
+        self.woken.fetch_add(1, Ordering::Relaxed);
+        let call = pin!(self.partition.fetch_records(0, 1..1_000, 0));
+        let _pending = call.poll(&mut Context::from_waker(Waker::noop()));
+    }
 }
 
 /// The open connections on which records came.
