@@ -150,12 +150,12 @@ pub fn compress(data: &[u8]) {
 }
 
 /// A peer that sends anything, while requests are sent, time passes, and the socket fails: every request gets exactly
-/// one outcome, and the machine never asks to be woken in the past for ever.
+/// one outcome, what was held for it comes back, and the machine never asks to be woken in the past for ever.
 pub fn connection(data: &[u8]) {
     let mut now = Instant::now();
     let peer = Arc::new(Peer { broker_id: Some(1), address: HostPort::new("b", 1) });
     let mut machine = Connection::new(now, peer, Arc::default(), now + Duration::from_secs(10));
-    let (mut sent, mut resolved) = (0_u32, 0_u32);
+    let (mut sent, mut resolved, mut done) = (0_u32, 0_u32, 0_u32);
     let mut incoming = BytesMut::new();
     let mut data = data;
     while let Some((&step, rest)) = data.split_first() {
@@ -169,7 +169,7 @@ pub fn connection(data: &[u8]) {
                     own_wait: Duration::ZERO,
                     expects_answer: step & 8 == 0,
                 };
-                machine.send(now, outgoing, sent);
+                machine.send(now, outgoing, sent, Some(()));
                 sent += 1;
             }
             2 | 3 => {
@@ -193,14 +193,23 @@ pub fn connection(data: &[u8]) {
                 machine.handle_closed(CloseReason::ByPeer);
             }
         }
-        resolved += outcomes(&mut machine);
+        let (more, freed) = outcomes(&mut machine);
+        (resolved, done) = (resolved + more, done + freed);
     }
-    machine.handle_closed_for_good(CloseReason::Released);
-    resolved += outcomes(&mut machine);
-    assert_eq!(resolved, sent);
+    machine.close(CloseReason::Released);
+    let (more, freed) = outcomes(&mut machine);
+    assert_eq!((resolved + more, done + freed), (sent, sent));
 }
 
-fn outcomes(machine: &mut Connection<u32>) -> u32 {
-    let events = std::iter::from_fn(|| machine.poll_event());
-    events.filter(|event| !matches!(event, Event::Overdue)).count() as u32
+/// How many requests got their outcome, and for how many the broker is done.
+fn outcomes(machine: &mut Connection<u32>) -> (u32, u32) {
+    let (mut resolved, mut done) = (0, 0);
+    while let Some(event) = machine.poll_event() {
+        match event {
+            Event::Done { .. } => done += 1,
+            Event::Overdue => {}
+            _ => resolved += 1,
+        }
+    }
+    (resolved, done)
 }
