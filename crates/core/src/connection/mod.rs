@@ -316,6 +316,7 @@ impl<T, H> Connection<T, H> {
         for entry in &mut self.in_flight {
             if let Waiter::Silent { token, has_left } = &mut entry.waiter {
                 *has_left = true;
+                self.events.extend(entry.held.take().map(|held| Event::Done { held }));
                 self.events.extend(token.take().map(|token| Event::Sent { token }));
             }
         }
