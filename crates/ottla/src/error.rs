@@ -215,14 +215,6 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Unreachable { last: Some(last), .. } => Some(last),
-            Self::Corrupt { error, .. } => Some(error),
-            Self::Call(error) => Some(&**error),
-            Self::Delivery(error) => Some(&**error),
-            _ => None,
-        }
-    }
-}
+/// What is inside an error is part of its message already, so that no chain of messages says it twice: there is no
+/// source. Match on it to take it apart.
+impl std::error::Error for Error {}

@@ -96,7 +96,8 @@ impl PartitionClient {
         let build = |leader: Option<Leader>| -> Box<dyn ottla_wire::AnyRequest> {
             let request = FetchRequest {
                 replica_id: -1,
-                max_wait_ms: i32::try_from(max_wait.as_millis()).unwrap_or(i32::MAX),
+                // Rounded up: what is left of the wait is a little less than was asked for.
+                max_wait_ms: i32::try_from(max_wait.as_micros().div_ceil(1_000)).unwrap_or(i32::MAX),
                 min_bytes: bytes.start,
                 max_bytes: bytes.end,
                 isolation_level: self.isolation.to_wire(),
