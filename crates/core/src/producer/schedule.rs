@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use ottla_wire::Str;
 use ottla_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 
 use super::partition::Step;
@@ -215,6 +216,16 @@ impl<D> Producer<D> {
         let mut request = InFlight { broker_id, partitions: partitions.to_vec(), overdue_at, timer: None };
         self.timers.set(Timer::Request(token), &mut request.timer, Some(overdue_at));
         self.requests.insert(token, request);
+    }
+
+    /// What a request that is out carries, for the log: topic, partition, and which attempt of its batch this is.
+    pub fn carried(&self, token: RequestToken) -> impl Iterator<Item = (&Str, i32, u32)> {
+        let ids = self.requests.get(&token).into_iter().flat_map(|request| &request.partitions);
+        ids.filter_map(move |id| {
+            let partition = self.partitions.get(id)?;
+            let at = partition.attempt(token)?;
+            Some((&partition.topic.name, partition.index, partition.batches[at].attempts))
+        })
     }
 
     /// The request has been answered or is lost: it makes room at its broker.

@@ -21,7 +21,7 @@ use ottla_core::producer::{
     RequestToken, SendRequest, SequenceReset, Written,
 };
 use ottla_wire::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
-use ottla_wire::messages::produce::{ProduceRequest, ProduceResponse};
+use ottla_wire::messages::produce::{ProduceRequest, ProduceResponse, TopicProduceResponse};
 use ottla_wire::records::ChunkPool;
 use ottla_wire::{ApiKey, ErrorCode, Str};
 use tokio::sync::{mpsc, watch};
@@ -75,22 +75,14 @@ pub(crate) struct Task {
     replies: mpsc::UnboundedReceiver<Reply>,
     reply_to: mpsc::UnboundedSender<Reply>,
     changes: watch::Receiver<u64>,
-    /// Each request that is out.
-    sent: HashMap<RequestToken, Sent>,
+    /// The connection of each request that is out.
+    sent: HashMap<RequestToken, Handle>,
     sealer: Sealer,
     /// Who was told of an acknowledgement since and has not appended again, as far as events tell.
     away: usize,
     /// Somebody appended of whom nothing was known: there may be more.
     newcomers: bool,
     is_closing: bool,
-}
-
-/// A request that is out.
-#[derive(Debug)]
-struct Sent {
-    handle: Handle,
-    /// Whose records are in it, for the log.
-    partitions: Vec<(Str, i32)>,
 }
 
 /// Compression: in the task with `pool`, or on a bounded number of blocking threads.
@@ -354,10 +346,6 @@ impl Task {
             return self.producer.handle_lost(now(), token, &error);
         };
         let now = now();
-        let partitions = request.topic_data.iter().flat_map(|topic| {
-            topic.partition_data.iter().map(|partition| (topic.name.clone(), partition.index))
-        });
-        let partitions = partitions.collect();
         let has_ids = request.topic_data.iter().all(|topic| !topic.topic_id.is_nil());
         let outgoing = Outgoing {
             request: by_id_or_name(request, has_ids),
@@ -367,28 +355,26 @@ impl Task {
             expects_answer: acks != Acks::None,
         };
         handle.send(outgoing, ReplyTo::Channel { sender: self.reply_to.clone(), token: token.0 }, None);
-        self.sent.insert(token, Sent { handle, partitions });
+        self.sent.insert(token, handle);
     }
 
     fn handle_reply(&mut self, reply: Reply) {
         let token = RequestToken(reply.token);
-        let sent = self.sent.remove(&token);
+        let handle = self.sent.remove(&token);
         match reply.outcome {
             Ok(None) => self.producer.handle_written(now(), token),
             Ok(Some(answer)) => match answer.decode::<ProduceRequest>() {
-                Ok(response) => {
-                    self.handle_answer(token, &answer, &response, sent.map(|sent| sent.handle).as_ref());
-                }
+                Ok(response) => self.handle_answer(token, &answer, &response, handle.as_ref()),
                 Err(error) => {
                     let reason = Failure::Decode(error);
                     let api = ApiKey::PRODUCE;
                     let error = RequestError { peer: answer.peer, api, outcome: Outcome::Unknown, reason };
-                    log_lost(&error, sent.as_ref());
+                    log_lost(&error, self.producer.carried(token));
                     self.producer.handle_lost(now(), token, &error);
                 }
             },
             Err(error) => {
-                log_lost(&error, sent.as_ref());
+                log_lost(&error, self.producer.carried(token));
                 self.producer.handle_lost(now(), token, &error);
             }
         }
@@ -401,43 +387,47 @@ impl Task {
         response: &ProduceResponse,
         handle: Option<&Handle>,
     ) {
+        self.take_refusals(token, answer, response);
         let mismatch = self.producer.handle_answer(now(), token, answer.version, response);
         if !mismatch.is_empty() {
             tracing::warn!(broker = %answer.peer, ?mismatch, "produce answer does not match its request");
         }
-        self.take_hints(answer, response);
         if let Some(handle) = handle {
             handle.throttle(response.throttle_time_ms);
         }
     }
 
     /// Logs what went wrong, and hands on whom the broker names as the new leaders (KIP-951).
-    fn take_hints(&self, answer: &Answer, response: &ProduceResponse) {
+    fn take_refusals(&self, token: RequestToken, answer: &Answer, response: &ProduceResponse) {
         for topic in &response.responses {
-            let name = || match topic.name.is_empty() {
-                false => Some(Arc::from(&*topic.name)),
-                true => self
-                    .cluster
-                    .with_metadata(|metadata| Some(metadata.topic_by_id(topic.topic_id)?.name.clone())),
-            };
-            for partition in
-                topic.partition_responses.iter().filter(|partition| partition.error_code.is_err())
-            {
-                let name: Option<Arc<str>> = name();
-                let (code, leader) = (partition.error_code, &partition.current_leader);
+            for refused in topic.partition_responses.iter().filter(|it| it.error_code.is_err()) {
+                let Some(name) = self.name(topic) else { continue };
+                let (partition, code) = (refused.index, refused.error_code);
+                let mut carried = self.producer.carried(token);
+                let attempt = carried.find(|(topic, index, _)| ***topic == *name && *index == partition);
                 tracing::debug!(
-                    broker = %answer.peer, api = %ApiKey::PRODUCE, topic = name.as_deref(), partition = partition.index, %code,
-                    next = next_after(code), "answered with an error"
+                    broker = %answer.peer, api = %ApiKey::PRODUCE, topic = &*name, partition,
+                    attempt = attempt.map(|(_, _, attempt)| attempt), %code, next = next_after(code),
+                    "answered with an error"
                 );
-                if let Some(name) = name.filter(|_| leader.leader_id >= 0) {
+                let leader = &refused.current_leader;
+                if leader.leader_id >= 0 {
                     let endpoints = response.node_endpoints.iter();
                     let brokers =
                         endpoints.filter_map(|it| broker(it.node_id, &it.host, it.port, it.rack.as_deref()));
                     let leader = Leader { broker_id: leader.leader_id, epoch: leader.leader_epoch };
-                    self.cluster.hint(&name, partition.index, leader, brokers.collect());
+                    self.cluster.hint(&name, partition, leader, brokers.collect());
                 }
             }
         }
+    }
+
+    /// The name of a topic that is answered by name or by id.
+    fn name(&self, topic: &TopicProduceResponse) -> Option<Arc<str>> {
+        if !topic.name.is_empty() {
+            return Some(Arc::from(&*topic.name));
+        }
+        self.cluster.with_metadata(|metadata| Some(metadata.topic_by_id(topic.topic_id)?.name.clone()))
     }
 
     fn resolve(
@@ -607,12 +597,12 @@ const AGAIN: &str = "sent again while the delivery time-out lasts";
 const GIVEN_UP: &str = "given up";
 
 /// A request without a usable answer, for each partition in it.
-fn log_lost(error: &RequestError, sent: Option<&Sent>) {
+fn log_lost<'a>(error: &RequestError, carried: impl Iterator<Item = (&'a Str, i32, u32)>) {
     let next = if error.reason.is_retriable() { AGAIN } else { GIVEN_UP };
-    for (topic, partition) in sent.iter().flat_map(|sent| &sent.partitions) {
+    for (topic, partition, attempt) in carried {
         tracing::debug!(
-            broker = %error.peer, api = %error.api, topic = &**topic, partition, error = %error.reason, next,
-            "no answer"
+            broker = %error.peer, api = %error.api, topic = &**topic, partition, attempt, error = %error.reason,
+            next, "no answer"
         );
     }
 }

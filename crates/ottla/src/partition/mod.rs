@@ -57,7 +57,9 @@ impl PartitionClient {
     ///
     /// # Errors
     /// [`Error::Delivery`](crate::Error::Delivery) says whether the records were not written, or may have been.
-    /// [`Error::Record`](crate::Error::Record) when one is too large: then none of the call is written.
+    /// [`Error::Record`](crate::Error::Record) when one is too large - a batch with it alone may have 1,000,000 bytes,
+    /// encoded and before compression - or when the call takes more than the 16 MiB that may be on their way to a
+    /// partition: then none of it is written.
     ///
     /// # Cancel safety
     /// Dropping the future gives up the answer, not the records: once accepted, they are sent.

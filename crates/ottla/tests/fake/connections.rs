@@ -6,9 +6,11 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
-use ottla::{ErrorCode, OffsetAt, PartitionClient, Record};
+use ottla::transport::{BoxFuture, Socket, Transport};
+use ottla::{ErrorCode, HostPort, OffsetAt, PartitionClient, Record};
 use ottla_fake::{Answer, ConnId, FakeCluster, Reaction, Rule, Stage};
 use ottla_wire::ApiKey;
 
@@ -217,6 +219,41 @@ async fn a_producer_has_one_connection_to_a_broker() {
 fn every(n: usize) -> impl Fn(&ottla_fake::Arrival<'_>) -> bool + Send + Sync + 'static {
     let seen = AtomicUsize::new(0);
     move |arrival| arrival.api == ApiKey::PRODUCE && seen.fetch_add(1, Ordering::Relaxed) % n == n - 1
+}
+
+/// Dials that take twelve seconds.
+#[derive(Debug)]
+struct Late {
+    pipes: PipeTransport,
+    opened: Arc<AtomicUsize>,
+}
+
+impl Transport for Late {
+    fn connect<'a>(
+        &'a self,
+        address: &'a HostPort,
+        timeout: Duration,
+    ) -> BoxFuture<'a, std::io::Result<Box<dyn Socket>>> {
+        Box::pin(async move {
+            pass(secs(12)).await;
+            self.opened.fetch_add(1, Ordering::Relaxed);
+            self.pipes.connect(address, timeout).await
+        })
+    }
+}
+
+/// Trap N6: a dial that would have been done after it was given up opens nothing that stays.
+#[tokio::test(start_paused = true)]
+async fn a_dial_that_was_given_up_opens_nothing() {
+    let (pipes, opened) = (cluster(1, 1), Arc::new(AtomicUsize::new(0)));
+    let late = Late { pipes: pipes.clone(), opened: opened.clone() };
+    let builder = ottla::ClientBuilder::new(pipes.bootstrap()).transport(late).connect_timeout(secs(10));
+    builder.request_timeout(secs(60)).build().await.unwrap_err();
+    pass(secs(60)).await;
+    assert_eq!(
+        (opened.load(Ordering::Relaxed), pipes.control(|cluster, _| cluster.connections().count())),
+        (0, 0)
+    );
 }
 
 /// Trap N6: also when the broker has changed its address: the old connection is cut, whatever is in flight there, and

@@ -92,7 +92,11 @@ async fn a_refused_produce_is_in_the_log_with_all_facts() {
     assert_fields(&answer, &place);
     assert_fields(
         &answer,
-        &[("broker", "broker 1 (node-1:9092)"), ("code", "TOPIC_AUTHORIZATION_FAILED (29)")],
+        &[
+            ("broker", "broker 1 (node-1:9092)"),
+            ("attempt", "1"),
+            ("code", "TOPIC_AUTHORIZATION_FAILED (29)"),
+        ],
     );
     let end = log.only("not acknowledged", "Produce");
     assert_fields(&end, &place);
@@ -148,7 +152,13 @@ async fn a_lost_produce_is_in_the_log_with_its_partitions() {
     let lost = log.only("no answer", "Produce");
     assert_fields(
         &lost,
-        &[("broker", "broker 1 (node-1:9092)"), ("api", "Produce"), ("topic", "t"), ("partition", "0")],
+        &[
+            ("broker", "broker 1 (node-1:9092)"),
+            ("api", "Produce"),
+            ("topic", "t"),
+            ("partition", "0"),
+            ("attempt", "1"),
+        ],
     );
     assert!(lost["next"].starts_with("sent again"), "{lost:?}");
 }
