@@ -208,7 +208,10 @@ impl fmt::Display for Error {
                 )
             }
             Self::NoSuchOffset { topic, partition } => {
-                write!(f, "{topic}/{partition} has no record at or after that timestamp yet")
+                write!(
+                    f,
+                    "{topic}/{partition} has no such record yet: it is empty, or all its records are older"
+                )
             }
             Self::Closed => f.write_str("the client, or the runtime it was built on, is gone"),
         }

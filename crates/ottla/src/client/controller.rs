@@ -98,7 +98,7 @@ impl ControllerClient {
             timeout_ms,
             ..Default::default()
         };
-        self.change::<CreateTopicsRequest>(request, timeout_ms, |response| {
+        self.change::<CreateTopicsRequest>(&topic.name, request, timeout_ms, |response| {
             let result = response.topics.first()?;
             Some((result.error_code, result.error_message.clone()))
         })
@@ -107,16 +107,16 @@ impl ControllerClient {
 
     /// Deletes a topic and all its records.
     pub async fn delete_topic(&self, name: impl AsRef<str>, timeout_ms: i32) -> Result<()> {
-        let name = Str::from(name.as_ref());
+        let topic = Str::from(name.as_ref());
         let request = ByVersion::new(move |version| {
             // Up to version 5 topics are named in a list of their own.
             let (topics, topic_names) = match version {
-                ..=5 => (Vec::new(), vec![name.clone()]),
-                _ => (vec![DeleteTopicState { name: Some(name.clone()), ..Default::default() }], Vec::new()),
+                ..=5 => (Vec::new(), vec![topic.clone()]),
+                _ => (vec![DeleteTopicState { name: Some(topic.clone()), ..Default::default() }], Vec::new()),
             };
             DeleteTopicsRequest { topics, topic_names, timeout_ms, ..Default::default() }
         });
-        self.change::<DeleteTopicsRequest>(request, timeout_ms, |response| {
+        self.change::<DeleteTopicsRequest>(name.as_ref(), request, timeout_ms, |response| {
             let result = response.responses.first()?;
             Some((result.error_code, result.error_message.clone()))
         })
@@ -140,7 +140,7 @@ impl ControllerClient {
             timeout_ms,
             ..Default::default()
         };
-        self.change::<CreatePartitionsRequest>(request, timeout_ms, |response| {
+        self.change::<CreatePartitionsRequest>(name.as_ref(), request, timeout_ms, |response| {
             let result = response.results.first()?;
             Some((result.error_code, result.error_message.clone()))
         })
@@ -149,6 +149,7 @@ impl ControllerClient {
 
     async fn change<R: Request>(
         &self,
+        topic: &str,
         request: impl AnyRequest + Clone + 'static,
         timeout_ms: i32,
         outcome: impl Fn(&R::Response) -> Option<(ErrorCode, Option<Str>)>,
@@ -162,11 +163,16 @@ impl ControllerClient {
         };
         let judge = |_: &_, response: R::Response| match outcome(&response) {
             Some((ErrorCode::NONE, _)) => Verdict::Done(()),
-            Some((code, message)) => Verdict::Code(code, message.map(|message| message.to_string())),
-            None => Verdict::Code(
-                ErrorCode::UNKNOWN_SERVER_ERROR,
-                Some("the answer does not mention the topic".to_owned()),
-            ),
+            // What brokers say does not always name the topic.
+            Some((code, Some(message))) if message.contains(topic) => {
+                Verdict::Code(code, Some(message.to_string()))
+            }
+            Some((code, Some(message))) => Verdict::Code(code, Some(format!("topic {topic:?}: {message}"))),
+            Some((code, None)) => Verdict::Code(code, Some(format!("topic {topic:?}"))),
+            None => {
+                let problem = format!("the answer does not mention topic {topic:?}");
+                Verdict::Code(ErrorCode::UNKNOWN_SERVER_ERROR, Some(problem))
+            }
         };
         self.cluster.call::<R, _>(plan, |_| Box::new(request.clone()), judge).await?;
         self.cluster.with_metadata(|metadata| metadata.request_refresh(now(), None));

@@ -98,6 +98,10 @@ impl PartitionClient {
     /// Deletes all records before `offset`, and returns the first offset that is left. Waits up to `timeout_ms` for
     /// the replicas; the call may take the partition client's time-out on top.
     ///
+    /// # Errors
+    /// `OFFSET_OUT_OF_RANGE` when `offset` is beyond the high watermark; to delete everything, ask
+    /// [`get_offset`](Self::get_offset) for [`OffsetAt::Latest`] first.
+    ///
     /// # Cancel safety
     /// The records may be deleted although the future was dropped.
     pub async fn delete_records(&self, offset: i64, timeout_ms: i32) -> Result<i64> {
@@ -124,7 +128,12 @@ impl PartitionClient {
             let mut partitions = response.topics.iter().flat_map(|topic| &topic.partitions);
             match partitions.find(|answer| answer.partition_index == self.partition) {
                 Some(answer) if answer.error_code.is_none() => Verdict::Done(answer.low_watermark),
-                Some(answer) => Verdict::Code(answer.error_code, None),
+                Some(answer) => {
+                    let about = (answer.error_code == ErrorCode::OFFSET_OUT_OF_RANGE).then(|| {
+                        format!("offset {offset} is beyond the end; get_offset tells where that is")
+                    });
+                    Verdict::Code(answer.error_code, about)
+                }
                 None => self.left_out(),
             }
         };

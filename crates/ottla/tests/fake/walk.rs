@@ -158,7 +158,9 @@ async fn a_topic_that_is_missing_is_refused_at_once_by_the_controller() {
     })
     .await;
     for result in results {
-        assert_eq!(result.unwrap_err().code(), Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+        let error = result.unwrap_err();
+        assert_eq!(error.code(), Some(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
+        assert!(error.to_string().contains("\"missing\""), "the topic is named: {error}");
     }
     assert!(took < millis(100), "{took:?}");
 }

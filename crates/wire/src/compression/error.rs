@@ -56,7 +56,7 @@ impl fmt::Display for CompressionError {
             }
             Self::Level { compression: Compression::Zstd, level } => write!(
                 f,
-                "zstd level {level} is outside -7..=4; higher levels need the C library of the feature `zstd-c`, which this version does not have"
+                "zstd level {level} is outside -7..=4; higher levels need the C library behind `zstd-c`, a feature that this version does not have yet: ask for 4 at most, or for gzip"
             ),
             Self::Level { compression, level } => match compression.levels() {
                 Some((min, max)) => write!(f, "{compression} level {level} is outside {min}..={max}"),
