@@ -2,6 +2,8 @@
 //!
 //! Those who read sockets take four bytes, ask [`frame_size`], and collect that many more: the payload.
 
+use std::fmt;
+
 use bytes::{Bytes, BytesMut};
 
 use crate::header::{decode_response_header, encode_request_header, encode_response_header};
@@ -11,12 +13,20 @@ use crate::{
 
 /// A frame ready to be written, its size included: pieces in order. All that is small is in one buffer; batches of
 /// records are pieces of their own, which nobody has copied.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub struct Encoded {
     /// The pieces.
     pub chunks: Vec<Bytes>,
     /// Their length in all.
     pub len: usize,
+}
+
+/// Sizes only: the bytes may be secrets.
+impl fmt::Debug for Encoded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sizes: Vec<usize> = self.chunks.iter().map(Bytes::len).collect();
+        f.debug_struct("Encoded").field("chunks", &sizes).field("len", &self.len).finish()
+    }
 }
 
 impl Encoded {

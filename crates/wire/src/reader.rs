@@ -4,6 +4,8 @@
 //! made the reader asks once at the end ([`Reader::finish`]). So decoding a struct is a list of calls without a
 //! branch between them. Lengths that lie size no allocation: see [`Reader::array`].
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use crate::error::{DecodeError, DecodeErrorKind};
@@ -11,7 +13,6 @@ use crate::primitives::Wire;
 use crate::{Str, UnknownTags, Uuid};
 
 /// Reads big-endian primitives from a frame, keeping the first error and the place where it happened.
-#[derive(Debug)]
 pub struct Reader<'a> {
     frame: &'a Bytes,
     position: usize,
@@ -21,6 +22,17 @@ pub struct Reader<'a> {
     /// `Struct.field` of what is being read. A reference, so that telling the reader is one store.
     field: &'static &'static str,
     error: Option<Box<DecodeError>>,
+}
+
+/// Without the bytes, which may be secrets.
+impl fmt::Debug for Reader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader")
+            .field("position", &self.position)
+            .field("end", &self.end)
+            .field("field", self.field)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a> Reader<'a> {

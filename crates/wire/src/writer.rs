@@ -3,6 +3,8 @@
 //! Like the reader it keeps its first error, so that encoding a struct is a list of calls. Bytes are collected in one
 //! growing buffer; record chunks above a kilobyte are not copied into it but remembered with their place.
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use crate::error::{EncodeError, EncodeErrorKind};
@@ -10,7 +12,6 @@ use crate::primitives::Wire;
 use crate::{Encoded, RecordSet, UnknownTags, Uuid};
 
 /// Writes big-endian primitives, keeping the first error.
-#[derive(Debug)]
 pub struct Writer {
     head: Vec<u8>,
     /// Chunks, each with the length the head had when it came.
@@ -20,6 +21,14 @@ pub struct Writer {
     /// `Struct.field` of what is being written.
     field: &'static &'static str,
     error: Option<(&'static str, EncodeErrorKind)>,
+}
+
+/// Without the bytes, which may be secrets.
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let len = self.head.len() + self.chunk_bytes;
+        f.debug_struct("Writer").field("len", &len).field("field", self.field).finish_non_exhaustive()
+    }
 }
 
 impl Writer {
