@@ -1,7 +1,8 @@
 //! `cargo xtask`: what the project does to itself.
 //!
 //! `test` runs every test against brokers it starts and stops; `kafka` keeps a cluster running between test
-//! runs. Neither needs anything but cargo: what is missing is installed. This crate depends on nothing of the
+//! runs; `protocol` compares the wire table with another Kafka release. None needs anything but cargo: what is missing
+//! is installed. This crate depends on nothing of the
 //! workspace, so it builds and works however broken the rest is.
 
 mod cluster;
@@ -12,6 +13,7 @@ mod kafka;
 mod logs;
 mod metadata;
 mod process;
+mod protocol;
 mod test;
 mod tied;
 mod tools;
@@ -32,7 +34,9 @@ usage: cargo xtask COMMAND
       stops it; shows it; prints the environment its tests need; waits for leaders and full ISRs;
       resumes and restarts what does not run, and waits
   kafka kill|pause|resume|stop|restart|logs N [--name NAME]
-      SIGKILL; SIGSTOP; SIGCONT; SIGTERM; starts the node again; prints its log";
+      SIGKILL; SIGSTOP; SIGCONT; SIGTERM; starts the node again; prints its log
+  protocol VERSION
+      prints what the protocol of another Kafka release has that the wire table has not, and the other way round";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -54,6 +58,7 @@ fn run(args: &[String]) -> Outcome {
     match command.as_str() {
         "test" => test::run(rest),
         "kafka" => kafka::run(rest),
+        "protocol" => protocol::run(rest),
         guardian::COMMAND => guardian::run(rest),
         _ => Err(USAGE.to_owned()),
     }

@@ -1,7 +1,8 @@
 //! `cargo xtask test`: every test there is, against brokers that live as long as the run.
 //!
-//! In order: the tests that need no broker; those of the libraries once more, optimised, with overflow checks; the target `kafka` against one node and three; the walk-through against the embedded fake, each
-//! supported release and librdkafka's mock cluster; the brokers' logs. A step that does not succeed is
+//! In order: the tests that need no broker; those of the libraries once more, optimised, with overflow checks; the wire
+//! table against Kafka's classes; the target `kafka` against one node and three; the walk-through against the embedded
+//! fake, each supported release and librdkafka's mock cluster; the brokers' logs. A step that does not succeed is
 //! reported and the next one runs; the exit code tells.
 
 use std::fs;
@@ -32,6 +33,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     if options.words.is_empty() {
         report.step("the libraries, optimised with overflow checks", || checked_tests(&home));
     }
+    report.step("the wire table against Kafka's classes", || java_tests(&home, &options));
     match &options.kafka {
         Some(address) => against_given(&home, &options, address, &mut report),
         None => against_our_own(&home, &options, &mut report),
@@ -108,6 +110,18 @@ fn workspace_tests(home: &Home, options: &Options) -> Outcome {
 fn checked_tests(home: &Home) -> Outcome {
     let mut cargo = cargo(home);
     cargo.args(["test", "--profile", "checked", "--no-fail-fast", "--workspace", "--exclude", "xtask"]);
+    tied::run(&cargo, STEP_LIMIT)
+}
+
+/// The target `java`, which needs the jars and no broker.
+fn java_tests(home: &Home, options: &Options) -> Outcome {
+    tools::java()?;
+    let mut cargo = cargo(home);
+    cargo.args(["test", "--profile", "checked", "-p", "ottla-wire", "--test", "java", "--"]);
+    cargo
+        .args(&options.words)
+        .args(&options.flags)
+        .env("OTTLA_KAFKA_LIBS", tools::libs(home, tools::NEWEST)?);
     tied::run(&cargo, STEP_LIMIT)
 }
 
@@ -249,7 +263,7 @@ fn run_tests(
     tied::run(&cargo, STEP_LIMIT)
 }
 
-fn cargo(home: &Home) -> Command {
+pub(crate) fn cargo(home: &Home) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(home.workspace());
     cargo
