@@ -266,6 +266,11 @@ impl<T, H> Connection<T, H> {
         self.waiting.len() + self.in_flight.len()
     }
 
+    /// Whether a request was given out whose answer has not come.
+    pub fn is_awaiting(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
     /// Queues a request. Its outcome comes as one [`Event`] with `token`, whatever happens; `held` comes back with
     /// [`Event::Done`].
     pub fn send(&mut self, now: Instant, outgoing: Outgoing, token: T, held: Option<H>) {

@@ -12,6 +12,7 @@
 //! delivery that was pushed comes back in exactly one [`Action::Resolve`].
 
 mod answer;
+mod company;
 mod error;
 mod identity;
 mod partition;

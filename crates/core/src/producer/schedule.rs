@@ -11,6 +11,7 @@ use std::time::Instant;
 use ottla_wire::Str;
 use ottla_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 
+use super::company::Company;
 use super::partition::Step;
 use super::{Action, PartitionId, Producer, RequestToken, SendRequest, Timer};
 use crate::connection::OVERDUE_AFTER;
@@ -44,6 +45,8 @@ pub(super) struct Broker {
     full: usize,
     /// The end of the throttle time it asked for.
     pub(super) muted_until: Option<Instant>,
+    /// For whom what is listed waits.
+    pub(super) company: Company,
 }
 
 /// A request without an answer so far.
@@ -72,8 +75,14 @@ impl Broker {
         }
     }
 
-    fn may_act(&self, max_in_flight: usize) -> bool {
+    fn has_room(&self, max_in_flight: usize) -> bool {
         self.in_flight == 0 || (self.full > 0 && self.in_flight < max_in_flight)
+    }
+
+    /// Whether only company is missing for what is listed to leave.
+    pub(super) fn is_held(&self, max_in_flight: usize) -> bool {
+        let is_listed = !self.take.is_empty() || !self.send.is_empty();
+        is_listed && self.full == 0 && self.company.is_missing() && self.has_room(max_in_flight)
     }
 }
 
@@ -122,7 +131,8 @@ impl<D> Producer<D> {
     /// What to do at a broker now: takes first, so that one request carries what all of them bring.
     pub(super) fn act_at(&mut self, broker_id: i32) -> Option<Action<D>> {
         let broker = self.brokers.get(&broker_id)?;
-        if !broker.may_act(self.settings.max_in_flight) {
+        let limit = self.settings.max_in_flight;
+        if !broker.has_room(limit) || broker.is_held(limit) {
             return None;
         }
         if let Some(partition) = broker.take.values().next().copied() {

@@ -1,15 +1,17 @@
-//! One task per connection: dials, writes what the [`Connection`] machine gives out, feeds it what the socket gives
-//! back, and hands its events to whoever waits for them.
+//! One task per connection: dials, feeds the [`Connection`] machine what the socket gives, and hands its events to
+//! whoever waits for them.
 //!
-//! Requests enter through a [`Handle`], under a lock held for one push. Dropping who waits for an answer detaches
-//! the waiter and touches nothing else.
+//! Requests enter through a [`Handle`], under a lock held for one push. Whoever sends also writes, in their own task,
+//! when the socket takes it and nobody else is at it; the connection's task does the rest. Dropping who waits for an
+//! answer detaches the waiter and touches nothing else.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -18,10 +20,10 @@ use ottla_core::error::{CloseReason, Peer, RequestError};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::futures::Notified;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 
 use super::alarm::Alarm;
-use super::{lanes::Lane, lock, now};
+use super::{is_earlier, lanes::Lane, lock, now};
 use crate::transport::{Socket, Transport};
 
 /// How much room a read gets at least.
@@ -41,16 +43,14 @@ pub(crate) struct Handle {
 pub(crate) enum ReplyTo {
     /// To one waiter.
     Once { sender: oneshot::Sender<Result<Answer, RequestError>> },
-    /// To a task that has many requests out.
-    Channel { sender: mpsc::UnboundedSender<Reply>, token: u64 },
+    /// To somebody who has many requests out.
+    Sink { sink: Arc<dyn Sink>, token: u64 },
 }
 
-/// An outcome for a task that has many requests out.
-#[derive(Debug)]
-pub(crate) struct Reply {
-    pub(crate) token: u64,
-    /// `Ok(None)`: written, no answer expected.
-    pub(crate) outcome: Result<Option<Answer>, RequestError>,
+/// Somebody who has many requests out.
+pub(crate) trait Sink: fmt::Debug + Send + Sync {
+    /// The outcome of the request that was sent with `token`; `Ok(None)`: written, no answer expected. No lock is held.
+    fn reply(self: Arc<Self>, token: u64, outcome: Result<Option<Answer>, RequestError>);
 }
 
 /// What a connection needs to come into being.
@@ -70,36 +70,61 @@ struct Lease {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
+/// Locks are taken in the order of the fields.
 struct Shared {
-    machine: Mutex<Connection<ReplyTo, Lane>>,
+    /// The socket, while it is open.
+    io: Mutex<Option<Io>>,
+    state: Mutex<State>,
     wake: Notify,
+    on_overdue: Box<dyn Fn(&Peer) + Send + Sync>,
+}
+
+#[derive(Debug)]
+struct State {
+    machine: Connection<ReplyTo, Lane>,
+    /// When the task will look at the clock, whatever happens.
+    rings_at: Option<Instant>,
 }
 
 impl Handle {
     /// Starts the connection's task. Requests may be sent at once.
     pub(crate) fn open(runtime: &Runtime, dial: Dial) -> Self {
-        let start = now().max(dial.not_before);
-        let deadline = start + dial.connect_timeout;
-        let machine = Connection::new(now(), Arc::new(dial.peer.clone()), dial.settings.clone(), deadline);
-        let shared = Arc::new(Shared { machine: Mutex::new(machine), wake: Notify::new() });
-        runtime.spawn(drive(Guard { shared: shared.clone() }, dial));
+        let Dial { peer, settings, transport, connect_timeout, not_before, on_overdue } = dial;
+        let deadline = now().max(not_before) + connect_timeout;
+        let machine = Connection::new(now(), Arc::new(peer.clone()), settings.clone(), deadline);
+        let shared = Arc::new(Shared {
+            io: Mutex::new(None),
+            state: Mutex::new(State { machine, rings_at: None }),
+            wake: Notify::new(),
+            on_overdue,
+        });
+        let route = Route { peer, transport, connect_timeout, not_before };
+        runtime.spawn(drive(Guard { shared: shared.clone() }, route, settings.max_response_bytes));
         Self { lease: Arc::new(Lease { shared }) }
     }
 
-    /// Queues a request; its outcome goes to `reply`, whatever happens. The lane stays taken until the broker is done
+    /// Sends a request; its outcome goes to `reply`, whatever happens. The lane stays taken until the broker is done
     /// with the request, also when nobody waits for it any more.
     pub(crate) fn send(&self, outgoing: Outgoing, reply: ReplyTo, lane: Option<Lane>) {
-        let shared = &self.lease.shared;
-        lock(&shared.machine).send(now(), outgoing, reply, lane);
-        if self.is_closed() {
-            shared.dispatch(|_| ());
-        } else {
-            shared.wake.notify_one();
-        }
+        self.push(outgoing, reply, lane);
+        self.kick();
     }
 
-    /// Queues a request for one waiter.
+    /// The first half of [`send`](Self::send): the request's place among all others is taken.
+    pub(crate) fn push(&self, outgoing: Outgoing, reply: ReplyTo, lane: Option<Lane>) {
+        lock(&self.lease.shared.state).machine.send(now(), outgoing, reply, lane);
+    }
+
+    /// The second half: writes what may leave. It may wake others, so no lock may be held.
+    pub(crate) fn kick(&self) {
+        let shared = &self.lease.shared;
+        if !shared.transmit_here() {
+            shared.wake.notify_one();
+        }
+        shared.dispatch();
+    }
+
+    /// Sends a request for one waiter.
     pub(crate) fn request(
         &self,
         outgoing: Outgoing,
@@ -113,50 +138,68 @@ impl Handle {
     /// The answer just used may ask for a pause (KIP-219), in milliseconds.
     pub(crate) fn throttle(&self, throttle_time_ms: i32) {
         if let Some(pause) = connection::throttle_time(throttle_time_ms) {
-            lock(&self.lease.shared.machine).throttle(now(), pause);
+            lock(&self.lease.shared.state).machine.throttle(now(), pause);
         }
     }
 
     /// Ends it now, whatever is in flight. Wakes who waits for it, so no lock may be held.
     pub(crate) fn cut(&self, reason: CloseReason) {
         let shared = &self.lease.shared;
-        lock(&shared.machine).close(reason);
-        shared.dispatch(|_| ());
+        lock(&shared.state).machine.close(reason);
+        shared.dispatch();
         shared.wake.notify_one();
     }
 
     /// Whether it has ended.
     pub(crate) fn is_closed(&self) -> bool {
-        lock(&self.lease.shared.machine).closed().is_some()
+        lock(&self.lease.shared.state).machine.closed().is_some()
     }
 
     /// Whether it ended before it was of any use.
     pub(crate) fn never_ready(&self) -> bool {
-        let machine = lock(&self.lease.shared.machine);
+        let machine = &lock(&self.lease.shared.state).machine;
         machine.closed().is_some() && !machine.was_ready()
     }
 
     /// Who is at the other end.
     pub(crate) fn peer(&self) -> Arc<Peer> {
-        lock(&self.lease.shared.machine).peer().clone()
+        lock(&self.lease.shared.state).machine.peer().clone()
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        lock(&self.shared.machine).release(now());
+        lock(&self.shared.state).machine.release(now());
         self.shared.wake.notify_one();
     }
 }
 
 impl Shared {
+    /// Writes what may leave, if nobody else is at the socket. False when the task has to look after the connection.
+    fn transmit_here(&self) -> bool {
+        let Ok(mut io) = self.io.try_lock() else { return false };
+        let Some(io) = &mut *io else { return false };
+        let Some(waker) = io.waker.clone() else { return false };
+        let cx = &mut Context::from_waker(&waker);
+        if !lock(&self.state).machine.is_awaiting() && io.poll_ended(cx) {
+            // What was not written may be sent again at once.
+            return false;
+        }
+        if let Poll::Ready(Err(error)) = io.transmit(self, cx) {
+            io.failure = Some(error);
+            return false;
+        }
+        let State { machine, rings_at } = &*lock(&self.state);
+        machine.closed().is_none() && !is_earlier(machine.poll_timeout(), *rings_at)
+    }
+
     /// Hands out what has happened. No lock is held while a waiter is woken.
-    fn dispatch(&self, on_overdue: impl Fn(&Peer)) {
+    fn dispatch(&self) {
         loop {
-            let mut machine = lock(&self.machine);
-            let Some(event) = machine.poll_event() else { return };
-            let peer = matches!(event, Event::Overdue).then(|| machine.peer().clone());
-            drop(machine);
+            let mut state = lock(&self.state);
+            let Some(event) = state.machine.poll_event() else { return };
+            let peer = matches!(event, Event::Overdue).then(|| state.machine.peer().clone());
+            drop(state);
             match event {
                 Event::Answer { token, answer } => token.resolve(Ok(Some(answer))),
                 Event::Sent { token } => token.resolve(Ok(None)),
@@ -165,9 +208,15 @@ impl Shared {
                     token.resolve(Err(error));
                 }
                 Event::Done { held: lane } => drop(lane),
-                Event::Overdue => peer.iter().for_each(|peer| on_overdue(peer)),
+                Event::Overdue => peer.iter().for_each(|peer| (self.on_overdue)(peer)),
             }
         }
+    }
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
@@ -180,9 +229,7 @@ impl ReplyTo {
                     let _gone = sender.send(outcome);
                 }
             }
-            Self::Channel { sender, token } => {
-                let _gone = sender.send(Reply { token, outcome });
-            }
+            Self::Sink { sink, token } => sink.reply(token, outcome),
         }
     }
 }
@@ -195,27 +242,40 @@ struct Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         let reason = if std::thread::panicking() { CloseReason::Panicked } else { CloseReason::Released };
-        lock(&self.shared.machine).close(reason);
-        self.shared.dispatch(|_| ());
+        lock(&self.shared.state).machine.close(reason);
+        let socket = lock(&self.shared.io).take();
+        drop(socket);
+        self.shared.dispatch();
     }
 }
 
-async fn drive(guard: Guard, dial: Dial) {
+/// Where a connection leads, and how it gets there.
+struct Route {
+    peer: Peer,
+    transport: Arc<dyn Transport>,
+    connect_timeout: Duration,
+    not_before: Instant,
+}
+
+async fn drive(guard: Guard, route: Route, max_response_bytes: usize) {
     let shared = &*guard.shared;
     let mut alarm = Alarm::new();
     let mut first = true;
-    while lock(&shared.machine).closed().is_none() {
+    while lock(&shared.state).machine.closed().is_none() {
         // Brokers that cut the connection on ApiVersions are dialled again at once, for a lower version.
-        let pause = std::mem::take(&mut first).then_some(dial.not_before);
-        let Some(socket) = open(shared, &dial, &mut alarm, pause).await else { break };
-        tracing::debug!(broker = %dial.peer, "connected");
-        lock(&shared.machine).handle_connected(now());
-        let reason = Io::new(socket).serve(shared, &dial, &mut alarm).await;
+        let pause = std::mem::take(&mut first).then_some(route.not_before);
+        let Some(socket) = open(shared, &route, &mut alarm, pause).await else { break };
+        tracing::debug!(broker = %route.peer, "connected");
+        lock(&shared.state).machine.handle_connected(now());
+        *lock(&shared.io) = Some(Io::new(socket, max_response_bytes));
+        let reason = serve(shared, &mut alarm).await;
+        let socket = lock(&shared.io).take();
+        drop(socket);
         let reason_text = reason.to_string();
-        let again = lock(&shared.machine).handle_closed(reason);
+        let again = lock(&shared.state).machine.handle_closed(reason);
         let next = if again { "dialled again at once" } else { "dialled again when it is needed" };
-        tracing::debug!(broker = %dial.peer, reason = reason_text, next, "connection ended");
-        shared.dispatch(&dial.on_overdue);
+        tracing::debug!(broker = %route.peer, reason = reason_text, next, "connection ended");
+        shared.dispatch();
         if !again {
             break;
         }
@@ -225,7 +285,7 @@ async fn drive(guard: Guard, dial: Dial) {
 /// Dials, while requests that wait may run out of time. `None`: given up.
 async fn open(
     shared: &Shared,
-    dial: &Dial,
+    route: &Route,
     alarm: &mut Alarm,
     not_before: Option<Instant>,
 ) -> Option<Box<dyn Socket>> {
@@ -233,11 +293,11 @@ async fn open(
         if let Some(not_before) = not_before {
             tokio::time::sleep_until(not_before.into()).await;
         }
-        dial.transport.connect(&dial.peer.address, dial.connect_timeout).await
+        route.transport.connect(&route.peer.address, route.connect_timeout).await
     });
     let mut wake = pin!(shared.wake.notified());
     loop {
-        if prepare(shared, dial, alarm) {
+        if prepare(shared, alarm) {
             return None;
         }
         let connected = poll_fn(|cx| {
@@ -249,16 +309,16 @@ async fn open(
         match connected.await {
             Some(Ok(socket)) => return Some(socket),
             Some(Err(error)) => {
-                let cause = match dial.peer.broker_id {
+                let cause = match route.peer.broker_id {
                     Some(id) => format!("{error} (the address is the advertised listener of broker {id})"),
                     None => error.to_string(),
                 };
                 tracing::warn!(
-                    broker = %dial.peer, error = %cause, next = "dialled again after the reconnect back-off, when it is needed",
+                    broker = %route.peer, error = %cause, next = "dialled again after the reconnect back-off, when it is needed",
                     "cannot connect"
                 );
-                lock(&shared.machine).handle_connect_failure(cause.into());
-                shared.dispatch(&dial.on_overdue);
+                lock(&shared.state).machine.handle_connect_failure(cause.into());
+                shared.dispatch();
                 return None;
             }
             None => {}
@@ -266,17 +326,87 @@ async fn open(
     }
 }
 
+/// Until the connection ends; why is what comes back.
+async fn serve(shared: &Shared, alarm: &mut Alarm) -> CloseReason {
+    let mut wake = pin!(shared.wake.notified());
+    loop {
+        // Who hears of an answer may send the next request, and writes it.
+        shared.dispatch();
+        let transmitted = poll_fn(|cx| Poll::Ready(shared.transmit(cx))).await;
+        if prepare(shared, alarm) {
+            return lock(&shared.state).machine.closed().cloned().unwrap_or(CloseReason::Released);
+        }
+        let is_blocked = transmitted.is_pending();
+        let progress = match transmitted {
+            Poll::Ready(Err(error)) => Err(error),
+            _ => {
+                poll_fn(|cx| {
+                    if is_blocked && let Poll::Ready(result) = shared.transmit(cx) {
+                        return Poll::Ready(result.map(|()| Progress::Made));
+                    }
+                    if let Poll::Ready(result) = shared.receive(cx) {
+                        return Poll::Ready(result);
+                    }
+                    poll_wake(shared, wake.as_mut(), alarm, cx).map(|()| Ok(Progress::Made))
+                })
+                .await
+            }
+        };
+        match progress {
+            Ok(Progress::Made) => {}
+            Ok(Progress::Ended) => return CloseReason::ByPeer,
+            Err(error) if is_reset(&error) => return CloseReason::ByPeer,
+            Err(error) => return CloseReason::Io(error.to_string().into()),
+        }
+    }
+}
+
+enum Progress {
+    Made,
+    /// The peer has closed its side.
+    Ended,
+}
+
+impl Shared {
+    fn transmit(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut io = lock(&self.io);
+        let Some(io) = &mut *io else { return Poll::Ready(Ok(())) };
+        if !io.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            io.waker = Some(cx.waker().clone());
+        }
+        io.transmit(self, cx)
+    }
+
+    fn receive(&self, cx: &mut Context<'_>) -> Poll<io::Result<Progress>> {
+        let mut io = lock(&self.io);
+        let Some(io) = &mut *io else { return Poll::Ready(Ok(Progress::Ended)) };
+        if !io.has_ended && ready!(io.poll_read(cx))? == 0 {
+            io.has_ended = true;
+        }
+        if io.has_ended {
+            return Poll::Ready(Ok(Progress::Ended));
+        }
+        lock(&self.state).machine.handle_bytes(now(), &mut io.incoming);
+        Poll::Ready(Ok(Progress::Made))
+    }
+}
+
 /// Does what time has made due, hands events out and sets the alarm. True when the connection has ended.
-fn prepare(shared: &Shared, dial: &Dial, alarm: &mut Alarm) -> bool {
+fn prepare(shared: &Shared, alarm: &mut Alarm) -> bool {
     let (due, closed) = {
-        let mut machine = lock(&shared.machine);
+        let mut state = lock(&shared.state);
+        let State { machine, rings_at } = &mut *state;
         let now = now();
         if machine.poll_timeout().is_some_and(|due| due <= now) {
             machine.handle_timeout(now);
         }
-        (machine.poll_timeout(), machine.closed().is_some())
+        let due = machine.poll_timeout();
+        if rings_at.is_some_and(|at| at <= now) || is_earlier(due, *rings_at) {
+            *rings_at = due;
+        }
+        (*rings_at, machine.closed().is_some())
     };
-    shared.dispatch(&dial.on_overdue);
+    shared.dispatch();
     alarm.set(due);
     closed
 }
@@ -302,49 +432,47 @@ struct Io {
     outgoing: VecDeque<Bytes>,
     /// All was written, but the socket may still buffer some of it.
     flushing: bool,
-}
-
-enum Progress {
-    Woken,
-    Wrote,
-    Read(usize),
+    /// The peer has closed its side.
+    has_ended: bool,
+    /// What a write met while nobody was there to act on it.
+    failure: Option<io::Error>,
+    /// The task's, for all who use the socket.
+    waker: Option<Waker>,
+    max_response_bytes: usize,
 }
 
 impl Io {
-    fn new(socket: Box<dyn Socket>) -> Self {
-        Self { socket, incoming: BytesMut::new(), outgoing: VecDeque::new(), flushing: false }
+    fn new(socket: Box<dyn Socket>, max_response_bytes: usize) -> Self {
+        Self {
+            socket,
+            incoming: BytesMut::new(),
+            outgoing: VecDeque::new(),
+            flushing: false,
+            has_ended: false,
+            failure: None,
+            waker: None,
+            max_response_bytes,
+        }
     }
 
-    /// Until the connection ends; why is what comes back.
-    async fn serve(mut self, shared: &Shared, dial: &Dial, alarm: &mut Alarm) -> CloseReason {
-        let limit = dial.settings.max_response_bytes;
-        let mut wake = pin!(shared.wake.notified());
+    /// Writes all that the machine gives out.
+    fn transmit(&mut self, shared: &Shared, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(failure) = self.failure.take() {
+            return Poll::Ready(Err(failure));
+        }
+        if self.has_ended {
+            return Poll::Ready(Ok(()));
+        }
         loop {
-            self.outgoing.extend(lock(&shared.machine).poll_transmit(now()));
-            if prepare(shared, dial, alarm) {
-                return lock(&shared.machine).closed().cloned().unwrap_or(CloseReason::Released);
+            if self.outgoing.is_empty() && !self.flushing {
+                self.outgoing.extend(lock(&shared.state).machine.poll_transmit(now()));
+                if self.outgoing.is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
             }
-            let missing = connection::missing(&self.incoming, limit);
-            self.incoming.reserve(missing.min(self.incoming.len().max(READ_ROOM)).max(READ_ROOM / 4));
-            let progress = poll_fn(|cx| {
-                if (self.flushing || !self.outgoing.is_empty())
-                    && let Poll::Ready(result) = self.poll_write(cx)
-                {
-                    return Poll::Ready(result.map(|()| Progress::Wrote));
-                }
-                if let Poll::Ready(result) = self.poll_read(cx) {
-                    return Poll::Ready(result.map(Progress::Read));
-                }
-                poll_wake(shared, wake.as_mut(), alarm, cx).map(|()| Ok(Progress::Woken))
-            });
-            match progress.await {
-                Ok(Progress::Woken) => {}
-                Ok(Progress::Wrote) if !self.flushing => lock(&shared.machine).handle_transmitted(now()),
-                Ok(Progress::Wrote) => {}
-                Ok(Progress::Read(0)) => return CloseReason::ByPeer,
-                Ok(Progress::Read(_)) => lock(&shared.machine).handle_bytes(now(), &mut self.incoming),
-                Err(error) if is_reset(&error) => return CloseReason::ByPeer,
-                Err(error) => return CloseReason::Io(error.to_string().into()),
+            ready!(self.poll_write(cx))?;
+            if self.outgoing.is_empty() && !self.flushing {
+                lock(&shared.state).machine.handle_transmitted(now());
             }
         }
     }
@@ -352,7 +480,7 @@ impl Io {
     /// Writes what there is, in one call where the socket can; flushes when that was all.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.outgoing.is_empty() {
-            std::task::ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
+            ready!(Pin::new(&mut self.socket).poll_flush(cx))?;
             self.flushing = false;
             return Poll::Ready(Ok(()));
         }
@@ -362,8 +490,7 @@ impl Io {
             *slice = IoSlice::new(chunk);
             count += 1;
         }
-        let written =
-            std::task::ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, &slices[..count]))?;
+        let written = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, &slices[..count]))?;
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }
@@ -383,7 +510,19 @@ impl Io {
         }
     }
 
+    /// Whether the peer has closed its side while nothing was owed.
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> bool {
+        match self.poll_read(cx) {
+            Poll::Ready(Ok(0)) => self.has_ended = true,
+            Poll::Ready(Err(error)) => self.failure = Some(error),
+            _ => {}
+        }
+        self.has_ended || self.failure.is_some()
+    }
+
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let missing = connection::missing(&self.incoming, self.max_response_bytes);
+        self.incoming.reserve(missing.min(self.incoming.len().max(READ_ROOM)).max(READ_ROOM / 4));
         pin!(self.socket.read_buf(&mut self.incoming)).poll(cx)
     }
 }

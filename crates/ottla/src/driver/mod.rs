@@ -24,3 +24,8 @@ pub(crate) fn now() -> Instant {
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// Whether a time comes before the alarm that is set.
+pub(crate) fn is_earlier(due: Option<Instant>, rings_at: Option<Instant>) -> bool {
+    due.is_some_and(|due| rings_at.is_none_or(|rings_at| due < rings_at))
+}

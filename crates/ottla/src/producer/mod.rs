@@ -21,11 +21,11 @@ use ottla_core::partition_queue::{BatchSettings, footprint};
 use ottla_core::producer::{DeliveryCause, DeliveryError, DeliveryOutcome, Written};
 use ottla_wire::records::NewRecord;
 use ottla_wire::{Str, Uuid, records};
-use tokio::sync::{Semaphore, SemaphorePermit, mpsc};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::outbox::Accepted;
 use crate::driver::cluster::Cluster;
-use crate::driver::producer::{Event, Task};
+use crate::driver::producer::{Driver, Event};
 use crate::driver::{Either, lock, now, race};
 use crate::error::{Error, Result};
 use crate::record::{Payload, Record, Timestamp};
@@ -49,13 +49,12 @@ pub(crate) struct ProducerHandle {
 #[derive(Debug)]
 struct Lease {
     cluster: Arc<Cluster>,
-    shared: Arc<Shared>,
+    driver: Arc<Driver>,
 }
 
 /// What the handles share with the driver.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) events: mpsc::UnboundedSender<Event>,
     /// What may still be appended to all outboxes, in bytes.
     pub(crate) memory: Semaphore,
     outboxes: Mutex<Outboxes>,
@@ -70,11 +69,8 @@ struct Outboxes {
 impl ProducerHandle {
     /// Starts the driver on the cluster's runtime.
     pub(crate) fn start(cluster: Arc<Cluster>) -> Self {
-        let (events, inbox) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared { events, memory: Semaphore::new(BUFFER), outboxes: Mutex::default() });
-        let task = Task::new(cluster.clone(), shared.clone(), inbox);
-        cluster.runtime().spawn(task.run());
-        Self { lease: Arc::new(Lease { cluster, shared }) }
+        let driver = Driver::start(&cluster);
+        Self { lease: Arc::new(Lease { cluster, driver }) }
     }
 
     /// Appends records to a partition and waits until they are acknowledged. The offset of each comes back.
@@ -122,8 +118,7 @@ impl ProducerHandle {
         room.forget();
         memory.forget();
         if accepted.ready_changed {
-            // Without a driver the outbox is closed, and has said so.
-            let _gone = self.lease.shared.events.send(Event::Ready(outbox.clone()));
+            self.lease.driver.post(Event::Ready(outbox.clone()));
         }
         Ok(accepted)
     }
@@ -150,7 +145,8 @@ impl ProducerHandle {
         let both = async {
             let room = outbox.room.acquire_many(permits).await;
             let room = room.map_err(|_| outbox.closed().unwrap_or(Error::Closed))?;
-            let memory = self.lease.shared.memory.acquire_many(permits).await.map_err(|_| Error::Closed)?;
+            let memory =
+                self.lease.driver.shared.memory.acquire_many(permits).await.map_err(|_| Error::Closed)?;
             Ok((room, memory))
         };
         let deadline = start.checked_add(settings.delivery_timeout);
@@ -172,7 +168,7 @@ impl ProducerHandle {
     /// The outbox of a partition of this very topic; an error when the topic was created again since.
     fn outbox(&self, topic: &Arc<Topic>, partition: i32) -> Result<Arc<Outbox>> {
         let key = (topic.name.clone(), partition);
-        let mut outboxes = lock(&self.lease.shared.outboxes);
+        let mut outboxes = lock(&self.lease.driver.shared.outboxes);
         if outboxes.is_closed {
             return Err(Error::Closed);
         }
@@ -196,11 +192,15 @@ impl ProducerHandle {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let _gone = self.shared.events.send(Event::Close);
+        self.driver.post(Event::Close);
     }
 }
 
 impl Shared {
+    pub(crate) fn new() -> Self {
+        Self { memory: Semaphore::new(BUFFER), outboxes: Mutex::default() }
+    }
+
     /// Nothing is accepted any more, and nobody waits for room.
     pub(crate) fn close(&self) {
         let outboxes = {

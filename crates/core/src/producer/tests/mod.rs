@@ -1,6 +1,7 @@
 //! The machine in virtual time: a world of queues and a hand that plays brokers and metadata.
 
 mod attempts;
+mod company;
 mod identities;
 mod outcomes;
 mod requests;

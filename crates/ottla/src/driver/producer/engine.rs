@@ -1,0 +1,441 @@
+//! The engine of a producer: carries what the [`Producer`] machine asks for to outboxes, connections and metadata.
+//!
+//! Decides nothing but where batches are compressed. Whatever wakes others is handed back as an [`Effect`], for when
+//! the engine's lock is released.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ottla_core::calls::Target;
+use ottla_core::connection::{Answer, Outgoing};
+use ottla_core::error::{Failure, Outcome, RequestError};
+use ottla_core::metadata::{Destination, Leader, Lookup, broker};
+use ottla_core::partition_queue::{Acks, Batch, SealError};
+use ottla_core::producer::{
+    Action, DeliveryError, PartitionId, Producer, ProducerIdFailure, ProducerSettings, RequestToken,
+    SendRequest, Written,
+};
+use ottla_wire::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
+use ottla_wire::messages::produce::{ProduceRequest, ProduceResponse, TopicProduceResponse};
+use ottla_wire::{ApiKey, ErrorCode, Str};
+
+use super::log::{log_failed, log_lost, log_reset, next_after};
+use super::sealer::Sealer;
+use super::{Driver, Event};
+use crate::driver::cluster::{Cluster, Owner, Plan, Purpose, Verdict};
+use crate::driver::connection::{Handle, ReplyTo};
+use crate::driver::{by_id_or_name, now};
+use crate::error::{Error, Result};
+use crate::producer::{Delivery, Outbox, Shared, is_same, recreated};
+
+/// Batches up to this size are compressed on the spot: a hop to another thread costs about as much.
+const INLINE_SEAL: usize = 16 * 1024;
+
+/// Everything the driver works with.
+#[derive(Debug)]
+pub(super) struct Engine {
+    cluster: Arc<Cluster>,
+    owner: Owner,
+    shared: Arc<Shared>,
+    producer: Producer<Delivery>,
+    outboxes: BTreeMap<PartitionId, Arc<Outbox>>,
+    /// The connection of each request that is out.
+    sent: HashMap<RequestToken, Handle>,
+    sealer: Sealer,
+    effects: Vec<Effect>,
+    /// Events of the step that is going on; empty between steps.
+    events: Vec<Event>,
+    is_closing: bool,
+}
+
+/// What is left to be done without the engine's lock: it wakes others.
+#[derive(Debug)]
+pub(super) enum Effect {
+    /// Something was pushed into the connection.
+    Kick(Handle),
+    /// A batch came to this.
+    Resolve { delivery: Delivery, result: Result<Written> },
+    /// A batch takes no room any more, in its outbox if there still is one and in all.
+    Release { shared: Arc<Shared>, outbox: Option<Arc<Outbox>>, memory: usize },
+    /// The outbox accepts nothing more, and what it holds comes to this.
+    CloseOutbox { shared: Arc<Shared>, outbox: Arc<Outbox>, error: Error },
+}
+
+impl Effect {
+    pub(super) fn run(self) {
+        match self {
+            Self::Kick(handle) => handle.kick(),
+            Self::Resolve { delivery, result } => delivery.resolve(result),
+            Self::Release { shared, outbox, memory } => {
+                if let Some(outbox) = outbox {
+                    outbox.release(memory);
+                }
+                shared.memory.add_permits(memory);
+            }
+            Self::CloseOutbox { shared, outbox, error } => shared.memory.add_permits(outbox.close(&error)),
+        }
+    }
+}
+
+impl Engine {
+    pub(super) fn new(cluster: Arc<Cluster>, shared: Arc<Shared>) -> Self {
+        let settings = ProducerSettings { backoff: cluster.settings().retry, ..ProducerSettings::default() };
+        Self {
+            owner: cluster.new_owner(),
+            producer: Producer::new(now(), settings, cluster.random()),
+            cluster,
+            shared,
+            outboxes: BTreeMap::new(),
+            sent: HashMap::new(),
+            sealer: Sealer::new(),
+            effects: Vec::new(),
+            events: Vec::new(),
+            is_closing: false,
+        }
+    }
+
+    /// Takes what is in the inbox and what time has made due, and does what the machine asks for.
+    pub(super) fn step(&mut self, driver: &Arc<Driver>) -> Vec<Effect> {
+        let mut events = std::mem::take(&mut self.events);
+        driver.take_events(&mut events);
+        for event in events.drain(..) {
+            self.handle(driver, event);
+        }
+        self.events = events;
+        if self.producer.poll_timeout().is_some_and(|due| due <= now()) {
+            self.producer.handle_timeout(now());
+        }
+        while let Some(action) = self.producer.poll_action() {
+            self.act(driver, action);
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Whether something could be sent but for callers who are expected.
+    pub(super) fn is_held(&self) -> bool {
+        self.producer.is_held()
+    }
+
+    /// Whether the last handle is gone and everything that was accepted is resolved.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_closing && self.producer.is_idle()
+    }
+
+    /// When the next step is due at the latest.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.producer.poll_timeout()
+    }
+
+    fn act(&mut self, driver: &Arc<Driver>, action: Action<Delivery>) {
+        match action {
+            Action::Take { partition } => self.take(driver, partition),
+            Action::Send(request) => self.send(driver, request),
+            Action::InitProducerId(request) => self.init_producer_id(driver.clone(), request),
+            Action::RefreshMetadata { reason, avoid } => {
+                tracing::debug!(?reason, ?avoid, "producer asks for metadata");
+                self.refresh(avoid);
+            }
+            Action::Resolve { partition, delivery, memory, result } => {
+                self.resolve(partition, delivery, memory, result);
+            }
+            Action::SequenceReset(reset) => log_reset(&reset),
+            Action::Closed { partition, old, new } => {
+                if let Some(outbox) = self.outboxes.remove(&partition) {
+                    tracing::warn!(topic = &*outbox.topic, partition = outbox.partition, %old, %new, "topic was created again");
+                    let error = recreated(&outbox.topic, outbox.partition, old, new);
+                    self.close_outbox(outbox, error);
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, driver: &Arc<Driver>, event: Event) {
+        match event {
+            Event::Ready(outbox) => {
+                if let Some(id) = self.open(&outbox) {
+                    self.producer.handle_appended(now(), id, outbox.ready());
+                }
+            }
+            Event::Reply(token, outcome) => self.handle_reply(token, outcome),
+            Event::Sealed(sealed) => {
+                self.sealer.finish(sealed.pool);
+                match sealed.result {
+                    Some(result) => self.push(sealed.partition, result),
+                    None => self.skip(sealed.partition, sealed.memory),
+                }
+                self.sealer.start(driver, self.cluster.runtime());
+            }
+            Event::ProducerId(result) => {
+                if let Err(failure) = &result {
+                    tracing::warn!(%failure, "no producer id");
+                }
+                self.producer.handle_producer_id(now(), result);
+            }
+            Event::Metadata => self.update_leaders(),
+            Event::GoWithout => self.producer.go_without(),
+            // Every step looks at the clock.
+            Event::Time => {}
+            Event::Close => self.is_closing = true,
+        }
+    }
+
+    /// The machine's handle of an outbox, which hears of the partition's leader here first.
+    fn open(&mut self, outbox: &Arc<Outbox>) -> Option<PartitionId> {
+        if let Some(id) = outbox.id.get() {
+            return Some(*id);
+        }
+        let topic = self.cluster.with_metadata(|metadata| {
+            metadata.want_topic(now(), &outbox.topic);
+            match metadata.topic(&outbox.topic) {
+                Lookup::Known(topic) => Some(topic),
+                _ => None,
+            }
+        });
+        if let Some(topic) = topic.as_ref().filter(|topic| !is_same(topic.id, outbox.topic_id)) {
+            let error = recreated(&outbox.topic, outbox.partition, outbox.topic_id, topic.id);
+            self.close_outbox(outbox.clone(), error);
+            return None;
+        }
+        let name = Str::from(&*outbox.topic);
+        let id = self.producer.open(now(), &name, outbox.topic_id, outbox.partition);
+        let id = *outbox.id.get_or_init(|| id);
+        self.outboxes.insert(id, outbox.clone());
+        if let Some(topic) = topic {
+            self.producer.handle_leader(now(), id, topic.leader(outbox.partition));
+        }
+        Some(id)
+    }
+
+    fn close_outbox(&mut self, outbox: Arc<Outbox>, error: Error) {
+        self.effects.push(Effect::CloseOutbox { shared: self.shared.clone(), outbox, error });
+    }
+
+    fn take(&mut self, driver: &Arc<Driver>, partition: PartitionId) {
+        let batch = self.outboxes.get(&partition).and_then(|outbox| outbox.take());
+        match batch {
+            None => self.producer.nothing_to_push(now(), partition, None),
+            Some(batch) if batch.is_compressed() && batch.encoded_len() > INLINE_SEAL => {
+                self.sealer.queue(partition, batch);
+                self.sealer.start(driver, self.cluster.runtime());
+            }
+            Some(batch) => {
+                let result = batch.seal(self.sealer.pool());
+                self.push(partition, result);
+            }
+        }
+    }
+
+    fn push(&mut self, partition: PartitionId, result: Result<Batch<Delivery>, SealError<Delivery>>) {
+        let outbox = self.outboxes.get(&partition);
+        match result {
+            Ok(batch) => {
+                let ready = outbox.and_then(|outbox| outbox.ready());
+                self.producer.push(now(), partition, batch, ready);
+            }
+            Err(SealError { delivery, memory, source }) => {
+                if let Some(outbox) = outbox {
+                    let (topic, partition) = (outbox.topic.clone(), outbox.partition);
+                    let problem = format!("the batch cannot be compressed: {source}");
+                    let result = Err(Error::Record { topic, partition, problem });
+                    self.effects.push(Effect::Resolve { delivery, result });
+                }
+                self.skip(partition, memory);
+            }
+        }
+    }
+
+    /// A batch is gone without the machine having seen it.
+    fn skip(&mut self, partition: PartitionId, memory: usize) {
+        self.release(partition, memory);
+        let ready = self.outboxes.get(&partition).and_then(|outbox| outbox.ready());
+        self.producer.nothing_to_push(now(), partition, ready);
+    }
+
+    fn send(&mut self, driver: &Arc<Driver>, request: SendRequest) {
+        let SendRequest { token, broker_id, request, acks, timeout } = request;
+        let to = Destination::Broker(broker_id);
+        let Some(handle) = self.cluster.connection(&to, Purpose::Produce, self.owner) else {
+            let error = self.cluster.unknown_broker(&to, ApiKey::PRODUCE);
+            return self.producer.handle_lost(now(), token, &error);
+        };
+        let now = now();
+        let has_ids = request.topic_data.iter().all(|topic| !topic.topic_id.is_nil());
+        let outgoing = Outgoing {
+            request: by_id_or_name(request, has_ids),
+            deadline: now.checked_add(timeout).unwrap_or(now),
+            // For as long as its replicas may take the broker is not silent.
+            own_wait: timeout.saturating_sub(self.cluster.settings().request_timeout),
+            expects_answer: acks != Acks::None,
+        };
+        // Pushed under the engine's lock, so that a partition's batches enter in order.
+        handle.push(outgoing, ReplyTo::Sink { sink: driver.clone(), token: token.0 }, None);
+        self.effects.push(Effect::Kick(handle.clone()));
+        self.sent.insert(token, handle);
+    }
+
+    fn handle_reply(
+        &mut self,
+        token: RequestToken,
+        outcome: std::result::Result<Option<Answer>, RequestError>,
+    ) {
+        let handle = self.sent.remove(&token);
+        match outcome {
+            Ok(None) => self.producer.handle_written(now(), token),
+            Ok(Some(answer)) => match answer.decode::<ProduceRequest>() {
+                Ok(response) => self.handle_answer(token, &answer, &response, handle.as_ref()),
+                Err(error) => {
+                    let reason = Failure::Decode(error);
+                    let api = ApiKey::PRODUCE;
+                    let error = RequestError { peer: answer.peer, api, outcome: Outcome::Unknown, reason };
+                    log_lost(&error, self.producer.carried(token));
+                    self.producer.handle_lost(now(), token, &error);
+                }
+            },
+            Err(error) => {
+                log_lost(&error, self.producer.carried(token));
+                self.producer.handle_lost(now(), token, &error);
+            }
+        }
+    }
+
+    fn handle_answer(
+        &mut self,
+        token: RequestToken,
+        answer: &Answer,
+        response: &ProduceResponse,
+        handle: Option<&Handle>,
+    ) {
+        self.take_refusals(token, answer, response);
+        let mismatch = self.producer.handle_answer(now(), token, answer.version, response);
+        if !mismatch.is_empty() {
+            tracing::warn!(broker = %answer.peer, ?mismatch, "produce answer does not match its request");
+        }
+        if let Some(handle) = handle {
+            handle.throttle(response.throttle_time_ms);
+        }
+    }
+
+    /// Logs what went wrong, and hands on whom the broker names as the new leaders (KIP-951).
+    fn take_refusals(&self, token: RequestToken, answer: &Answer, response: &ProduceResponse) {
+        for topic in &response.responses {
+            for refused in topic.partition_responses.iter().filter(|it| it.error_code.is_err()) {
+                let Some(name) = self.name(topic) else { continue };
+                let (partition, code) = (refused.index, refused.error_code);
+                let mut carried = self.producer.carried(token);
+                let attempt = carried.find(|(topic, index, _)| ***topic == *name && *index == partition);
+                tracing::debug!(
+                    broker = %answer.peer, api = %ApiKey::PRODUCE, topic = &*name, partition,
+                    attempt = attempt.map(|(_, _, attempt)| attempt), %code, next = next_after(code),
+                    "answered with an error"
+                );
+                let leader = &refused.current_leader;
+                if leader.leader_id >= 0 {
+                    let endpoints = response.node_endpoints.iter();
+                    let brokers =
+                        endpoints.filter_map(|it| broker(it.node_id, &it.host, it.port, it.rack.as_deref()));
+                    let leader = Leader { broker_id: leader.leader_id, epoch: leader.leader_epoch };
+                    self.cluster.hint(&name, partition, leader, brokers.collect());
+                }
+            }
+        }
+    }
+
+    /// The name of a topic that is answered by name or by id.
+    fn name(&self, topic: &TopicProduceResponse) -> Option<Arc<str>> {
+        if !topic.name.is_empty() {
+            return Some(Arc::from(&*topic.name));
+        }
+        self.cluster.with_metadata(|metadata| Some(metadata.topic_by_id(topic.topic_id)?.name.clone()))
+    }
+
+    fn resolve(
+        &mut self,
+        partition: PartitionId,
+        delivery: Delivery,
+        memory: usize,
+        result: Result<Written, DeliveryError>,
+    ) {
+        if let Err(error) = &result {
+            log_failed(error, self.is_closing);
+        }
+        self.producer.expect_back(partition, delivery.waiters());
+        let result = result.map_err(|error| Error::Delivery(Arc::new(error)));
+        self.effects.push(Effect::Resolve { delivery, result });
+        self.release(partition, memory);
+    }
+
+    fn release(&mut self, partition: PartitionId, memory: usize) {
+        let (shared, outbox) = (self.shared.clone(), self.outboxes.get(&partition).cloned());
+        self.effects.push(Effect::Release { shared, outbox, memory });
+    }
+
+    fn refresh(&self, avoid: Option<i32>) {
+        let busy = self.outboxes.values().filter(|outbox| outbox.is_busy());
+        let names: BTreeSet<&Arc<str>> = busy.map(|outbox| &outbox.topic).collect();
+        self.cluster.with_metadata(|metadata| {
+            for name in names {
+                metadata.want_topic(now(), name);
+            }
+            metadata.request_refresh(now(), avoid);
+        });
+    }
+
+    /// The metadata has changed. What it does not know (any more) keeps its leader: that broker will say.
+    fn update_leaders(&mut self) {
+        let outboxes = &self.outboxes;
+        let news: Vec<_> = self.cluster.with_metadata(|metadata| {
+            for outbox in outboxes.values().filter(|outbox| outbox.take_used()) {
+                metadata.want_topic(now(), &outbox.topic);
+            }
+            let known = outboxes.iter().filter_map(|(id, outbox)| match metadata.topic(&outbox.topic) {
+                Lookup::Known(topic) => Some((*id, outbox.clone(), topic)),
+                _ => None,
+            });
+            known.collect()
+        });
+        for (id, outbox, topic) in news {
+            if is_same(topic.id, outbox.topic_id) {
+                self.producer.handle_leader(now(), id, topic.leader(outbox.partition));
+            } else {
+                self.producer.handle_topic_id(now(), &Str::from(&*outbox.topic), topic.id);
+            }
+        }
+    }
+
+    fn init_producer_id(&self, driver: Arc<Driver>, request: InitProducerIdRequest) {
+        let cluster = self.cluster.clone();
+        self.cluster.runtime().spawn(async move {
+            let plan = Plan {
+                target: Target::AnyBroker,
+                purpose: Purpose::Control,
+                timeout: cluster.settings().request_timeout,
+                own_wait: Duration::ZERO,
+            };
+            let judge = |_: &Answer, response: InitProducerIdResponse| match response.error_code {
+                ErrorCode::NONE => Verdict::Done((response.producer_id, response.producer_epoch)),
+                code => Verdict::Code(code, None),
+            };
+            let result =
+                cluster.call::<InitProducerIdRequest, _>(plan, |_| Box::new(request.clone()), judge).await;
+            let result = result.map_err(|error| match error.code() {
+                Some(code) => ProducerIdFailure::Refused(code),
+                None => ProducerIdFailure::Failed {
+                    what: error.to_string().into(),
+                    is_retriable: error.is_retriable(),
+                },
+            });
+            driver.post(Event::ProducerId(result));
+        });
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // What the machine and the effects hold tells its waiters when it is dropped.
+        for outbox in self.outboxes.values() {
+            outbox.close(&Error::Closed);
+        }
+        self.cluster.release(self.owner);
+    }
+}
