@@ -23,7 +23,7 @@ use crate::call::Answer;
 use crate::cluster::FakeCluster;
 use crate::config::{SETTINGS, TopicConfig};
 use crate::partition::Partition;
-use crate::serve::{Context, Served, injected};
+use crate::serve::{Context, Served};
 use crate::topics::is_legal_name;
 
 /// An error code and what the broker says to it.
@@ -365,7 +365,7 @@ impl FakeCluster {
         offset: i64,
     ) -> Result<i64, ErrorCode> {
         let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
-        if let Some(code) = injected(context, topic, index) {
+        if let Some(code) = context.struck.error(topic, Some(index)) {
             return Err(code);
         }
         let topic = self.topics.by_name(topic).ok_or(unknown)?;

@@ -17,7 +17,7 @@ impl FakeCluster {
     pub(crate) fn api_versions(&self, context: &Context<'_>, request: &ApiVersionsRequest) -> Served {
         let mut answer = ApiVersionsResponse::default();
         let named = is_legal(&request.client_software_name) && is_legal(&request.client_software_version);
-        if let Some(code) = context.struck.error_of_all() {
+        if let Some(code) = context.struck.any_error_of_all() {
             answer.error_code = code;
         } else if context.version >= 3 && !named {
             answer.error_code = ErrorCode::INVALID_REQUEST;

@@ -16,7 +16,7 @@ use ottla_wire::{
     ApiKey, DecodeError, EncodeError, Encoded, Str, Uuid, decode_request_body, encode_response,
 };
 
-use crate::faults::Target;
+use crate::faults::{Struck, Target};
 use crate::topics::Topics;
 
 macro_rules! calls {
@@ -118,6 +118,49 @@ impl Request {
             | Self::InitProducerId(_) => {}
         }
         targets
+    }
+}
+
+impl Answer {
+    /// Writes the errors of rules over what was applied nevertheless.
+    pub(crate) fn deny(&mut self, struck: &Struck, topics: &Topics) {
+        let Some(any) = struck.late_error_of_all() else { return };
+        match self {
+            Self::Produce(answer) => {
+                for topic in &mut answer.responses {
+                    let found = topics.by_id(topic.topic_id).map(|found| &found.name);
+                    let name = found.unwrap_or(&topic.name);
+                    for row in &mut topic.partition_responses {
+                        if let Some(code) = struck.late_error(name, Some(row.index)) {
+                            (row.error_code, row.base_offset, row.log_append_time_ms) = (code, -1, -1);
+                        }
+                    }
+                }
+            }
+            Self::CreateTopics(answer) => answer.topics.iter_mut().for_each(|row| {
+                row.error_code = struck.late_error(&row.name, None).unwrap_or(row.error_code);
+            }),
+            Self::DeleteTopics(answer) => answer.responses.iter_mut().for_each(|row| {
+                let name = row.name.clone().unwrap_or_default();
+                row.error_code = struck.late_error(&name, None).unwrap_or(row.error_code);
+            }),
+            Self::CreatePartitions(answer) => answer.results.iter_mut().for_each(|row| {
+                row.error_code = struck.late_error(&row.name, None).unwrap_or(row.error_code);
+            }),
+            Self::DeleteRecords(answer) => {
+                for topic in &mut answer.topics {
+                    for row in &mut topic.partitions {
+                        if let Some(code) = struck.late_error(&topic.name, Some(row.partition_index)) {
+                            (row.error_code, row.low_watermark) = (code, -1);
+                        }
+                    }
+                }
+            }
+            Self::InitProducerId(answer) => {
+                (answer.error_code, answer.producer_id, answer.producer_epoch) = (any, -1, -1);
+            }
+            _ => {}
+        }
     }
 }
 

@@ -21,7 +21,8 @@ use crate::versions::{Release, Versions};
 ///
 /// Bytes of a client's connection go in with [`handle`](Self::handle), what the cluster sends comes out of
 /// [`poll_output`](Self::poll_output), and [`handle_timeout`](Self::handle_timeout) is called when the time of
-/// [`poll_timeout`](Self::poll_timeout) has come. Nothing in it is random: the same calls give the same bytes.
+/// [`poll_timeout`](Self::poll_timeout) has come. Its chance follows from the seed it was built with: the same calls
+/// give the same bytes.
 #[derive(Debug)]
 pub struct FakeCluster {
     started: Instant,
@@ -97,6 +98,7 @@ pub struct Builder {
     nodes: i32,
     racks: bool,
     release: Release,
+    seed: u64,
     settings: Settings,
 }
 
@@ -119,6 +121,13 @@ impl Builder {
     #[must_use]
     pub fn release(mut self, release: Release) -> Self {
         self.release = release;
+        self
+    }
+
+    /// What its chance follows from: the same seed and the same calls give the same bytes. 0 unless said.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
         self
     }
 
@@ -190,7 +199,7 @@ impl Builder {
             ready: BTreeSet::new(),
             changed: false,
             outputs: VecDeque::new(),
-            faults: Faults::default(),
+            faults: Faults::new(self.seed),
             counters: Counters::default(),
             accepted: Vec::new(),
             lost: Vec::new(),
@@ -213,6 +222,7 @@ impl FakeCluster {
             nodes: 1,
             racks: false,
             release: Release::default(),
+            seed: 0,
             settings: Settings {
                 auto_create_topics: false,
                 default_partitions: 1,

@@ -105,7 +105,7 @@ impl FakeCluster {
             port: -1,
             ..Default::default()
         };
-        if let Some(code) = context.struck.error_of_all() {
+        if let Some(code) = context.struck.any_error_of_all() {
             return absent(code);
         }
         if !(0..=1).contains(&key_type) {

@@ -28,7 +28,7 @@ impl FakeCluster {
         request: &DescribeConfigsRequest,
     ) -> Served {
         let results = request.resources.iter().map(|resource| {
-            let outcome = match context.struck.error_of_all() {
+            let outcome = match context.struck.any_error_of_all() {
                 Some(code) => Err((code, code.to_string())),
                 None => self.describe(context.node, resource, request.include_synonyms),
             };

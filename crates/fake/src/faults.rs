@@ -1,16 +1,17 @@
 //! Fault rules: when a request meets the conditions of a rule, the cluster reacts as the rule says.
 //!
-//! A rule is conditions (api, node, topic, partition, which time, a predicate) and one reaction. This module owns the
-//! rules, decides which of them strike a request, and counts how often. What a reaction does to a connection is the
-//! cluster's business (`serve.rs`), what an error does to an answer the handlers'.
+//! A rule is conditions (api, node, topic, partition, which time, how likely, a predicate) and one reaction. This module
+//! owns the rules, decides which of them strike a request, and counts how often. What a reaction does to a connection is
+//! the cluster's business (`serve.rs`), what an error does to an answer the handlers'.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla_wire::{ApiKey, ErrorCode, Str};
 
 use crate::call::{Answer, Request};
+use crate::chance;
 use crate::connection::ConnId;
 
 /// Whether a reaction comes before the request takes effect, or after.
@@ -29,6 +30,9 @@ pub enum Reaction {
     /// The answer carries this error, for the partitions that meet the rule's conditions (for the whole request, where
     /// an API has no partitions), and nothing of those is applied.
     Error(ErrorCode),
+    /// As [`Error`](Self::Error), but all of it was applied: the outcome that the answer denies is in the log. An API
+    /// that changes nothing answers as with `Error`.
+    ErrorAfterApplying(ErrorCode),
     /// The request waits that long; its connection serves nothing else meanwhile.
     Delay(Stage, Duration),
     /// The request waits until [`FakeCluster::release`](crate::FakeCluster::release).
@@ -39,6 +43,8 @@ pub enum Reaction {
     Disconnect(Stage),
     /// The byte at this place of the answer's frame, its size included, is inverted.
     Corrupt(usize),
+    /// One byte behind the answer's size, drawn by the cluster's seed, is inverted.
+    CorruptAnywhere,
     /// The answer says so, leaves at once, and the connection is muted that long (KIP-219).
     Throttle(Duration),
     /// The answer is changed before it is encoded.
@@ -50,17 +56,27 @@ impl Reaction {
     pub fn alter(change: impl Fn(&mut Answer) + Send + Sync + 'static) -> Self {
         Self::Alter(Arc::new(change))
     }
+
+    fn early(&self) -> Option<ErrorCode> {
+        if let Self::Error(code) = self { Some(*code) } else { None }
+    }
+
+    fn late(&self) -> Option<ErrorCode> {
+        if let Self::ErrorAfterApplying(code) = self { Some(*code) } else { None }
+    }
 }
 
 impl fmt::Debug for Reaction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Error(code) => f.debug_tuple("Error").field(code).finish(),
+            Self::ErrorAfterApplying(code) => f.debug_tuple("ErrorAfterApplying").field(code).finish(),
             Self::Delay(stage, time) => f.debug_tuple("Delay").field(stage).field(time).finish(),
             Self::Hold(stage) => f.debug_tuple("Hold").field(stage).finish(),
             Self::Silence(stage) => f.debug_tuple("Silence").field(stage).finish(),
             Self::Disconnect(stage) => f.debug_tuple("Disconnect").field(stage).finish(),
             Self::Corrupt(place) => f.debug_tuple("Corrupt").field(place).finish(),
+            Self::CorruptAnywhere => f.write_str("CorruptAnywhere"),
             Self::Throttle(time) => f.debug_tuple("Throttle").field(time).finish(),
             Self::Alter(_) => f.write_str("Alter"),
         }
@@ -71,6 +87,8 @@ impl fmt::Debug for Reaction {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Arrival<'a> {
+    /// When it is looked at.
+    pub now: Instant,
     /// Its API.
     pub api: ApiKey,
     /// Its version.
@@ -108,6 +126,8 @@ pub struct Rule {
     predicate: Option<Arc<Predicate>>,
     first: u64,
     times: u64,
+    probability: f64,
+    seed: Option<u64>,
     reaction: Reaction,
 }
 
@@ -115,7 +135,8 @@ impl Rule {
     /// A rule that strikes every request, until conditions are added.
     pub fn new(reaction: Reaction) -> Self {
         let (api, node, topic, partition, predicate) = (None, None, None, None, None);
-        Self { api, node, topic, partition, predicate, first: 1, times: u64::MAX, reaction }
+        let (first, times, probability, seed) = (1, u64::MAX, 1.0, None);
+        Self { api, node, topic, partition, predicate, first, times, probability, seed, reaction }
     }
 
     /// Only requests of this API.
@@ -168,6 +189,22 @@ impl Rule {
         self
     }
 
+    /// Only with this probability, from 0 to 1, when the other conditions are met. Whether it strikes follows from the
+    /// cluster's seed, from this rule (its [`seed`](Self::seed), else its place among the rules) and from how many
+    /// requests met its conditions before.
+    #[must_use]
+    pub fn probability(mut self, probability: f64) -> Self {
+        self.probability = probability.clamp(0.0, 1.0);
+        self
+    }
+
+    /// A seed of its own, so that its luck does not depend on which rules were added before it.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
     fn meets(&self, arrival: &Arrival<'_>) -> bool {
         self.api.is_none_or(|api| api == arrival.api)
             && self.node.is_none_or(|node| node == arrival.node)
@@ -195,6 +232,7 @@ impl fmt::Debug for Rule {
             .field("predicate", &self.predicate.is_some())
             .field("first", &self.first)
             .field("times", &self.times)
+            .field("probability", &self.probability)
             .field("reaction", &self.reaction)
             .finish()
     }
@@ -207,6 +245,7 @@ pub struct RuleId(u64);
 /// The rules of a cluster, in the order they were added.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
+    seed: u64,
     rules: Vec<Installed>,
     next: u64,
 }
@@ -221,6 +260,10 @@ struct Installed {
 }
 
 impl Faults {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
@@ -257,9 +300,11 @@ impl Faults {
                 continue;
             }
             installed.met += 1;
-            if installed.met >= installed.rule.first {
+            let drawn = chance::draw(self.seed, installed.rule.seed.unwrap_or(installed.id.0), installed.met);
+            if installed.met >= installed.rule.first && chance::happens(drawn, installed.rule.probability) {
                 installed.struck += 1;
                 struck.reactions.push((installed.id, installed.rule.clone()));
+                struck.luck = drawn;
             }
         }
         struck
@@ -270,6 +315,8 @@ impl Faults {
 #[derive(Debug, Default)]
 pub(crate) struct Struck {
     reactions: Vec<(RuleId, Rule)>,
+    /// A number for reactions that need one.
+    pub(crate) luck: u64,
 }
 
 impl Struck {
@@ -277,23 +324,47 @@ impl Struck {
         self.reactions.iter().map(|(id, rule)| (*id, &rule.reaction))
     }
 
-    /// The error for that topic and partition.
+    /// The error for that topic and partition, of which nothing is applied.
     pub(crate) fn error(&self, topic: &str, partition: Option<i32>) -> Option<ErrorCode> {
+        self.first_for(topic, partition, Reaction::early)
+    }
+
+    /// The error for that topic and partition, although it was applied.
+    pub(crate) fn late_error(&self, topic: &str, partition: Option<i32>) -> Option<ErrorCode> {
+        self.first_for(topic, partition, Reaction::late)
+    }
+
+    /// The error for that topic and partition, where there is nothing to apply.
+    pub(crate) fn any_error(&self, topic: &str, partition: Option<i32>) -> Option<ErrorCode> {
+        self.error(topic, partition).or_else(|| self.late_error(topic, partition))
+    }
+
+    fn first_for(
+        &self,
+        topic: &str,
+        partition: Option<i32>,
+        code: fn(&Reaction) -> Option<ErrorCode>,
+    ) -> Option<ErrorCode> {
         if self.reactions.is_empty() {
             return None;
         }
         let target = Target { topic: topic.into(), partition };
-        self.reactions.iter().find_map(|(_, rule)| match rule.reaction {
-            Reaction::Error(code) if rule.covers(&target) => Some(code),
-            _ => None,
-        })
+        let covering = self.reactions.iter().filter(|(_, rule)| rule.covers(&target));
+        covering.map(|(_, rule)| &rule.reaction).find_map(code)
     }
 
-    /// The error for a request without partitions.
+    /// The error for a request without partitions, which is not applied.
     pub(crate) fn error_of_all(&self) -> Option<ErrorCode> {
-        self.reactions.iter().find_map(|(_, rule)| match rule.reaction {
-            Reaction::Error(code) => Some(code),
-            _ => None,
-        })
+        self.reactions().find_map(|(_, reaction)| reaction.early())
+    }
+
+    /// The error for a request without partitions, although it was applied.
+    pub(crate) fn late_error_of_all(&self) -> Option<ErrorCode> {
+        self.reactions().find_map(|(_, reaction)| reaction.late())
+    }
+
+    /// The error for a request without partitions, where there is nothing to apply.
+    pub(crate) fn any_error_of_all(&self) -> Option<ErrorCode> {
+        self.error_of_all().or_else(|| self.late_error_of_all())
     }
 }

@@ -19,6 +19,7 @@ mod admin;
 mod api_versions;
 mod batch;
 mod call;
+mod chance;
 mod cluster;
 mod config;
 mod connection;

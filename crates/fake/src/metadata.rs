@@ -25,7 +25,7 @@ impl FakeCluster {
             return Served::Answer(Answer::Metadata(pick(frozen, context.version, request)));
         }
         let mut answer = MetadataResponse {
-            error_code: context.struck.error_of_all().filter(of_all).unwrap_or(ErrorCode::NONE),
+            error_code: context.struck.any_error_of_all().filter(of_all).unwrap_or(ErrorCode::NONE),
             brokers: self.endpoints(self.live_nodes()).map(broker).collect(),
             cluster_id: Some(self.settings.cluster_id.clone()),
             controller_id: self.controller(),
@@ -49,7 +49,7 @@ impl FakeCluster {
             answer.topics.sort_by_key(|topic| topic.error_code.is_err());
         }
         for topic in &mut answer.topics {
-            let refused = context.struck.error(topic.name.as_deref().unwrap_or_default(), None);
+            let refused = context.struck.any_error(topic.name.as_deref().unwrap_or_default(), None);
             if let Some(code) = refused.filter(|code| !of_all(code)) {
                 topic.error_code = code;
                 topic.partitions.clear();

@@ -19,7 +19,7 @@ use crate::cluster::FakeCluster;
 use crate::connection::Waiting;
 use crate::oracle::Accepted;
 use crate::producers::Verdict;
-use crate::serve::{Context, Served, injected};
+use crate::serve::{Context, Served};
 
 /// A Produce request that waits for its replicas.
 #[derive(Debug)]
@@ -117,7 +117,7 @@ impl FakeCluster {
         if topic.partition(index).is_none() {
             return Err(unknown());
         }
-        if let Some(code) = injected(context, &name, index) {
+        if let Some(code) = context.struck.error(&name, Some(index)) {
             return Err(Refusal::plain(code));
         }
         let batch = batch::only_batch(records, context.version)?;

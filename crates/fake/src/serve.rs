@@ -13,6 +13,7 @@ use bytes::{Bytes, BytesMut};
 use ottla_wire::{ApiKey, ErrorCode, RequestHeader, decode_request_header};
 
 use crate::call::{Answer, Request};
+use crate::chance;
 use crate::cluster::{FakeCluster, NodeState, Output};
 use crate::connection::{Call, ConnId, Phase, Until, Waiting};
 use crate::faults::{Arrival, Reaction, RuleId, Stage, Struck};
@@ -68,17 +69,25 @@ impl FakeCluster {
         let Some(Ok(request)) = Request::decode(header.key, header.version, frame.slice(body..)) else {
             return self.reject(conn);
         };
-        let struck = self.strike(conn, node, &header, &request);
+        let struck = self.strike(now, conn, node, &header, &request);
         let (version, correlation_id) = (header.version, header.correlation_id);
         self.begin(now, conn, Call { version, correlation_id, struck }, request);
     }
 
-    fn strike(&mut self, connection: ConnId, node: i32, header: &RequestHeader, request: &Request) -> Struck {
+    fn strike(
+        &mut self,
+        now: Instant,
+        connection: ConnId,
+        node: i32,
+        header: &RequestHeader,
+        request: &Request,
+    ) -> Struck {
         if self.faults.is_empty() {
             return Struck::default();
         }
         let targets = request.targets(&self.topics);
         self.faults.strike(&Arrival {
+            now,
             api: header.key,
             version: header.version,
             node,
@@ -140,6 +149,7 @@ impl FakeCluster {
             if !throttle.is_zero() {
                 answer.set_throttle(i32::try_from(throttle.as_millis()).unwrap_or(i32::MAX));
             }
+            answer.deny(&call.struck, &self.topics);
             for (_, reaction) in call.struck.reactions() {
                 if let Reaction::Alter(change) = reaction {
                     change(&mut answer);
@@ -289,10 +299,13 @@ pub(crate) fn throttle_of(struck: &Struck) -> Duration {
 }
 
 fn corrupt(frame: Bytes, struck: &Struck) -> Bytes {
+    let after_size = frame.len().saturating_sub(4) as u64;
+    let behind_size = |luck| usize::try_from(chance::below(luck, after_size)).unwrap_or_default();
     let places: Vec<usize> = struck
         .reactions()
         .filter_map(|(_, reaction)| match reaction {
             Reaction::Corrupt(place) => Some(*place),
+            Reaction::CorruptAnywhere => Some(4 + behind_size(struck.luck)),
             _ => None,
         })
         .collect();
@@ -308,7 +321,7 @@ fn corrupt(frame: Bytes, struck: &Struck) -> Bytes {
     bytes.freeze()
 }
 
-/// The error a rule gives to one partition.
+/// The error a rule gives to one partition of a request that changes nothing.
 pub(crate) fn injected(context: &Context<'_>, topic: &str, partition: i32) -> Option<ErrorCode> {
-    context.struck.error(topic, Some(partition))
+    context.struck.any_error(topic, Some(partition))
 }

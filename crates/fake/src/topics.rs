@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use ottla_wire::{Str, Uuid};
 
+use crate::chance::mix;
 use crate::config::TopicConfig;
 use crate::partition::Partition;
 
@@ -106,14 +107,6 @@ fn id_of(number: u64) -> Uuid {
     bytes[..8].copy_from_slice(&mix(2 * number).to_be_bytes());
     bytes[8..].copy_from_slice(&mix(2 * number + 1).to_be_bytes());
     Uuid::from_bytes(bytes)
-}
-
-/// The output function of the SplitMix64 generator.
-fn mix(seed: u64) -> u64 {
-    let z = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// Whether a topic may be called that.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ottla_fake::{Answer, FakeCluster, Reaction, Rule, Stage};
 use ottla_wire::messages::api_versions::ApiVersionsRequest;
+use ottla_wire::messages::create_topics::{CreatableTopic, CreateTopicsRequest};
 use ottla_wire::messages::metadata::MetadataRequest;
 use ottla_wire::messages::produce::ProduceRequest;
 use ottla_wire::{ApiKey, ErrorCode, correlation_id};
@@ -165,4 +166,66 @@ fn an_error_without_partitions_is_the_whole_answers() {
     assert_eq!(world.call(conn, 3, &request).error_code, ErrorCode::UNKNOWN_SERVER_ERROR);
     world.cluster.remove_rule(world.now, rule);
     assert!(world.call(conn, 3, &request).error_code.is_none());
+}
+
+fn luck(seed: u64, rules_before: usize, own: Option<u64>) -> Vec<bool> {
+    let mut world = World::new(FakeCluster::builder().seed(seed));
+    world.topic("t", 1, 1);
+    let conn = world.connect(1);
+    for _ in 0..rules_before {
+        world.cluster.add_rule(Rule::new(Reaction::CorruptAnywhere).node(99));
+    }
+    let error = Rule::new(Reaction::Error(ErrorCode::UNKNOWN_SERVER_ERROR)).probability(0.3);
+    let error = if let Some(seed) = own { error.seed(seed) } else { error };
+    world.cluster.add_rule(error.api(ApiKey::PRODUCE));
+    (0..200).map(|_| world.produce(conn, 1, plain(&["a"])).error_code.is_err()).collect()
+}
+
+#[test]
+fn the_luck_of_a_rule_follows_from_the_seed() {
+    let often = |struck: &[bool]| struck.iter().filter(|struck| **struck).count();
+    assert!((40..80).contains(&often(&luck(1, 0, None))), "{}", often(&luck(1, 0, None)));
+    assert_eq!(luck(1, 0, None), luck(1, 0, None));
+    assert_ne!(luck(1, 0, None), luck(2, 0, None));
+}
+
+#[test]
+fn a_rule_with_a_seed_of_its_own_does_not_care_for_others() {
+    assert_ne!(luck(1, 0, None), luck(1, 1, None));
+    assert_eq!(luck(1, 0, Some(5)), luck(1, 3, Some(5)));
+}
+
+#[test]
+fn a_byte_behind_the_size_is_inverted_somewhere() {
+    let (mut world, conn) = World::one_node();
+    world.send(conn, 9, &MetadataRequest::default());
+    let sound = world.frame(conn).unwrap();
+    world.cluster.add_rule(Rule::new(Reaction::CorruptAnywhere));
+    let mut places = std::collections::BTreeSet::new();
+    for _ in 0..50 {
+        world.send(conn, 9, &MetadataRequest::default());
+        let frame = world.frame(conn).unwrap();
+        assert_eq!((frame.len(), &frame[..4]), (sound.len(), &sound[..4]));
+        let differ = (8..frame.len()).filter(|place| frame[*place] != sound[*place]);
+        places.extend(differ);
+    }
+    assert!(places.len() > 10, "{places:?}");
+}
+
+/// Trap P1: an error may be answered for what was written.
+#[test]
+fn an_error_after_applying_denies_what_was_done() {
+    let (mut world, conn) = World::one_node();
+    let late = Reaction::ErrorAfterApplying(ErrorCode::REQUEST_TIMED_OUT);
+    world.cluster.add_rule(Rule::new(late.clone()).api(ApiKey::PRODUCE).topic("t").nth(1));
+    world.cluster.add_rule(Rule::new(late).api(ApiKey::CREATE_TOPICS));
+    let row = world.produce(conn, -1, plain(&["a"]));
+    assert_eq!((row.error_code, row.base_offset), (ErrorCode::REQUEST_TIMED_OUT, -1));
+    assert_eq!((end_of_log(&world), world.cluster.accepted().len()), (1, 1));
+    assert!(world.produce(conn, -1, plain(&["a"])).error_code.is_none());
+    let topic =
+        CreatableTopic { name: "new".into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1_000, ..Default::default() };
+    assert_eq!(world.call(conn, 7, &request).topics[0].error_code, ErrorCode::REQUEST_TIMED_OUT);
+    assert!(world.cluster.topic("new").is_some());
 }
