@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{EncodeError, Encoded, Message};
+use crate::{EncodeError, Encoded, Message, Str, Uuid};
 
 /// A request, with everything the table says about it.
 pub trait Request: Message {
@@ -18,6 +18,12 @@ pub trait Request: Message {
     const ROUTE: Route;
     /// The answer.
     type Response: Message;
+
+    /// Passes on what the request names that decides which broker [`Request::ROUTE`] leads to: nothing where any broker
+    /// or the controller answers. Absent ids and those that are empty are left out.
+    fn route_keys<'a>(&'a self, visit: &mut dyn FnMut(RouteKey<'a>)) {
+        let _nothing = visit;
+    }
 
     /// Whether `version` has compact lengths and tagged fields.
     fn is_flexible(version: i16) -> bool {
@@ -95,6 +101,76 @@ pub enum Route {
     TransactionCoordinator,
     /// The coordinator of the share group's state.
     ShareCoordinator,
+}
+
+/// Something in a request that decides which broker the request goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RouteKey<'a> {
+    /// The id of a group, or a transactional id.
+    Id(&'a str),
+    /// A partition: its leader.
+    Partition {
+        /// The topic's name.
+        topic: &'a str,
+        /// The partition's number.
+        partition: i32,
+    },
+    /// What a share group has of a partition (KIP-932).
+    SharePartition {
+        /// The group.
+        group: &'a str,
+        /// The topic.
+        topic_id: Uuid,
+        /// The partition's number.
+        partition: i32,
+    },
+}
+
+/// What a row at the end of a route's path may be: a value, perhaps a value, or several.
+pub(crate) trait Values {
+    type Value;
+
+    fn values(&self) -> &[Self::Value];
+}
+
+impl Values for Str {
+    type Value = Self;
+
+    fn values(&self) -> &[Self] {
+        if self.is_empty() { &[] } else { std::slice::from_ref(self) }
+    }
+}
+
+impl Values for Uuid {
+    type Value = Self;
+
+    fn values(&self) -> &[Self] {
+        std::slice::from_ref(self)
+    }
+}
+
+impl Values for i32 {
+    type Value = Self;
+
+    fn values(&self) -> &[Self] {
+        std::slice::from_ref(self)
+    }
+}
+
+impl<T: Values<Value = T>> Values for Option<T> {
+    type Value = T;
+
+    fn values(&self) -> &[T] {
+        self.as_ref().map_or(&[], T::values)
+    }
+}
+
+impl<T> Values for Vec<T> {
+    type Value = T;
+
+    fn values(&self) -> &[T] {
+        self
+    }
 }
 
 /// A range of versions, both ends included. Empty if `max` is below `min`.

@@ -44,7 +44,7 @@ pub mod records;
 pub mod varint;
 
 pub use self::str::Str;
-pub use api::{AnyRequest, ApiKey, Data, Request, Route, VersionRange};
+pub use api::{AnyRequest, ApiKey, Data, Request, Route, RouteKey, VersionRange};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 pub use error_code::ErrorCode;
 pub use frame::{

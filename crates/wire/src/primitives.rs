@@ -19,6 +19,12 @@ pub trait Wire: Sized {
     fn read(reader: &mut Reader<'_>, version: i16) -> Self;
     /// Writes one value.
     fn write(&self, writer: &mut Writer, version: i16);
+
+    /// What became of each part, where parts have error codes; see [`Message::outcomes`].
+    #[inline]
+    fn outcomes(&self, codes: &mut Vec<ErrorCode>) {
+        let _none = codes;
+    }
 }
 
 /// A type as the schema names it.
@@ -120,6 +126,10 @@ impl<T: Wire> Wire for Vec<T> {
     fn write(&self, writer: &mut Writer, version: i16) {
         writer.array(Some(self), version);
     }
+
+    fn outcomes(&self, codes: &mut Vec<ErrorCode>) {
+        self.iter().for_each(|part| part.outcomes(codes));
+    }
 }
 
 impl<T: Wire> Wire for Option<Vec<T>> {
@@ -137,6 +147,10 @@ impl<T: Wire> Wire for Option<Vec<T>> {
     fn write(&self, writer: &mut Writer, version: i16) {
         writer.array(self.as_deref(), version);
     }
+
+    fn outcomes(&self, codes: &mut Vec<ErrorCode>) {
+        self.iter().flatten().for_each(|part| part.outcomes(codes));
+    }
 }
 
 impl<T: Message> Wire for T {
@@ -152,6 +166,10 @@ impl<T: Message> Wire for T {
 
     fn write(&self, writer: &mut Writer, version: i16) {
         self.encode(writer, version);
+    }
+
+    fn outcomes(&self, codes: &mut Vec<ErrorCode>) {
+        Message::outcomes(self, codes);
     }
 }
 
@@ -173,5 +191,9 @@ impl<T: Message> Wire for Option<T> {
         if let Some(value) = self {
             value.encode(writer, version);
         }
+    }
+
+    fn outcomes(&self, codes: &mut Vec<ErrorCode>) {
+        self.iter().for_each(|part| Message::outcomes(part, codes));
     }
 }

@@ -21,10 +21,14 @@
 //! | `default = -1` | what [`Default`] gives; without it zero, empty, or for an `Option` `Some` of that |
 //! | `nullable 4..` | for an `Option`: only these versions have a null |
 //!
+//! `route` says who answers a request, and in brackets which rows name it: `group(group_id)`, or all of several, each a
+//! path through lists: `group(group_id, groups.group_id)`; `leader(topics.name, partitions.partition_index)` is the path
+//! of the topic's name, then that of the partition's number inside the topic; `share` has the group before both.
+//!
 //! Any other word does not compile. The macros read attributes one a step, and put them into one fixed order for
 //! those that need them (`attributes!`), so each is understood in one place.
 
-use crate::{Kind, Reader, Writer};
+use crate::{ErrorCode, Kind, Reader, Writer};
 
 /// A struct of the table: a whole message or a part of one.
 pub trait Message: Default + Clone + std::fmt::Debug + PartialEq + Send + Sync + 'static {
@@ -41,6 +45,19 @@ pub trait Message: Default + Clone + std::fmt::Debug + PartialEq + Send + Sync +
 
     /// Its `throttle_time_ms`, or 0 if it has none.
     fn throttle_time_ms(&self) -> i32;
+
+    /// Its `timeout_ms`, how long a broker may take over a request, or 0 if it has none.
+    fn timeout_ms(&self) -> i32;
+
+    /// Its own `error_code`, if it has that row; what is wrong with parts of it is in [`Message::outcomes`].
+    fn error_code(&self) -> Option<ErrorCode>;
+
+    /// Its own `error_message`, if it has one.
+    fn error_message(&self) -> Option<&str>;
+
+    /// Adds what became of each part that has an error code: its own error, or else what became of its parts, or else
+    /// [`ErrorCode::NONE`].
+    fn outcomes(&self, codes: &mut Vec<ErrorCode>);
 }
 
 /// One row of the table, for comparing it with the schema and for generating samples.
@@ -109,7 +126,7 @@ macro_rules! wire {
             }
         }
 
-        #[allow(unused_mut, unused_variables)]
+        #[allow(unused_assignments, unused_mut, unused_variables)]
         impl $crate::Message for $name {
             const NAME: &'static str = stringify!($name);
             const FIELDS: &'static [$crate::FieldInfo] =
@@ -138,7 +155,39 @@ macro_rules! wire {
             }
 
             fn throttle_time_ms(&self) -> i32 {
-                0 $( + throttle_time!(self $field) )*
+                let mut found = 0;
+                $( named!(throttle_time_ms found self $field); )*
+                found
+            }
+
+            fn timeout_ms(&self) -> i32 {
+                let mut found = 0;
+                $( named!(timeout_ms found self $field); )*
+                found
+            }
+
+            fn error_code(&self) -> Option<$crate::ErrorCode> {
+                let mut found = None;
+                $( named!(error_code found self $field); )*
+                found
+            }
+
+            fn error_message(&self) -> Option<&str> {
+                let mut found = None;
+                $( named!(error_message found self $field); )*
+                found
+            }
+
+            fn outcomes(&self, codes: &mut Vec<$crate::ErrorCode>) {
+                let own = self.error_code();
+                if let Some(code) = own.filter(|code| code.is_err()) {
+                    return codes.push(code);
+                }
+                let before = codes.len();
+                $( <$type as $crate::Wire>::outcomes(&self.$field, codes); )*
+                if own.is_some() && codes.len() == before {
+                    codes.push($crate::ErrorCode::NONE);
+                }
             }
         }
 
@@ -151,7 +200,7 @@ macro_rules! wire {
 macro_rules! api {
     ($name:ident (
         key = $key:literal, versions = $first:literal..=$last:literal $(, unstable = $unstable:literal)?,
-        flexible = $flexible:tt $(..)?, route = $route:ident, response = $response:ident
+        flexible = $flexible:tt $(..)?, route = $route:ident $(($($path:tt)+))?, response = $response:ident
     )) => {
         impl $crate::Request for $name {
             const KEY: $crate::ApiKey = $crate::ApiKey($key);
@@ -160,6 +209,47 @@ macro_rules! api {
             const FLEXIBLE: Option<i16> = option!($flexible);
             const ROUTE: $crate::Route = route!($route);
             type Response = $response;
+
+            $(
+                fn route_keys<'a>(&'a self, visit: &mut dyn FnMut($crate::RouteKey<'a>)) {
+                    route_keys!($route self visit $($path)+);
+                }
+            )?
+        }
+    };
+}
+
+/// Passes on what the rows behind the paths of a route hold.
+macro_rules! route_keys {
+    (leader $self:ident $visit:ident $($topic:ident).+, $($partition:ident).+) => {
+        each!($self $($topic).+ => |parent, topic| {
+            each!(parent $($partition).+ => |_parent, partition| {
+                $visit($crate::RouteKey::Partition { topic, partition: *partition });
+            });
+        });
+    };
+    (share $self:ident $visit:ident $group:ident, $($topic:ident).+, $($partition:ident).+) => {
+        each!($self $($topic).+ => |parent, topic_id| {
+            each!(parent $($partition).+ => |_parent, partition| {
+                let (group, topic_id, partition) = (&$self.$group, *topic_id, *partition);
+                $visit($crate::RouteKey::SharePartition { group, topic_id, partition });
+            });
+        });
+    };
+    ($route:ident $self:ident $visit:ident $($($path:ident).+),+) => {
+        $( each!($self $($path).+ => |_parent, id| { $visit($crate::RouteKey::Id(id)) }); )+
+    };
+}
+
+/// Runs a step for every value at the end of a path, with the struct that holds it.
+macro_rules! each {
+    ($parent:ident $field:ident => |$holder:pat_param, $value:pat_param| $step:block) => {{
+        let $holder = $parent;
+        for $value in $crate::api::Values::values(&$parent.$field) $step
+    }};
+    ($parent:ident $field:ident . $($rest:ident).+ => |$holder:pat_param, $value:pat_param| $step:block) => {
+        for parent in &$parent.$field {
+            each!(parent $($rest).+ => |$holder, $value| $step);
         }
     };
 }
@@ -250,14 +340,21 @@ macro_rules! attribute {
     };
 }
 
-/// The value of `throttle_time_ms`; 0 for any other field.
-macro_rules! throttle_time {
-    ($self:ident throttle_time_ms) => {
-        $self.throttle_time_ms
+/// Takes the value of the row with that name; nothing for any other.
+macro_rules! named {
+    (throttle_time_ms $found:ident $self:ident throttle_time_ms) => {
+        $found = $self.throttle_time_ms
     };
-    ($self:ident $other:ident) => {
-        0
+    (timeout_ms $found:ident $self:ident timeout_ms) => {
+        $found = $self.timeout_ms
     };
+    (error_code $found:ident $self:ident error_code) => {
+        $found = Some($self.error_code)
+    };
+    (error_message $found:ident $self:ident error_message) => {
+        $found = $self.error_message.as_deref()
+    };
+    ($name:ident $found:ident $self:ident $other:ident) => {};
 }
 
 /// Whether a version lies in a range of the fixed order.

@@ -7,7 +7,7 @@ use crate::{ErrorCode, Str};
 wire! {
     /// Adds a group's positions to a transaction.
     #[api(key = 25, versions = 0..=4, flexible = 3..,
-           route = transaction, response = AddOffsetsToTxnResponse)]
+           route = transaction(transactional_id), response = AddOffsetsToTxnResponse)]
     pub struct AddOffsetsToTxnRequest {
         /// The transactional id.
         transactional_id: Str,

@@ -8,7 +8,7 @@ use crate::{ErrorCode, Str};
 wire! {
     /// Adds partitions, or checks that they were added.
     #[api(key = 24, versions = 0..=5, flexible = 3..,
-           route = transaction, response = AddPartitionsToTxnResponse)]
+           route = transaction(v3_and_below_transactional_id, transactions.transactional_id), response = AddPartitionsToTxnResponse)]
     pub struct AddPartitionsToTxnRequest {
         /// What to add, by transaction.
         transactions: Vec<AddPartitionsToTxnTransaction> [4..],

@@ -5,7 +5,7 @@ use crate::{ErrorCode, Str, Uuid};
 wire! {
     /// Moves a group.
     #[api(key = 91, versions = 0..=0, flexible = 0..,
-           route = group, response = AlterShareGroupOffsetsResponse)]
+           route = group(group_id), response = AlterShareGroupOffsetsResponse)]
     pub struct AlterShareGroupOffsetsRequest {
         /// Id of the group.
         group_id: Str,

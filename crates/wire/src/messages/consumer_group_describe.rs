@@ -5,7 +5,7 @@ use crate::{ErrorCode, Str, Uuid};
 wire! {
     /// Asks about groups.
     #[api(key = 69, versions = 0..=1, flexible = 0..,
-           route = group, response = ConsumerGroupDescribeResponse)]
+           route = group(group_ids), response = ConsumerGroupDescribeResponse)]
     pub struct ConsumerGroupDescribeRequest {
         /// Ids of the groups.
         group_ids: Vec<Str>,

@@ -8,7 +8,7 @@ use crate::{ErrorCode, Str, Uuid};
 wire! {
     /// Says that the member is alive, what it wants and what it has.
     #[api(key = 68, versions = 0..=1, flexible = 0..,
-           route = group, response = ConsumerGroupHeartbeatResponse)]
+           route = group(group_id), response = ConsumerGroupHeartbeatResponse)]
     pub struct ConsumerGroupHeartbeatRequest {
         /// Id of the group.
         group_id: Str,

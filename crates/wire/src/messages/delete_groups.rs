@@ -4,7 +4,8 @@ use crate::{ErrorCode, Str};
 
 wire! {
     /// Deletes groups.
-    #[api(key = 42, versions = 0..=2, flexible = 2.., route = group, response = DeleteGroupsResponse)]
+    #[api(key = 42, versions = 0..=2, flexible = 2..,
+           route = group(groups_names), response = DeleteGroupsResponse)]
     pub struct DeleteGroupsRequest {
         /// Ids of the groups.
         groups_names: Vec<Str>,

@@ -4,7 +4,8 @@ use crate::{ErrorCode, Str};
 
 wire! {
     /// Deletes the records before an offset of each partition.
-    #[api(key = 21, versions = 0..=2, flexible = 2.., route = leader, response = DeleteRecordsResponse)]
+    #[api(key = 21, versions = 0..=2, flexible = 2..,
+           route = leader(topics.name, partitions.partition_index), response = DeleteRecordsResponse)]
     pub struct DeleteRecordsRequest {
         /// What to delete, by topic.
         topics: Vec<DeleteRecordsTopic>,

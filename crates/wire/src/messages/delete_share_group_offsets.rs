@@ -5,7 +5,7 @@ use crate::{ErrorCode, Str, Uuid};
 wire! {
     /// Forgets topics.
     #[api(key = 92, versions = 0..=0, flexible = 0..,
-           route = group, response = DeleteShareGroupOffsetsResponse)]
+           route = group(group_id), response = DeleteShareGroupOffsetsResponse)]
     pub struct DeleteShareGroupOffsetsRequest {
         /// Id of the group.
         group_id: Str,

@@ -5,7 +5,7 @@ use crate::{ErrorCode, Str, Uuid};
 wire! {
     /// Deletes state.
     #[api(key = 86, versions = 0..=0, flexible = 0..,
-           route = share, response = DeleteShareGroupStateResponse)]
+           route = share(group_id, topics.topic_id, partitions.partition), response = DeleteShareGroupStateResponse)]
     pub struct DeleteShareGroupStateRequest {
         /// Id of the group.
         group_id: Str,

@@ -9,7 +9,8 @@ use crate::{ErrorCode, Str};
 
 wire! {
     /// Asks about groups.
-    #[api(key = 15, versions = 0..=6, flexible = 5.., route = group, response = DescribeGroupsResponse)]
+    #[api(key = 15, versions = 0..=6, flexible = 5..,
+           route = group(groups), response = DescribeGroupsResponse)]
     pub struct DescribeGroupsRequest {
         /// Ids of the groups.
         groups: Vec<Str>,

@@ -4,7 +4,8 @@ use crate::{ErrorCode, Str};
 
 wire! {
     /// Asks for producers.
-    #[api(key = 61, versions = 0..=0, flexible = 0.., route = leader, response = DescribeProducersResponse)]
+    #[api(key = 61, versions = 0..=0, flexible = 0..,
+           route = leader(topics.name, partition_indexes), response = DescribeProducersResponse)]
     pub struct DescribeProducersRequest {
         /// What to ask about, by topic.
         topics: Vec<TopicRequest>,

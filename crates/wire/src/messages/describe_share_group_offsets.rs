@@ -5,7 +5,7 @@ use crate::{ErrorCode, Str, Uuid};
 wire! {
     /// Asks about groups.
     #[api(key = 90, versions = 0..=1, flexible = 0..,
-           route = group, response = DescribeShareGroupOffsetsResponse)]
+           route = group(groups.group_id), response = DescribeShareGroupOffsetsResponse)]
     pub struct DescribeShareGroupOffsetsRequest {
         /// What to look up, by group.
         groups: Vec<DescribeShareGroupOffsetsRequestGroup>,

@@ -5,7 +5,7 @@ use crate::{ErrorCode, Str};
 wire! {
     /// Asks about transactional ids.
     #[api(key = 65, versions = 0..=0, flexible = 0..,
-           route = transaction, response = DescribeTransactionsResponse)]
+           route = transaction(transactional_ids), response = DescribeTransactionsResponse)]
     pub struct DescribeTransactionsRequest {
         /// The transactional ids.
         transactional_ids: Vec<Str>,

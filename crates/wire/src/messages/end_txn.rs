@@ -6,7 +6,8 @@ use crate::{ErrorCode, Str};
 
 wire! {
     /// Ends a transaction.
-    #[api(key = 26, versions = 0..=5, flexible = 3.., route = transaction, response = EndTxnResponse)]
+    #[api(key = 26, versions = 0..=5, flexible = 3..,
+           route = transaction(transactional_id), response = EndTxnResponse)]
     pub struct EndTxnRequest {
         /// The transactional id.
         transactional_id: Str,

@@ -7,7 +7,8 @@ use crate::{ErrorCode, RecordSet, Str, Uuid};
 
 wire! {
     /// Asks for batches from a position of each partition, and waits for them.
-    #[api(key = 1, versions = 4..=18, flexible = 12.., route = leader, response = FetchResponse)]
+    #[api(key = 1, versions = 4..=18, flexible = 12..,
+           route = leader(topics.topic, partitions.partition), response = FetchResponse)]
     pub struct FetchRequest {
         /// Cluster the replica believes in; brokers check it.
         cluster_id: Option<Str> [12.., tag = 0, default = None, ignorable],

@@ -4,7 +4,7 @@ use crate::{ErrorCode, Str};
 
 wire! {
     /// Says that the member is alive.
-    #[api(key = 12, versions = 0..=4, flexible = 4.., route = group, response = HeartbeatResponse)]
+    #[api(key = 12, versions = 0..=4, flexible = 4.., route = group(group_id), response = HeartbeatResponse)]
     pub struct HeartbeatRequest {
         /// Id of the group.
         group_id: Str,

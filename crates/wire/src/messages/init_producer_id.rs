@@ -7,7 +7,7 @@ use crate::{ErrorCode, Str};
 wire! {
     /// Asks for a producer id, or for the next epoch of one.
     #[api(key = 22, versions = 0..=5, unstable = 6, flexible = 2..,
-           route = transaction, response = InitProducerIdResponse)]
+           route = transaction(transactional_id), response = InitProducerIdResponse)]
     pub struct InitProducerIdRequest {
         /// Transactional id; null for a producer that is only idempotent.
         transactional_id: Option<Str>,

@@ -5,7 +5,7 @@ use crate::{ErrorCode, Str, Uuid};
 wire! {
     /// Sets up state.
     #[api(key = 83, versions = 0..=0, flexible = 0..,
-           route = share, response = InitializeShareGroupStateResponse)]
+           route = share(group_id, topics.topic_id, partitions.partition), response = InitializeShareGroupStateResponse)]
     pub struct InitializeShareGroupStateRequest {
         /// Id of the group.
         group_id: Str,

@@ -10,7 +10,7 @@ use crate::{ErrorCode, Str};
 
 wire! {
     /// Joins, or joins again.
-    #[api(key = 11, versions = 0..=9, flexible = 6.., route = group, response = JoinGroupResponse)]
+    #[api(key = 11, versions = 0..=9, flexible = 6.., route = group(group_id), response = JoinGroupResponse)]
     pub struct JoinGroupRequest {
         /// Id of the group.
         group_id: Str,

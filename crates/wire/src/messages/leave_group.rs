@@ -6,7 +6,7 @@ use crate::{ErrorCode, Str};
 
 wire! {
     /// Takes members out of a group.
-    #[api(key = 13, versions = 0..=5, flexible = 4.., route = group, response = LeaveGroupResponse)]
+    #[api(key = 13, versions = 0..=5, flexible = 4.., route = group(group_id), response = LeaveGroupResponse)]
     pub struct LeaveGroupRequest {
         /// Id of the group.
         group_id: Str,

@@ -8,7 +8,8 @@ use crate::{ErrorCode, Str};
 
 wire! {
     /// Looks up offsets by timestamp.
-    #[api(key = 2, versions = 1..=11, flexible = 6.., route = leader, response = ListOffsetsResponse)]
+    #[api(key = 2, versions = 1..=11, flexible = 6..,
+           route = leader(topics.name, partitions.partition_index), response = ListOffsetsResponse)]
     pub struct ListOffsetsRequest {
         /// -1 for a consumer, else the replica's broker; a consumer has to set it.
         replica_id: i32,

@@ -6,7 +6,8 @@ use crate::{ErrorCode, Str, Uuid};
 
 wire! {
     /// Stores positions.
-    #[api(key = 8, versions = 2..=10, flexible = 8.., route = group, response = OffsetCommitResponse)]
+    #[api(key = 8, versions = 2..=10, flexible = 8..,
+           route = group(group_id), response = OffsetCommitResponse)]
     pub struct OffsetCommitRequest {
         /// Id of the group.
         group_id: Str,

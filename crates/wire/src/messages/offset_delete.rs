@@ -4,7 +4,8 @@ use crate::{ErrorCode, Str};
 
 wire! {
     /// Drops positions.
-    #[api(key = 47, versions = 0..=0, flexible = none, route = group, response = OffsetDeleteResponse)]
+    #[api(key = 47, versions = 0..=0, flexible = none,
+           route = group(group_id), response = OffsetDeleteResponse)]
     pub struct OffsetDeleteRequest {
         /// Id of the group.
         group_id: Str,

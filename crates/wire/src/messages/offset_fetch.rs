@@ -7,7 +7,8 @@ use crate::{ErrorCode, Str, Uuid};
 
 wire! {
     /// Asks for positions.
-    #[api(key = 9, versions = 1..=10, flexible = 6.., route = group, response = OffsetFetchResponse)]
+    #[api(key = 9, versions = 1..=10, flexible = 6..,
+           route = group(group_id, groups.group_id), response = OffsetFetchResponse)]
     pub struct OffsetFetchRequest {
         /// Id of the group.
         group_id: Str [..=7],

@@ -5,7 +5,7 @@ use crate::{ErrorCode, Str};
 wire! {
     /// Asks where epochs ended.
     #[api(key = 23, versions = 2..=4, flexible = 4..,
-           route = leader, response = OffsetForLeaderEpochResponse)]
+           route = leader(topics.topic, partitions.partition), response = OffsetForLeaderEpochResponse)]
     pub struct OffsetForLeaderEpochRequest {
         /// -1 for a consumer, else the replica's broker, -2 for a tool.
         replica_id: i32 [3.., default = -2, ignorable],

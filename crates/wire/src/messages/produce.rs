@@ -7,7 +7,8 @@ use crate::{ErrorCode, RecordSet, Str, Uuid};
 
 wire! {
     /// Appends record batches.
-    #[api(key = 0, versions = 3..=13, flexible = 9.., route = leader, response = ProduceResponse)]
+    #[api(key = 0, versions = 3..=13, flexible = 9..,
+           route = leader(topic_data.name, partition_data.index), response = ProduceResponse)]
     pub struct ProduceRequest {
         /// Transactional id, if the batches belong to a transaction.
         transactional_id: Option<Str> [default = None],

@@ -4,7 +4,8 @@ use crate::{ErrorCode, Str, Uuid};
 
 wire! {
     /// Asks for state.
-    #[api(key = 84, versions = 0..=0, flexible = 0.., route = share, response = ReadShareGroupStateResponse)]
+    #[api(key = 84, versions = 0..=0, flexible = 0..,
+           route = share(group_id, topics.topic_id, partitions.partition), response = ReadShareGroupStateResponse)]
     pub struct ReadShareGroupStateRequest {
         /// Id of the group.
         group_id: Str,

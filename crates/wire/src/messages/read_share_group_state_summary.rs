@@ -5,7 +5,7 @@ use crate::{ErrorCode, Str, Uuid};
 wire! {
     /// Asks for summaries.
     #[api(key = 87, versions = 0..=1, flexible = 0..,
-           route = share, response = ReadShareGroupStateSummaryResponse)]
+           route = share(group_id, topics.topic_id, partitions.partition), response = ReadShareGroupStateSummaryResponse)]
     pub struct ReadShareGroupStateSummaryRequest {
         /// Id of the group.
         group_id: Str,

@@ -4,7 +4,8 @@ use crate::{ErrorCode, Str, Uuid};
 
 wire! {
     /// Asks about groups.
-    #[api(key = 77, versions = 1..=1, flexible = 0.., route = group, response = ShareGroupDescribeResponse)]
+    #[api(key = 77, versions = 1..=1, flexible = 0..,
+           route = group(group_ids), response = ShareGroupDescribeResponse)]
     pub struct ShareGroupDescribeRequest {
         /// Ids of the groups.
         group_ids: Vec<Str>,

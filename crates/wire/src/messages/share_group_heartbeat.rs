@@ -6,7 +6,8 @@ use crate::{ErrorCode, Str, Uuid};
 
 wire! {
     /// Says that the member is alive and what it wants.
-    #[api(key = 76, versions = 1..=1, flexible = 0.., route = group, response = ShareGroupHeartbeatResponse)]
+    #[api(key = 76, versions = 1..=1, flexible = 0..,
+           route = group(group_id), response = ShareGroupHeartbeatResponse)]
     pub struct ShareGroupHeartbeatRequest {
         /// Id of the group.
         group_id: Str,

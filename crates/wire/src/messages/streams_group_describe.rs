@@ -4,7 +4,8 @@ use crate::{ErrorCode, Str};
 
 wire! {
     /// Asks about groups.
-    #[api(key = 89, versions = 0..=0, flexible = 0.., route = group, response = StreamsGroupDescribeResponse)]
+    #[api(key = 89, versions = 0..=0, flexible = 0..,
+           route = group(group_ids), response = StreamsGroupDescribeResponse)]
     pub struct StreamsGroupDescribeRequest {
         /// Ids of the groups.
         group_ids: Vec<Str>,

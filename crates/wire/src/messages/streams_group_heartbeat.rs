@@ -7,7 +7,7 @@ use crate::{ErrorCode, Str};
 wire! {
     /// Says that the member is alive, what it has, and what its application looks like.
     #[api(key = 88, versions = 0..=0, flexible = 0..,
-           route = group, response = StreamsGroupHeartbeatResponse)]
+           route = group(group_id), response = StreamsGroupHeartbeatResponse)]
     pub struct StreamsGroupHeartbeatRequest {
         /// Id of the group.
         group_id: Str,

@@ -8,7 +8,7 @@ use crate::{ErrorCode, Str};
 
 wire! {
     /// Asks for the member's part of the assignment.
-    #[api(key = 14, versions = 0..=5, flexible = 4.., route = group, response = SyncGroupResponse)]
+    #[api(key = 14, versions = 0..=5, flexible = 4.., route = group(group_id), response = SyncGroupResponse)]
     pub struct SyncGroupRequest {
         /// Id of the group.
         group_id: Str,

@@ -7,7 +7,8 @@ use crate::{ErrorCode, Str};
 
 wire! {
     /// Stores positions in a transaction.
-    #[api(key = 28, versions = 0..=5, flexible = 3.., route = group, response = TxnOffsetCommitResponse)]
+    #[api(key = 28, versions = 0..=5, flexible = 3..,
+           route = group(group_id), response = TxnOffsetCommitResponse)]
     pub struct TxnOffsetCommitRequest {
         /// The transactional id.
         transactional_id: Str,

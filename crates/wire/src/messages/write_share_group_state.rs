@@ -4,7 +4,8 @@ use crate::{ErrorCode, Str, Uuid};
 
 wire! {
     /// Stores state.
-    #[api(key = 85, versions = 0..=1, flexible = 0.., route = share, response = WriteShareGroupStateResponse)]
+    #[api(key = 85, versions = 0..=1, flexible = 0..,
+           route = share(group_id, topics.topic_id, partitions.partition), response = WriteShareGroupStateResponse)]
     pub struct WriteShareGroupStateRequest {
         /// Id of the group.
         group_id: Str,

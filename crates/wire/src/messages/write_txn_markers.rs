@@ -6,7 +6,8 @@ use crate::{ErrorCode, Str};
 
 wire! {
     /// Writes markers.
-    #[api(key = 27, versions = 1..=2, flexible = 1.., route = leader, response = WriteTxnMarkersResponse)]
+    #[api(key = 27, versions = 1..=2, flexible = 1..,
+           route = leader(markers.topics.name, partition_indexes), response = WriteTxnMarkersResponse)]
     pub struct WriteTxnMarkersRequest {
         /// What to write, by producer.
         markers: Vec<WritableTxnMarker>,

@@ -2,9 +2,17 @@
 
 use bytes::Bytes;
 
+use crate::messages::delete_groups::{DeletableGroupResult, DeleteGroupsResponse};
+use crate::messages::describe_producers::{DescribeProducersRequest, TopicRequest};
+use crate::messages::init_producer_id::InitProducerIdRequest;
+use crate::messages::offset_fetch::{
+    OffsetFetchRequest, OffsetFetchRequestGroup, OffsetFetchResponse, OffsetFetchResponsePartition,
+    OffsetFetchResponseTopic,
+};
+use crate::messages::read_share_group_state::{PartitionData, ReadShareGroupStateRequest, ReadStateData};
 use crate::{
-    Data, DecodeErrorKind, EncodeErrorKind, ErrorCode, Kind, Message, RecordSet, Str, UnknownTags, Uuid,
-    decode_data, encode_data,
+    Data, DecodeErrorKind, EncodeErrorKind, ErrorCode, Kind, Message, RecordSet, Request, RouteKey, Str,
+    UnknownTags, Uuid, decode_data, encode_data,
 };
 
 wire! {
@@ -233,4 +241,68 @@ fn the_rows_are_there_to_be_compared() {
         (Part { throttle_time_ms: 3, ..Default::default() }.throttle_time_ms(), full().throttle_time_ms()),
         (3, 0)
     );
+}
+
+#[test]
+fn outcomes_are_those_of_the_innermost_that_can_tell() {
+    let outcomes = |response: &DeleteGroupsResponse| {
+        let mut codes = Vec::new();
+        response.outcomes(&mut codes);
+        codes
+    };
+    let group = |error_code| DeletableGroupResult { error_code, ..Default::default() };
+    let both = [ErrorCode::NOT_COORDINATOR, ErrorCode::NONE];
+    let response = DeleteGroupsResponse { results: both.map(group).to_vec(), ..Default::default() };
+    assert_eq!(outcomes(&response), both);
+    assert_eq!(response.error_code(), None);
+
+    let partition =
+        OffsetFetchResponsePartition { error_code: ErrorCode::UNSTABLE_OFFSET_COMMIT, ..Default::default() };
+    let topic = OffsetFetchResponseTopic { partitions: vec![partition], ..Default::default() };
+    let inner = OffsetFetchResponse { topics: vec![topic], ..Default::default() };
+    let mut codes = Vec::new();
+    inner.outcomes(&mut codes);
+    assert_eq!(codes, [ErrorCode::UNSTABLE_OFFSET_COMMIT], "not that the whole went well");
+    codes.clear();
+    OffsetFetchResponse { error_code: ErrorCode::NOT_COORDINATOR, ..inner }.outcomes(&mut codes);
+    assert_eq!(codes, [ErrorCode::NOT_COORDINATOR], "not that of a part");
+    codes.clear();
+    OffsetFetchResponse::default().outcomes(&mut codes);
+    assert_eq!(codes, [ErrorCode::NONE]);
+    assert_eq!(OffsetFetchResponse::default().error_message(), None);
+}
+
+#[test]
+fn a_request_names_what_it_is_routed_by() {
+    fn keys<R: Request>(request: &R) -> Vec<RouteKey<'_>> {
+        let mut keys = Vec::new();
+        request.route_keys(&mut |key| keys.push(key));
+        keys
+    }
+    let id = RouteKey::Id;
+    assert_eq!(
+        keys(&InitProducerIdRequest { transactional_id: Some("t".into()), ..Default::default() }),
+        [id("t")]
+    );
+    assert_eq!(keys(&InitProducerIdRequest { transactional_id: None, ..Default::default() }), []);
+    let groups = ["a", "b"]
+        .map(|group_id| OffsetFetchRequestGroup { group_id: group_id.into(), ..Default::default() });
+    assert_eq!(
+        keys(&OffsetFetchRequest { groups: groups.to_vec(), ..Default::default() }),
+        [id("a"), id("b")]
+    );
+    assert_eq!(keys(&OffsetFetchRequest { group_id: "c".into(), ..Default::default() }), [id("c")]);
+
+    let topic =
+        |name: &str| TopicRequest { name: name.into(), partition_indexes: vec![0, 7], ..Default::default() };
+    let request = DescribeProducersRequest { topics: vec![topic("x"), topic("y")], ..Default::default() };
+    let partition = |topic, partition| RouteKey::Partition { topic, partition };
+    assert_eq!(keys(&request), [partition("x", 0), partition("x", 7), partition("y", 0), partition("y", 7)]);
+
+    let topic_id = Uuid::from_bytes([1; 16]);
+    let partitions = vec![PartitionData { partition: 3, ..Default::default() }];
+    let topics = vec![ReadStateData { topic_id, partitions, ..Default::default() }];
+    let request = ReadShareGroupStateRequest { group_id: "g".into(), topics, ..Default::default() };
+    assert_eq!(keys(&request), [RouteKey::SharePartition { group: "g", topic_id, partition: 3 }]);
+    assert_eq!(keys(&crate::messages::metadata::MetadataRequest::default()), []);
 }
