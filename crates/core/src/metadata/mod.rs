@@ -64,7 +64,7 @@ pub struct Broker {
 }
 
 /// Where a request goes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Destination {
     /// A broker of the cluster.
     Broker(i32),

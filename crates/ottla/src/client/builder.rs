@@ -24,6 +24,7 @@ use crate::transport::{TcpTransport, Transport};
 #[derive(Debug)]
 pub struct ClientBuilder {
     bootstrap: Vec<String>,
+    seed: Option<u64>,
     transport: Arc<dyn Transport>,
     client_id: String,
     software: (String, String),
@@ -47,6 +48,7 @@ impl ClientBuilder {
         let metadata = MetadataSettings::default();
         Self {
             bootstrap,
+            seed: None,
             transport: Arc::new(TcpTransport::new()),
             client_id: "ottla".to_owned(),
             software: (connection.software_name, connection.software_version),
@@ -148,6 +150,15 @@ impl ClientBuilder {
         self
     }
 
+    /// What the client's choices of a random kind follow from: the broker that is asked first, the jitter of pauses.
+    /// Under a paused clock, with a transport of its own, a client with the same seed does the same again. Different
+    /// in each client unless set.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
     /// Connects to the cluster: done when a first broker has answered. Its tasks run on the current runtime.
     ///
     /// # Errors
@@ -181,7 +192,7 @@ impl ClientBuilder {
             fetch_connections: self.fetch_connections,
             admin_connections: self.admin_connections,
         };
-        let cluster = Cluster::start(settings, bootstrap, self.transport, seed());
+        let cluster = Cluster::start(settings, bootstrap, self.transport, self.seed.unwrap_or_else(seed));
         cluster.ready(self.request_timeout).await?;
         Ok(Client::new(cluster))
     }

@@ -3,7 +3,7 @@
 //!
 //! Both locks are held for single steps, never across an await.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -18,8 +18,9 @@ use ottla_core::error::{CloseReason, Failure, Outcome, Peer, RequestError};
 use ottla_core::metadata::{Broker, Destination, Leader, Lookup, Metadata, MetadataSettings, Topic};
 use ottla_wire::messages::metadata::MetadataRequest;
 use ottla_wire::{AnyRequest, ApiKey, ErrorCode, Message, Request};
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, oneshot};
 
+use super::changes::{Changes, Watch};
 use super::connection::{Dial, Handle};
 use super::lanes::{Lane, Lanes};
 use super::{Either, lock, now, race};
@@ -27,7 +28,7 @@ use crate::error::{Error, Result};
 use crate::transport::Transport;
 
 /// What a connection is for. What may wait long never shares one with what must not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Purpose {
     /// Answered at once: metadata, offsets, producer ids.
     Control,
@@ -64,10 +65,10 @@ pub(crate) struct Cluster {
     runtime: tokio::runtime::Handle,
     transport: Arc<dyn Transport>,
     metadata: Mutex<Metadata>,
-    generation: watch::Sender<u64>,
+    changes: Changes,
     refresh: Arc<Notify>,
-    connections: Mutex<HashMap<Key, Slot>>,
-    lanes: Mutex<HashMap<(Destination, Purpose), Arc<Lanes>>>,
+    connections: Mutex<BTreeMap<Key, Slot>>,
+    lanes: Mutex<BTreeMap<(Destination, Purpose), Arc<Lanes>>>,
     owners: AtomicU64,
     random: Mutex<Random>,
     /// Why the last refresh got no answer, for those who wait for one; and whether nothing that went wrong since the
@@ -97,7 +98,7 @@ pub(crate) enum Verdict<T> {
     Code(ErrorCode, Option<String>),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Key {
     to: Destination,
     purpose: Purpose,
@@ -125,7 +126,7 @@ impl Cluster {
             settings,
             runtime: runtime.clone(),
             transport,
-            generation: watch::Sender::new(0),
+            changes: Changes::default(),
             refresh: refresh.clone(),
             connections: Mutex::default(),
             lanes: Mutex::default(),
@@ -171,7 +172,7 @@ impl Cluster {
         let after = (metadata.generation(), metadata.poll_timeout());
         drop(metadata);
         if after.0 != before.0 {
-            self.generation.send_replace(after.0);
+            self.changes.tell();
         }
         if after.1 != before.1 {
             self.refresh.notify_one();
@@ -180,8 +181,8 @@ impl Cluster {
     }
 
     /// Wakes with every change of the metadata.
-    pub(crate) fn watch_metadata(&self) -> watch::Receiver<u64> {
-        self.generation.subscribe()
+    pub(crate) fn watch_metadata(&self) -> Watch {
+        self.changes.watch()
     }
 
     /// A broker told in passing who leads a partition (KIP-951).
@@ -432,7 +433,7 @@ impl Cluster {
     }
 
     /// Ends when the answer that is out is no longer worth waiting for.
-    async fn moved(&self, call: &mut Call, changes: &mut watch::Receiver<u64>) {
+    async fn moved(&self, call: &mut Call, changes: &mut Watch) {
         loop {
             if call.has_moved(now(), &lock(&self.metadata)) {
                 return;
@@ -444,7 +445,7 @@ impl Cluster {
                 }
                 None => {
                     // The sender lives as long as `self`.
-                    let _alive = changes.changed().await;
+                    changes.changed().await;
                 }
             }
         }
@@ -552,7 +553,7 @@ impl Drop for Guard {
     fn drop(&mut self) {
         if let Some(cluster) = self.cluster.upgrade() {
             cluster.is_gone.store(true, Ordering::Release);
-            cluster.generation.send_modify(|generation| *generation += 1);
+            cluster.changes.tell();
         }
     }
 }

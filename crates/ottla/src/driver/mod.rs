@@ -1,6 +1,7 @@
 //! The tasks and locks around the machines of `ottla-core`. Nothing here decides: it carries bytes, time and wakers.
 
 mod alarm;
+mod changes;
 pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod lanes;

@@ -19,11 +19,12 @@ use std::time::Instant;
 use ottla_core::connection::Answer;
 use ottla_core::error::RequestError;
 use ottla_core::producer::{ProducerIdFailure, RequestToken};
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use self::engine::{Effect, Engine};
 use self::sealer::Sealed;
 use super::alarm::Alarm;
+use super::changes::Watch;
 use super::cluster::Cluster;
 use super::connection::Sink;
 use super::{is_earlier, lock};
@@ -208,7 +209,7 @@ impl<D: Deref<Target = Driver>> Drop for Guard<D> {
 }
 
 /// The task: until the last handle is gone and everything that was accepted is resolved.
-async fn drive(guard: Guard<Arc<Driver>>, mut changes: watch::Receiver<u64>) {
+async fn drive(guard: Guard<Arc<Driver>>, mut changes: Watch) {
     let driver = &guard.0;
     let mut alarm = Alarm::new();
     let mut wake = pin!(driver.wake.notified());
@@ -231,7 +232,7 @@ async fn drive(guard: Guard<Arc<Driver>>, mut changes: watch::Receiver<u64>) {
                 wake.set(driver.wake.notified());
                 return Poll::Ready(None);
             }
-            if let Poll::Ready(Ok(())) = changed.as_mut().poll(cx) {
+            if changed.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Some(Event::Metadata));
             }
             alarm.poll_ring(cx).map(|()| Some(Event::Time))

@@ -1,0 +1,80 @@
+//! The whole client against the fake cluster under faults: seed after seed, in virtual time on one thread.
+//!
+//! A seed gives a [`Plan`](plan::Plan): the cluster, the faults with their times, what the application does. Everything
+//! else follows from it, so a run is repeated by its seed. Of a seed that fails, faults are removed one at a time as
+//! long as it still fails, and what is left is printed with its history.
+//!
+//! `OTTLA_SIM_SEEDS` says how many seeds are run, `OTTLA_SIM_FROM` the first of them.
+
+#![allow(clippy::unwrap_used, reason = "where a test meets an error it did not expect, it ends")]
+
+mod check;
+mod history;
+mod plan;
+mod random;
+mod run;
+#[path = "../fake/support.rs"]
+#[allow(dead_code, reason = "it serves two targets")]
+mod support;
+
+use plan::Plan;
+use run::{Outcome, run};
+
+/// Seeds of a plain `cargo test`.
+const FEW: u64 = 25;
+
+fn setting(name: &str) -> Option<u64> {
+    let value = std::env::var(name).ok()?;
+    Some(value.parse().unwrap_or_else(|_| panic!("{name} is {value:?}: it must be a number")))
+}
+
+#[test]
+fn everything_promised_holds_under_faults() {
+    let from = setting("OTTLA_SIM_FROM").unwrap_or(0);
+    let seeds = setting("OTTLA_SIM_SEEDS").unwrap_or(FEW);
+    let mut total = Outcome::default();
+    for seed in from..from + seeds {
+        let plan = Plan::of(seed);
+        match run(&plan, None) {
+            Ok(outcome) => total.add(&outcome),
+            Err(problem) => panic!("{}", explain(plan, problem)),
+        }
+    }
+    println!("{seeds} seeds from {from}: {total}");
+}
+
+#[test]
+fn a_seed_does_the_same_again() {
+    for seed in 0..10 {
+        let histories = [(); 2].map(|()| {
+            let history = history::History::default();
+            run(&Plan::of(seed), Some(&history)).unwrap();
+            history.lines()
+        });
+        assert!(histories[0].len() > 50, "{:?}", histories[0]);
+        let apart = histories[0].iter().zip(&histories[1]).find(|(one, other)| one != other);
+        assert_eq!(apart, None, "seed {seed}");
+        assert_eq!(histories[0].len(), histories[1].len(), "seed {seed}");
+    }
+}
+
+/// The fewest faults that still show the problem, and what happened.
+fn explain(mut plan: Plan, mut problem: String) -> String {
+    let mut at = 0;
+    while at < plan.faults.len() {
+        let mut fewer = plan.clone();
+        fewer.faults.remove(at);
+        match run(&fewer, None) {
+            Ok(_) => at += 1,
+            Err(same) => (plan, problem) = (fewer, same),
+        }
+    }
+    let history = history::History::default();
+    let _same = run(&plan, Some(&history));
+    format!(
+        "seed {}: {problem}\n\n{plan:#?}\n\n{}\n\nseed {}: {problem}",
+        plan.seed,
+        history.lines().join("\n"),
+        plan.seed
+    )
+}

@@ -1,0 +1,381 @@
+//! One run: the cluster, the client, the application's tasks, the faults, and what came of it.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+use ottla::{Client, Error, PartitionClient, Record};
+use ottla_core::producer::DeliveryOutcome;
+use ottla_fake::{FakeCluster, Reaction, Rule, Stage};
+use tokio::task::LocalSet;
+use tokio::time::{Instant, sleep};
+
+use crate::check::check;
+use crate::history::History;
+use crate::plan::{Fault, KINDS, Kind, Plan};
+use crate::random::Random;
+use crate::support::{PipeTransport, polled, secs};
+
+/// Time-out of a single request.
+const REQUEST_TIMEOUT: Duration = secs(2);
+
+/// How long a call other than `produce` may take.
+const CALL_TIMEOUT: Duration = secs(3);
+
+/// What calls may take beyond their own time-outs.
+const GRACE: Duration = secs(1);
+
+/// Everything is over by then, or something waits for ever.
+const LONGEST: Duration = secs(600);
+
+/// What a value came to, as far as the application was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// Acknowledged at this offset.
+    Written(i64),
+    /// Said not to be in the log.
+    NotWritten,
+    /// Nobody knows, or nobody waited.
+    Unknown,
+}
+
+/// A value that was produced.
+#[derive(Debug, Clone)]
+pub(crate) struct Sent {
+    pub(crate) partition: i32,
+    pub(crate) value: String,
+    pub(crate) fate: Fate,
+}
+
+/// What the tasks saw.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) sent: RefCell<Vec<Sent>>,
+    /// What a reader got, by partition: offsets and values.
+    pub(crate) read: RefCell<Vec<Vec<(i64, String)>>>,
+    /// Writers at work.
+    writing: Cell<u64>,
+}
+
+/// What a run was made of.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Outcome {
+    pub(crate) struck: [u64; KINDS.len()],
+    pub(crate) written: u64,
+    pub(crate) not_written: u64,
+    pub(crate) unknown: u64,
+    pub(crate) read: u64,
+    pub(crate) requests: u64,
+    pub(crate) lost: u64,
+}
+
+impl Outcome {
+    pub(crate) fn add(&mut self, other: &Self) {
+        for (total, struck) in self.struck.iter_mut().zip(other.struck) {
+            *total += struck;
+        }
+        self.written += other.written;
+        self.not_written += other.not_written;
+        self.unknown += other.unknown;
+        self.read += other.read;
+        self.requests += other.requests;
+        self.lost += other.lost;
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { written, not_written, unknown, read, requests, lost, .. } = self;
+        write!(
+            f,
+            "{written} written, {not_written} not written, {unknown} unknown, {read} read, {requests} requests, \
+             {lost} batches lost by unclean elections; struck:"
+        )?;
+        for (kind, struck) in KINDS.iter().zip(self.struck) {
+            write!(f, " {kind} {struck}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs a plan; what was promised and not kept is the error.
+pub(crate) fn run(plan: &Plan, history: Option<&History>) -> Result<Outcome, String> {
+    let _events = history.map(|history| tracing::subscriber::set_default(history.clone()));
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let tasks = LocalSet::new();
+    let whole = async { tokio::time::timeout(LONGEST, play(plan, history.cloned())).await };
+    tasks
+        .block_on(&runtime, whole)
+        .unwrap_or_else(|_| Err(format!("something still waits after {LONGEST:?}")))
+}
+
+async fn play(plan: &Plan, history: Option<History>) -> Result<Outcome, String> {
+    let pipes = PipeTransport::start(FakeCluster::builder().nodes(plan.nodes).session_timeout(secs(2)));
+    pipes.create("t", plan.partitions, i16::try_from(plan.nodes).unwrap());
+    for (node, latency) in (1..).zip(&plan.latencies) {
+        pipes.rule(Rule::new(Reaction::Delay(Stage::AfterApplying, *latency)).node(node));
+    }
+    let world = Rc::new(World {
+        pipes: pipes.clone(),
+        seen: Seen { read: RefCell::new(vec![Vec::new(); plan.partitions as usize]), ..Seen::default() },
+        outcome: RefCell::default(),
+        history,
+    });
+    let client = pipes
+        .builder()
+        .seed(plan.seed)
+        .connect_timeout(secs(1))
+        .request_timeout(REQUEST_TIMEOUT)
+        .build()
+        .await
+        .map_err(|error| format!("the client cannot be built: {error}"))?;
+
+    let faults: Vec<_> = plan
+        .faults
+        .iter()
+        .map(|fault| tokio::task::spawn_local(world.clone().strike(fault.clone())))
+        .collect();
+    let random = Random::new(plan.seed);
+    world.seen.writing.set(plan.writers);
+    let writers: Vec<_> = (0..plan.writers)
+        .map(|writer| {
+            let random = random.branch(100 + writer);
+            tokio::task::spawn_local(world.clone().write(plan.clone(), client.clone(), writer, random))
+        })
+        .collect();
+    let readers: Vec<_> = (0..plan.partitions)
+        .map(|partition| {
+            let random = random.branch(200 + partition as u64);
+            tokio::task::spawn_local(world.clone().read(client.clone(), partition, random))
+        })
+        .collect();
+    for task in writers {
+        task.await.map_err(|error| format!("a writer: {error}"))??;
+        world.seen.writing.set(world.seen.writing.get() - 1);
+    }
+    for fault in faults {
+        fault.await.map_err(|error| format!("a fault: {error}"))?;
+    }
+    for task in readers {
+        task.await.map_err(|error| format!("a reader: {error}"))??;
+    }
+    drop(client);
+    // What was accepted and whose caller is gone is still sent, up to its delivery time-out; then all connections end.
+    sleep(plan.delivery_timeout + secs(10)).await;
+    let open = pipes.connections_open();
+    if open > 0 {
+        return Err(format!("{open} connections are open after the client is gone"));
+    }
+    check(plan, &pipes, &world.seen)?;
+    let mut outcome = world.outcome.take();
+    for sent in world.seen.sent.borrow().iter() {
+        match sent.fate {
+            Fate::Written(_) => outcome.written += 1,
+            Fate::NotWritten => outcome.not_written += 1,
+            Fate::Unknown => outcome.unknown += 1,
+        }
+    }
+    outcome.read = world.seen.read.borrow().iter().map(|read| read.len() as u64).sum();
+    outcome.requests = pipes.control(|cluster, _| cluster.counters().all_requests());
+    outcome.lost = pipes.control(|cluster, _| cluster.lost().len() as u64);
+    Ok(outcome)
+}
+
+struct World {
+    pipes: PipeTransport,
+    seen: Seen,
+    outcome: RefCell<Outcome>,
+    history: Option<History>,
+}
+
+impl World {
+    fn note(&self, what: impl FnOnce() -> String) {
+        if let Some(history) = &self.history {
+            history.note(&what());
+        }
+    }
+
+    /// A fault from its beginning to its end.
+    async fn strike(self: Rc<Self>, fault: Fault) {
+        sleep(fault.at).await;
+        self.note(|| format!("fault begins: {:?}", fault.kind));
+        let pipes = &self.pipes;
+        let mut struck = 1;
+        match fault.kind {
+            Kind::Rule { .. } => {
+                let rule = pipes.rule(fault.kind.rule().unwrap());
+                sleep(fault.lasts).await;
+                struck = pipes.struck(rule);
+                pipes.control(|cluster, now| cluster.remove_rule(now, rule));
+            }
+            Kind::Kill { node } => {
+                pipes.control(|cluster, now| cluster.kill(now, node));
+                sleep(fault.lasts).await;
+                pipes.control(|cluster, now| cluster.restart(now, node));
+            }
+            Kind::Pause { node } => {
+                pipes.control(|cluster, now| cluster.pause(now, node));
+                sleep(fault.lasts).await;
+                pipes.control(|cluster, now| cluster.resume(now, node));
+            }
+            Kind::Move { partition, node } => struck = self.lead(partition, node),
+            Kind::Cut => pipes.disconnect_all(),
+            Kind::Lag { partition, node } => {
+                pipes.control(|cluster, now| cluster.hold_replica(now, "t", partition, node)).unwrap();
+                sleep(fault.lasts).await;
+                pipes.control(|cluster, now| cluster.release_replica(now, "t", partition, node)).unwrap();
+            }
+            Kind::Unclean { partition, node } => {
+                pipes.control(|cluster, now| {
+                    cluster.hold_replica(now, "t", partition, node).unwrap();
+                    cluster.shrink_isr(now, "t", partition, node).unwrap();
+                });
+                sleep(fault.lasts).await;
+                struck = self.lead(partition, node);
+                pipes.control(|cluster, now| cluster.release_replica(now, "t", partition, node)).unwrap();
+            }
+        }
+        self.note(|| format!("fault ends: {:?}", fault.kind));
+        self.outcome.borrow_mut().struck[fault.kind.number()] += struck;
+    }
+
+    /// Makes a node the leader, if it is alive; 1 if it is.
+    fn lead(&self, partition: i32, node: i32) -> u64 {
+        u64::from(self.pipes.control(|cluster, now| cluster.move_leader(now, "t", partition, node)).is_ok())
+    }
+
+    async fn write(
+        self: Rc<Self>,
+        plan: Plan,
+        client: Client,
+        writer: u64,
+        mut random: Random,
+    ) -> Result<(), String> {
+        let mut partitions = Vec::new();
+        for partition in 0..plan.partitions {
+            partitions.push(self.open(&client, partition, plan.delivery_timeout).await?);
+        }
+        for call in 0..plan.calls {
+            let partition = usize::try_from(random.below(partitions.len() as u64)).unwrap();
+            let values: Vec<_> = (0..random.within(1..4)).map(|at| format!("{writer}-{call}-{at}")).collect();
+            let polls = random.one_in(6).then(|| usize::try_from(random.below(6)).unwrap());
+            self.produce(&plan, &partitions[partition], values, polls).await?;
+            if random.one_in(2) {
+                sleep(random.millis(0..1_500)).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn open(
+        &self,
+        client: &Client,
+        partition: i32,
+        delivery_timeout: Duration,
+    ) -> Result<PartitionClient, String> {
+        loop {
+            let build =
+                client.partition("t", partition).timeout(CALL_TIMEOUT).delivery_timeout(delivery_timeout);
+            match self.in_time("partition_client", CALL_TIMEOUT, build.build()).await? {
+                Ok(partition) => return Ok(partition),
+                Err(error) => self.note(|| format!("partition {partition} cannot be opened: {error}")),
+            }
+            sleep(secs(1)).await;
+        }
+    }
+
+    /// Produces the values in one call, whose future is dropped after so many polls, if that is said.
+    async fn produce(
+        &self,
+        plan: &Plan,
+        client: &PartitionClient,
+        values: Vec<String>,
+        polls: Option<usize>,
+    ) -> Result<(), String> {
+        let partition = client.partition();
+        self.note(|| format!("produce {values:?} to {partition}, dropped after {polls:?} polls"));
+        let call = client.produce(values.iter().map(|value| Record::new(value.as_str())).collect());
+        let result = match polls {
+            None => Some(self.in_time("produce", plan.delivery_timeout, call).await?),
+            Some(polls) => polled(polls, call).await,
+        };
+        self.note(|| format!("produce {values:?} to {partition}: {result:?}"));
+        let fates = match result {
+            Some(Ok(offsets)) if offsets.len() == values.len() => {
+                offsets.into_iter().map(Fate::Written).collect()
+            }
+            Some(Ok(offsets)) => {
+                return Err(format!("{} values have {} offsets", values.len(), offsets.len()));
+            }
+            Some(Err(error)) => vec![fate(&error)?; values.len()],
+            None if polls == Some(0) => vec![Fate::NotWritten; values.len()],
+            None => vec![Fate::Unknown; values.len()],
+        };
+        let sent = values.into_iter().zip(fates).map(|(value, fate)| Sent { partition, value, fate });
+        self.seen.sent.borrow_mut().extend(sent);
+        Ok(())
+    }
+
+    /// Follows a partition from its start until nothing more will come.
+    async fn read(self: Rc<Self>, client: Client, partition: i32, mut random: Random) -> Result<(), String> {
+        let reader = self.open(&client, partition, CALL_TIMEOUT).await?;
+        let mut next = 0;
+        loop {
+            let is_last = self.seen.writing.get() == 0;
+            let wait = i32::try_from(random.within(0..500)).unwrap();
+            let limit = CALL_TIMEOUT + Duration::from_millis(wait as u64);
+            match self.in_time("fetch_records", limit, reader.fetch_records(next, 1..100_000, wait)).await? {
+                Ok((records, end)) => {
+                    let is_over = is_last && records.is_empty() && next >= end;
+                    for record in records {
+                        let value = String::from_utf8(record.value.unwrap_or_default().to_vec()).unwrap();
+                        self.seen.read.borrow_mut()[partition as usize].push((record.offset, value));
+                        if record.offset < next {
+                            return Err(format!("asked for {next}, got offset {}", record.offset));
+                        }
+                        next = record.offset + 1;
+                    }
+                    if is_over {
+                        return Ok(());
+                    }
+                }
+                Err(error) if error.code() == Some(ottla::wire::ErrorCode::OFFSET_OUT_OF_RANGE) => {
+                    // Only an unclean election takes what was there; the checks know of it.
+                    self.note(|| format!("reader of {partition} is out of range: {error}"));
+                    return Ok(());
+                }
+                Err(error) => {
+                    self.note(|| format!("reader of {partition}: {error}"));
+                    sleep(Duration::from_millis(200)).await;
+                }
+            }
+            if random.one_in(4) {
+                sleep(random.millis(0..300)).await;
+            }
+        }
+    }
+
+    /// A call must end within its own time-out and a little.
+    async fn in_time<F: Future>(&self, what: &str, limit: Duration, call: F) -> Result<F::Output, String> {
+        let start = Instant::now();
+        let output = call.await;
+        let took = start.elapsed();
+        if took > limit + GRACE {
+            return Err(format!("{what} took {took:?}, its time-out is {limit:?}"));
+        }
+        Ok(output)
+    }
+}
+
+fn fate(error: &Error) -> Result<Fate, String> {
+    match error {
+        Error::Delivery(error) => Ok(match error.outcome {
+            DeliveryOutcome::NotWritten => Fate::NotWritten,
+            _ => Fate::Unknown,
+        }),
+        error => Err(format!("produce ended with {error:?}")),
+    }
+}
