@@ -16,7 +16,7 @@ use crate::check::check;
 use crate::history::History;
 use crate::plan::{Fault, KINDS, Kind, Plan};
 use crate::random::Random;
-use crate::support::{PipeTransport, polled, secs};
+use crate::support::{PipeTransport, millis, polled, secs};
 
 /// Time-out of a single request.
 const REQUEST_TIMEOUT: Duration = secs(2);
@@ -26,6 +26,9 @@ const CALL_TIMEOUT: Duration = secs(3);
 
 /// What calls may take beyond their own time-outs.
 const GRACE: Duration = secs(1);
+
+/// What calls may take beyond the wait they ask for while nothing is wrong.
+const PROMPT: Duration = millis(300);
 
 /// Everything is over by then, or something waits for ever.
 const LONGEST: Duration = secs(600);
@@ -123,6 +126,7 @@ async fn play(plan: &Plan, history: Option<History>) -> Result<Outcome, String> 
         seen: Seen { read: RefCell::new(vec![Vec::new(); plan.partitions as usize]), ..Seen::default() },
         outcome: RefCell::default(),
         history,
+        is_fault_free: plan.faults.is_empty(),
     });
     let client = pipes
         .builder()
@@ -189,6 +193,7 @@ struct World {
     seen: Seen,
     outcome: RefCell<Outcome>,
     history: Option<History>,
+    is_fault_free: bool,
 }
 
 impl World {
@@ -279,7 +284,7 @@ impl World {
         loop {
             let build =
                 client.partition("t", partition).timeout(CALL_TIMEOUT).delivery_timeout(delivery_timeout);
-            match self.in_time("partition_client", CALL_TIMEOUT, build.build()).await? {
+            match self.in_time("partition_client", Duration::ZERO, CALL_TIMEOUT, build.build()).await? {
                 Ok(partition) => return Ok(partition),
                 Err(error) => self.note(|| format!("partition {partition} cannot be opened: {error}")),
             }
@@ -299,7 +304,7 @@ impl World {
         self.note(|| format!("produce {values:?} to {partition}, dropped after {polls:?} polls"));
         let call = client.produce(values.iter().map(|value| Record::new(value.as_str())).collect());
         let result = match polls {
-            None => Some(self.in_time("produce", plan.delivery_timeout, call).await?),
+            None => Some(self.in_time("produce", Duration::ZERO, plan.delivery_timeout, call).await?),
             Some(polls) => polled(polls, call).await,
         };
         self.note(|| format!("produce {values:?} to {partition}: {result:?}"));
@@ -325,9 +330,9 @@ impl World {
         let mut next = 0;
         loop {
             let is_last = self.seen.writing.get() == 0;
-            let wait = i32::try_from(random.within(0..500)).unwrap();
-            let limit = CALL_TIMEOUT + Duration::from_millis(wait as u64);
-            match self.in_time("fetch_records", limit, reader.fetch_records(next, 1..100_000, wait)).await? {
+            let wait = random.millis(0..500);
+            let poll = reader.fetch_records(next, 1..100_000, i32::try_from(wait.as_millis()).unwrap());
+            match self.in_time("fetch_records", wait, CALL_TIMEOUT, poll).await? {
                 Ok((records, end)) => {
                     let is_over = is_last && records.is_empty() && next >= end;
                     for record in records {
@@ -358,13 +363,20 @@ impl World {
         }
     }
 
-    /// A call must end within its own time-out and a little.
-    async fn in_time<F: Future>(&self, what: &str, limit: Duration, call: F) -> Result<F::Output, String> {
+    /// A call must end within its wait, its time-out and a little; where nothing is wrong it needs no time-out.
+    async fn in_time<F: Future>(
+        &self,
+        what: &str,
+        wait: Duration,
+        timeout: Duration,
+        call: F,
+    ) -> Result<F::Output, String> {
         let start = Instant::now();
         let output = call.await;
         let took = start.elapsed();
-        if took > limit + GRACE {
-            return Err(format!("{what} took {took:?}, its time-out is {limit:?}"));
+        let limit = wait + if self.is_fault_free { PROMPT } else { timeout + GRACE };
+        if took > limit {
+            return Err(format!("{what} took {took:?}, at most {limit:?} was expected"));
         }
         Ok(output)
     }
