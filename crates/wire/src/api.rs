@@ -36,8 +36,10 @@ pub trait Request: Message {
     }
 }
 
-/// A struct that is neither request nor response: what members put into group messages, what snapshots hold.
+/// A struct that is neither request nor response: what members put into group messages, what brokers keep in records.
 pub trait Data: Message {
+    /// The number of its [type](crate::coordinator_records), if it is key or value of a coordinator's record.
+    const RECORD_TYPE: Option<i16> = None;
     /// The versions the table has.
     const VERSIONS: VersionRange;
     /// The first flexible version.

@@ -118,10 +118,34 @@ pub fn decode_request_body<R: Request>(body: &Bytes, version: i16) -> Result<R, 
 
 /// A struct of its own, which fills `bytes`.
 pub fn decode_data<D: Data>(bytes: &Bytes, version: i16) -> Result<D, DecodeError> {
+    decode_data_from(Reader::new(bytes), version)
+}
+
+/// A struct behind two bytes with its version; together they fill `bytes`.
+pub fn decode_versioned_data<D: Data>(bytes: &Bytes) -> Result<D, DecodeError> {
+    let (version, reader) = leading_i16(D::NAME, bytes)?;
+    decode_data_from(reader, version)
+}
+
+/// The first two bytes of what starts with a version or a type, and a reader for the rest.
+pub(crate) fn leading_i16<'a>(
+    message: &'static str,
+    bytes: &'a Bytes,
+) -> Result<(i16, Reader<'a>), DecodeError> {
+    let mut r = Reader::new(bytes);
+    let number = r.i16();
+    match r.into_error() {
+        None => Ok((number, Reader::new(bytes).with_position(size_of::<i16>()))),
+        Some(error) => Err(DecodeError { message, ..error }),
+    }
+}
+
+/// A struct of its own, with which the reader ends.
+pub(crate) fn decode_data_from<D: Data>(reader: Reader<'_>, version: i16) -> Result<D, DecodeError> {
     if !D::VERSIONS.contains(version) {
         return Err(unknown_version(D::NAME, version));
     }
-    let mut r = Reader::new(bytes).with_flexible(D::is_flexible(version));
+    let mut r = reader.with_flexible(D::is_flexible(version));
     let data = D::decode(&mut r, version);
     r.finish(D::NAME)?;
     Ok(data)
@@ -129,10 +153,20 @@ pub fn decode_data<D: Data>(bytes: &Bytes, version: i16) -> Result<D, DecodeErro
 
 /// The bytes of a struct of its own.
 pub fn encode_data<D: Data>(data: &D, version: i16) -> Result<Bytes, EncodeError> {
+    encode_data_behind(data, version, None)
+}
+
+/// The bytes of a struct of its own, behind two bytes with its version.
+pub fn encode_versioned_data<D: Data>(data: &D, version: i16) -> Result<Bytes, EncodeError> {
+    encode_data_behind(data, version, Some(version))
+}
+
+fn encode_data_behind<D: Data>(data: &D, version: i16, first: Option<i16>) -> Result<Bytes, EncodeError> {
     if !D::VERSIONS.contains(version) {
         return Err(EncodeError { message: D::NAME, version, field: "", kind: EncodeErrorKind::Version });
     }
     let mut w = Writer::new(D::is_flexible(version));
+    first.into_iter().for_each(|number| w.i16(number));
     data.encode(&mut w, version);
     Ok(w.finish(D::NAME, version)?.into_bytes())
 }

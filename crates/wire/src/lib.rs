@@ -39,6 +39,8 @@ mod uuid;
 mod writer;
 
 pub mod compression;
+pub mod consumer_protocol;
+pub mod coordinator_records;
 pub mod messages;
 pub mod records;
 pub mod varint;
@@ -49,7 +51,7 @@ pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 pub use error_code::ErrorCode;
 pub use frame::{
     Encoded, correlation_id, decode_data, decode_request_body, decode_response, decode_response_and_rest,
-    encode_data, encode_request, encode_response, frame_size,
+    decode_versioned_data, encode_data, encode_request, encode_response, encode_versioned_data, frame_size,
 };
 pub use header::{RequestHeader, decode_request_header};
 pub use primitives::{Kind, Wire};

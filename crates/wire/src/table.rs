@@ -255,10 +255,10 @@ macro_rules! each {
 }
 
 /// What `#[data(..)]` says about a struct that is embedded in records or in other messages' bytes.
-#[cfg_attr(not(test), expect(unused_macros, reason = "group protocols come with the groups"))]
 macro_rules! data {
-    ($name:ident (versions = $first:literal..=$last:literal, flexible = $flexible:tt $(..)?)) => {
+    ($name:ident ($(key = $key:literal,)? versions = $first:literal..=$last:literal, flexible = $flexible:tt $(..)?)) => {
         impl $crate::Data for $name {
+            $( const RECORD_TYPE: Option<i16> = Some($key); )?
             const VERSIONS: $crate::VersionRange = $crate::VersionRange { min: $first, max: $last };
             const FLEXIBLE: Option<i16> = option!($flexible);
         }

@@ -1,4 +1,6 @@
-//! DeleteShareGroupState: the group's coordinator has state deleted (KIP-932). Between brokers.
+//! DeleteShareGroupState: the group's coordinator has state deleted (KIP-932).
+//!
+//! Sent between brokers.
 
 use crate::{ErrorCode, Str, Uuid};
 

@@ -1,7 +1,7 @@
 //! DescribeGroups: state and members of classic groups.
 //!
-//! A group that does not exist is `Dead`, up to version 5 without an error (KIP-1043). Groups of the consumer protocol
-//! have a request of their own.
+//! A group that does not exist is `Dead`, up to version 5 without an error (KIP-1043). Groups of the consumer
+//! protocol have a request of their own.
 
 use bytes::Bytes;
 

@@ -27,7 +27,7 @@ wire! {
         error_code: ErrorCode,
         /// The transactional id.
         transactional_id: Str,
-        /// Name of the state: `Empty`, `Ongoing`, `PrepareCommit`, `PrepareAbort`, `CompleteCommit`, `CompleteAbort`, ...
+        /// Name of the state: `Empty`, `Ongoing`, `PrepareCommit`, `PrepareAbort`, `CompleteCommit`, ...
         transaction_state: Str,
         /// How long a transaction of this id may take.
         transaction_timeout_ms: i32,

@@ -1,4 +1,6 @@
-//! InitializeShareGroupState: the group's coordinator has the state of new partitions set up (KIP-932). Between brokers.
+//! InitializeShareGroupState: a group's coordinator sets up the state of new partitions (KIP-932).
+//!
+//! Sent between brokers.
 
 use crate::{ErrorCode, Str, Uuid};
 

@@ -5,6 +5,10 @@
 //! release. What a version cannot carry is an error, unless the value is the field's default or the field may be
 //! dropped.
 
+mod data;
+
+pub use data::{DATA, DataVisitor, visit_data};
+
 use crate::{ApiKey, Request};
 
 /// `module: Request` for each API; what has to know all of them is made from this list.

@@ -1,4 +1,6 @@
-//! ReadShareGroupState: a partition's leader reads what a share group has done there (KIP-932). Between brokers.
+//! ReadShareGroupState: a partition's leader reads what a share group has done there (KIP-932).
+//!
+//! Sent between brokers.
 
 use crate::{ErrorCode, Str, Uuid};
 

@@ -1,4 +1,6 @@
-//! ReadShareGroupStateSummary: how far a share group is, without the states of single records (KIP-932). Between brokers.
+//! ReadShareGroupStateSummary: how far a share group is, without the states of single records (KIP-932).
+//!
+//! Sent between brokers.
 
 use crate::{ErrorCode, Str, Uuid};
 

@@ -1,8 +1,8 @@
 //! ShareFetch: record batches for a member of a share group, and its acknowledgements of earlier ones (KIP-932).
 //!
-//! Which records of the batches are the member's is in `acquired_records`. Version 2 brought limits that count records
-//! (KIP-1206) and the renewal of locks (KIP-1222). Version 0 never was stable; the partition's own limit in bytes, which
-//! only that version had, is not in the table.
+//! Which records of the batches are the member's is in `acquired_records`. Version 2 brought an exact limit of records
+//! (KIP-1206) and the renewal of locks (KIP-1222). The limit of bytes for each partition is not in the table: only version
+//! 0 had it, which never was stable.
 
 use crate::{ErrorCode, RecordSet, Str, Uuid};
 

@@ -1,4 +1,4 @@
-//! StreamsGroupHeartbeat: joins, stays in and leaves a group of Kafka Streams whose coordinator assigns tasks (KIP-1071).
+//! StreamsGroupHeartbeat: joins, stays in and leaves a group of Kafka Streams, whose coordinator assigns (KIP-1071).
 //!
 //! A member that has not changed something since the last answered heartbeat leaves it null.
 

@@ -1,4 +1,6 @@
-//! WriteShareGroupState: a partition's leader stores what a share group has done there (KIP-932). Between brokers.
+//! WriteShareGroupState: a partition's leader stores what a share group has done there (KIP-932).
+//!
+//! Sent between brokers.
 
 use crate::{ErrorCode, Str, Uuid};
 

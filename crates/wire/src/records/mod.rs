@@ -23,6 +23,8 @@ mod pool;
 mod record;
 mod sealed;
 
+pub mod quorum;
+
 pub use batch::{BatchIter, RecordBatch, batches};
 pub use builder::{BatchBuilder, NewRecord, Payload, RecordError};
 pub use control::{ControlRecord, control_record};
