@@ -87,8 +87,8 @@ wire! {
         rebalance_timeout_ms: i32 [default = -1],
         /// Name of the assignor it prefers; null for the group's.
         server_assignor: Option<Str>,
-        /// What a member of the classic protocol has told; null for the others.
-        classic_member_metadata: Option<ClassicMemberMetadata> [tag = 0, default = None],
+        /// What a member of the classic protocol has told; for the others null.
+        classic_member_metadata: Option<ClassicMemberMetadata> [tag = 0],
     }
 
     /// What a member of the classic protocol has told.
@@ -183,8 +183,8 @@ wire! {
         topic_id: Uuid,
         /// Numbers of the partitions.
         partitions: Vec<i32>,
-        /// For each partition the epoch of the member it was assigned in; null if not known.
-        assignment_epochs: Option<Vec<i32>> [tag = 0, default = None],
+        /// For each partition the epoch of the member it was assigned in; empty or null if not known.
+        assignment_epochs: Option<Vec<i32>> [tag = 0],
     }
 }
 

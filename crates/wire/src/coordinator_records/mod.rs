@@ -4,6 +4,9 @@
 //! A key starts with two bytes for the type of the record, a value with two bytes for its version. The newest record
 //! of a key counts; one without a value says that what the key names is gone. Brokers add types: one that is not known
 //! here is a value like the others. These formats belong to the broker, which may change them with any release.
+//!
+//! Tagged fields whose default is null in the schema are empty by default, as they are in Kafka's own classes: there only
+//! the text `"null"` is a null.
 
 use bytes::Bytes;
 

@@ -21,8 +21,8 @@ wire! {
         metadata_hash: i64,
         /// Epoch of the topology whose topics were found to be right; -1 for none.
         validated_topology_epoch: i32 [tag = 0, default = -1],
-        /// Settings the group was last assigned with; null if not known.
-        last_assignment_configs: Option<Vec<LastAssignmentConfig>> [tag = 1, default = None],
+        /// Settings the group was last assigned with; empty or null if not known.
+        last_assignment_configs: Option<Vec<LastAssignmentConfig>> [tag = 1],
     }
 
     /// A setting.
@@ -176,8 +176,8 @@ wire! {
         subtopology_id: Str,
         /// Partitions of the tasks; each task is a partition.
         partitions: Vec<i32>,
-        /// For each task the epoch of the member it was assigned in; null if not known.
-        assignment_epochs: Option<Vec<i32>> [tag = 0, default = None],
+        /// For each task the epoch of the member it was assigned in; empty or null if not known.
+        assignment_epochs: Option<Vec<i32>> [tag = 0],
     }
 }
 
