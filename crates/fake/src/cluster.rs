@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ottla_wire::messages::metadata::MetadataResponse;
-use ottla_wire::{ApiKey, Str, VersionRange};
+use ottla_wire::{ApiKey, Str, Uuid, VersionRange};
 
 use crate::connection::{ConnId, Connection};
 use crate::coordinator::ProducerIds;
 use crate::faults::Faults;
 use crate::oracle::{Accepted, Counters, Lost};
-use crate::topics::Topics;
+use crate::replicas::Pace;
+use crate::topics::{Topic, Topics};
 use crate::versions::{Release, Versions};
 
 /// A Kafka cluster in one process: no I/O, no clock, no threads; everything happens inside the calls.
@@ -43,6 +44,8 @@ pub struct FakeCluster {
     pub(crate) accepted: Vec<Accepted>,
     pub(crate) lost: Vec<Lost>,
     pub(crate) producer_ids: ProducerIds,
+    /// Partitions whose replication goes on by itself, and when. What is over by then does no harm.
+    pub(crate) replicating: BTreeMap<Instant, BTreeSet<(Uuid, i32)>>,
     /// What nodes that lag know of the cluster.
     pub(crate) frozen: BTreeMap<i32, MetadataResponse>,
 }
@@ -87,6 +90,7 @@ pub(crate) struct Settings {
     pub(crate) default_replication_factor: i16,
     pub(crate) min_insync_replicas: i32,
     pub(crate) session_timeout: Duration,
+    pub(crate) pace: Pace,
     pub(crate) largest_request: usize,
     pub(crate) answers_without_acks: bool,
     pub(crate) cluster_id: Str,
@@ -127,7 +131,7 @@ impl Builder {
     /// What its chance follows from: the same seed and the same calls give the same bytes. 0 unless said.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = seed;
+        (self.seed, self.settings.pace.seed) = (seed, seed);
         self
     }
 
@@ -164,6 +168,21 @@ impl Builder {
     #[must_use]
     pub fn session_timeout(mut self, time: Duration) -> Self {
         self.settings.session_timeout = time;
+        self
+    }
+
+    /// How long followers take to fetch what was appended: something between both, by the cluster's seed, for each fetch
+    /// of each follower. At once unless said.
+    #[must_use]
+    pub fn replication_delay(mut self, shortest: Duration, longest: Duration) -> Self {
+        (self.settings.pace.shortest, self.settings.pace.longest) = (shortest, longest.max(shortest));
+        self
+    }
+
+    /// How long a replica may be behind before it leaves the ISR (`replica.lag.time.max.ms`); for ever unless said.
+    #[must_use]
+    pub fn replica_lag_time(mut self, time: Duration) -> Self {
+        self.settings.pace.patience = Some(time);
         self
     }
 
@@ -204,6 +223,7 @@ impl Builder {
             accepted: Vec::new(),
             lost: Vec::new(),
             producer_ids: ProducerIds::default(),
+            replicating: BTreeMap::new(),
             frozen: BTreeMap::new(),
         }
     }
@@ -229,6 +249,7 @@ impl FakeCluster {
                 default_replication_factor: 1,
                 min_insync_replicas: 1,
                 session_timeout: Duration::ZERO,
+                pace: Pace::default(),
                 largest_request: 100 << 20,
                 answers_without_acks: false,
                 cluster_id: Str::from("b3R0bGEtZmFrZS0wMDAwMQ"),
@@ -286,7 +307,8 @@ impl FakeCluster {
         let fences = self.nodes.values().filter_map(|node| node.fenced_at);
         let running = |c: &&Connection| self.node_state(c.node) == Some(NodeState::Running);
         let waits = self.connections.values().filter(running).filter_map(Connection::deadline);
-        fences.chain(waits).min()
+        let fetches = self.replicating.first_key_value().map(|(at, _)| *at);
+        fences.chain(waits).chain(fetches).min()
     }
 
     /// Bytes of whole requests that a connection received and that were not looked at yet: a broker stops reading its
@@ -322,7 +344,31 @@ impl FakeCluster {
         for id in due {
             self.fence(now, id);
         }
+        while let Some(entry) = self.replicating.first_entry().filter(|entry| *entry.key() <= now) {
+            for (topic, partition) in entry.remove() {
+                self.replicate(now, topic, partition);
+            }
+        }
         self.pass_deadlines(now);
+    }
+
+    /// Lets the replicas of a partition go on.
+    pub(crate) fn replicate(&mut self, now: Instant, topic: Uuid, index: i32) {
+        let pace = self.settings.pace;
+        let Some(partition) = self.topics.partition_mut(topic, index) else { return };
+        self.changed |= partition.replicate(now, &pace);
+        if let Some(due) = partition.next_due(&pace) {
+            self.replicating.entry(due).or_default().insert((topic, index));
+        }
+    }
+
+    /// The id and number of every partition.
+    fn all_partitions(&self) -> Vec<(Uuid, i32)> {
+        let numbered = |topic: &Topic| {
+            let id = topic.id;
+            (0..).zip(&topic.partitions).map(move |(index, _)| (id, index)).collect::<Vec<_>>()
+        };
+        self.topics.iter().flat_map(numbered).collect()
     }
 
     /// Overrides the versions of one API; `None` takes it away.
@@ -419,12 +465,20 @@ impl FakeCluster {
         entry.state = NodeState::Running;
         entry.fenced = false;
         entry.fenced_at = None;
-        for partition in self.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
-            partition.resume(node);
-            if partition.leader < 0 && partition.isr.contains(&node) {
-                partition.elect(node);
+        let mut lost = Vec::new();
+        for topic in self.topics.iter_mut() {
+            let (name, id, unclean) = (topic.name.clone(), topic.id, topic.config.unclean_election);
+            for (index, partition) in (0..).zip(&mut topic.partitions) {
+                partition.resume(node);
+                let may_lead = partition.isr.contains(&node) || unclean;
+                if partition.leader < 0 && partition.replicas.contains(&node) && may_lead {
+                    lost.extend(Lost::of(now, &name, id, index, partition.elect(node)));
+                }
             }
-            partition.replicate();
+        }
+        self.lost.extend(lost);
+        for (topic, index) in self.all_partitions() {
+            self.replicate(now, topic, index);
         }
         let conns = self.connections.iter().filter(|(_, c)| c.node == node).map(|(conn, _)| *conn);
         self.ready.extend(conns);
@@ -449,21 +503,23 @@ impl FakeCluster {
         let live: BTreeSet<i32> = self.nodes.iter().filter(|(_, n)| !n.fenced).map(|(id, _)| *id).collect();
         let mut lost = Vec::new();
         for topic in self.topics.iter_mut() {
-            let (name, id) = (topic.name.clone(), topic.id);
+            let (name, id, unclean) = (topic.name.clone(), topic.id, topic.config.unclean_election);
             for (index, partition) in (0..).zip(&mut topic.partitions) {
                 if partition.leader == gone {
-                    let next =
-                        partition.replicas.iter().find(|r| live.contains(r) && partition.isr.contains(r));
-                    match next.copied() {
+                    let alive = || partition.replicas.iter().filter(|replica| live.contains(replica));
+                    let in_sync = alive().find(|replica| partition.isr.contains(replica));
+                    match in_sync.or_else(|| alive().next().filter(|_| unclean)).copied() {
                         Some(next) => lost.extend(Lost::of(now, &name, id, index, partition.elect(next))),
                         None => partition.lose_leader(),
                     }
                 }
                 partition.shrink_isr(gone);
-                partition.replicate();
             }
         }
         self.lost.extend(lost);
+        for (topic, index) in self.all_partitions() {
+            self.replicate(now, topic, index);
+        }
         self.changed = true;
     }
 

@@ -73,6 +73,11 @@ pub(crate) struct TopicConfig {
     pub(crate) compression: Option<Compression>,
     pub(crate) compacted: bool,
     pub(crate) deleted: bool,
+    /// -1: for ever.
+    pub(crate) retention_ms: i64,
+    /// -1: whatever there is.
+    pub(crate) retention_bytes: i64,
+    pub(crate) unclean_election: bool,
 }
 
 impl TopicConfig {
@@ -91,6 +96,7 @@ impl TopicConfig {
         let invalid = |name: &str| format!("Invalid value {} for configuration {name}", value(name));
         let long = |name: &str| value(name).trim().parse::<i64>().map_err(|_| invalid(name));
         let natural = |name: &str| value(name).trim().parse::<usize>().map_err(|_| invalid(name));
+        let boolean = |name: &str| value(name).trim().parse::<bool>().map_err(|_| invalid(name));
         let policies: Vec<&str> = value("cleanup.policy").split(',').map(str::trim).collect();
         if policies.iter().any(|policy| !matches!(*policy, "delete" | "compact" | "")) {
             return Err(invalid("cleanup.policy"));
@@ -123,8 +129,26 @@ impl TopicConfig {
             },
             compacted: policies.contains(&"compact"),
             deleted: policies.contains(&"delete"),
+            retention_ms: long("retention.ms")?,
+            retention_bytes: long("retention.bytes")?,
+            unclean_election: boolean("unclean.leader.election.enable")?,
             set,
         })
+    }
+
+    /// The same with `name` set to `value`, or back at its default.
+    pub(crate) fn with(
+        &self,
+        name: &str,
+        value: Option<&str>,
+        min_insync_replicas: i32,
+    ) -> Result<Self, String> {
+        let others = self.set.iter().filter(|(known, _)| *known != name);
+        let others = others.map(|(name, value)| (name.as_str(), value.as_str()));
+        if default_of(name).is_none() {
+            return Err(format!("Unknown topic config name: {name}"));
+        }
+        Self::parse(others.chain(value.map(|value| (name, value))), min_insync_replicas)
     }
 
     /// The value that was set for `name`, if one was.

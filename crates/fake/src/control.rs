@@ -1,4 +1,4 @@
-//! What a test may do to the cluster: topics, leaders, replicas, logs, rules.
+//! What a test may do to the cluster: topics, leaders, replicas, rules; what it may do to logs is `edit.rs`.
 //!
 //! Every function that may wake a waiting request takes the time, and serves what became servable before it returns.
 
@@ -9,18 +9,16 @@ use bytes::Bytes;
 use ottla_wire::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
 use ottla_wire::{Str, Uuid};
 
-use crate::batch::{Draft, NewRecord};
 use crate::cluster::FakeCluster;
 use crate::connection::ConnId;
 use crate::faults::{Rule, RuleId};
-use crate::log::Marker;
 use crate::oracle::{Accepted, Counters, Lost};
 use crate::partition::Partition;
 use crate::topics::Topic;
 
 /// A test asked for what cannot be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ControlError(String);
+pub struct ControlError(pub(crate) String);
 
 impl fmt::Display for ControlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,6 +80,26 @@ impl FakeCluster {
         Ok(())
     }
 
+    /// Sets a setting of a topic, or with `None` takes it back to its default.
+    ///
+    /// # Errors
+    /// When there is no such topic or setting, or the value is not one.
+    pub fn set_config(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        name: &str,
+        value: Option<&str>,
+    ) -> Result<(), ControlError> {
+        self.advance(now);
+        let (id, least) = (self.id_of(topic)?, self.settings.min_insync_replicas);
+        let Some(topic) = self.topics.by_id_mut(id) else { return Ok(()) };
+        topic.config = topic.config.with(name, value, least).map_err(ControlError)?;
+        self.changed = true;
+        self.settle(now);
+        Ok(())
+    }
+
     /// A topic by name.
     pub fn topic(&self, name: &str) -> Option<&Topic> {
         self.topics.by_name(name)
@@ -118,7 +136,7 @@ impl FakeCluster {
             return Err(ControlError(format!("node {node} has no replica of {topic}-{partition}")));
         }
         let batches = found.elect(node);
-        found.replicate();
+        self.replicate(now, id, partition);
         self.lost.extend(Lost::of(now, &topic.into(), id, partition, batches));
         self.changed = true;
         self.settle(now);
@@ -147,13 +165,11 @@ impl FakeCluster {
         topic: &str,
         partition: i32,
     ) -> Result<(), ControlError> {
-        self.change(now, topic, partition, |p| {
-            p.held = false;
-            p.replicate();
-        })
+        self.change(now, topic, partition, |p| p.held = false)
     }
 
-    /// Stops a follower from fetching; it stays in the ISR until [`shrink_isr`](Self::shrink_isr).
+    /// Stops a follower from fetching; it stays in the ISR until [`shrink_isr`](Self::shrink_isr), or until the time of
+    /// [`replica_lag_time`](crate::Builder::replica_lag_time) has passed.
     pub fn hold_replica(
         &mut self,
         now: Instant,
@@ -172,10 +188,7 @@ impl FakeCluster {
         partition: i32,
         node: i32,
     ) -> Result<(), ControlError> {
-        self.change(now, topic, partition, |p| {
-            p.resume(node);
-            p.replicate();
-        })
+        self.change(now, topic, partition, |p| p.resume(node))
     }
 
     /// Takes a replica out of the ISR, unless it is the last there. One that is not held back joins again at once.
@@ -186,115 +199,7 @@ impl FakeCluster {
         partition: i32,
         node: i32,
     ) -> Result<(), ControlError> {
-        self.change(now, topic, partition, |p| {
-            p.shrink_isr(node);
-            p.replicate();
-        })
-    }
-
-    // Logs
-
-    /// Appends records without a producer, as one batch, and returns the offset of the first.
-    pub fn append(
-        &mut self,
-        now: Instant,
-        topic: &str,
-        partition: i32,
-        records: impl IntoIterator<Item = NewRecord>,
-    ) -> Result<i64, ControlError> {
-        self.append_draft(now, topic, partition, Draft::of(records), None)
-    }
-
-    /// Appends records of a transaction, which begins here if none of that producer is open.
-    pub fn append_transactional(
-        &mut self,
-        now: Instant,
-        topic: &str,
-        partition: i32,
-        producer: (i64, i16),
-        records: impl IntoIterator<Item = NewRecord>,
-    ) -> Result<i64, ControlError> {
-        let found = self.partition_of(topic, partition)?;
-        let known = found.log.producers().producer(producer.0).filter(|known| known.epoch == producer.1);
-        let last = known.and_then(|known| known.batches.back()).map(|batch| batch.last_sequence);
-        let mut draft = Draft::of(records);
-        draft.attributes = TRANSACTIONAL;
-        (draft.producer_id, draft.producer_epoch) = producer;
-        draft.base_sequence = last.map_or(0, |last| crate::producers::advance(last, 1));
-        self.append_draft(now, topic, partition, draft, None)
-    }
-
-    /// Appends the marker that ends a transaction.
-    pub fn end_transaction(
-        &mut self,
-        now: Instant,
-        topic: &str,
-        partition: i32,
-        producer: (i64, i16),
-        marker: Marker,
-    ) -> Result<i64, ControlError> {
-        let (kind, version, coordinator_epoch) = (i16::from(marker == Marker::Commit), 0_i16, 0_i32);
-        let key = [version.to_be_bytes(), kind.to_be_bytes()].concat();
-        let value = [&version.to_be_bytes()[..], &coordinator_epoch.to_be_bytes()].concat();
-        let mut draft = Draft::of([NewRecord::new(key, value, self.wall_ms(now))]);
-        draft.attributes = TRANSACTIONAL | CONTROL;
-        (draft.producer_id, draft.producer_epoch) = producer;
-        self.append_draft(now, topic, partition, draft, Some(marker))
-    }
-
-    fn append_draft(
-        &mut self,
-        now: Instant,
-        topic: &str,
-        partition: i32,
-        mut draft: Draft,
-        marker: Option<Marker>,
-    ) -> Result<i64, ControlError> {
-        if draft.records.is_empty() {
-            return Err(ControlError("a batch needs a record".to_owned()));
-        }
-        self.advance(now);
-        let found = self.partition_of(topic, partition)?;
-        draft.base_offset = found.log.end();
-        draft.leader_epoch = found.leader_epoch;
-        let (header, bytes) = draft.encode();
-        let offset = found.log.append(header, bytes, marker);
-        found.replicate();
-        self.changed = true;
-        self.settle(now);
-        Ok(offset)
-    }
-
-    /// Forgets the records below `offset`, as retention does.
-    pub fn raise_log_start(
-        &mut self,
-        now: Instant,
-        topic: &str,
-        partition: i32,
-        offset: i64,
-    ) -> Result<(), ControlError> {
-        self.change(now, topic, partition, |p| p.log.raise_start(offset))
-    }
-
-    /// Removes records that later ones replace, as the log cleaner does, up to the last batch.
-    pub fn compact(&mut self, now: Instant, topic: &str, partition: i32) -> Result<(), ControlError> {
-        self.change(now, topic, partition, |p| {
-            let limit = p.log.batches().last().map_or(0, |batch| batch.header.base_offset);
-            p.log.compact(limit.min(p.high_watermark));
-        })
-    }
-
-    /// Forgets what a partition remembers of a producer, as when its state expires.
-    pub fn forget_producer(
-        &mut self,
-        now: Instant,
-        topic: &str,
-        partition: i32,
-        producer_id: i64,
-    ) -> Result<(), ControlError> {
-        self.change(now, topic, partition, |p| {
-            p.log.producers_mut().forget(producer_id);
-        })
+        self.change(now, topic, partition, |p| p.shrink_isr(node))
     }
 
     // Rules and connections
@@ -357,20 +262,29 @@ impl FakeCluster {
         &self.lost
     }
 
-    fn id_of(&self, topic: &str) -> Result<Uuid, ControlError> {
+    /// The id of the cluster, as its nodes report it.
+    pub fn cluster_id(&self) -> &Str {
+        &self.settings.cluster_id
+    }
+
+    pub(crate) fn id_of(&self, topic: &str) -> Result<Uuid, ControlError> {
         self.topics
             .by_name(topic)
             .map(|topic| topic.id)
             .ok_or_else(|| ControlError(format!("no topic '{topic}'")))
     }
 
-    fn partition_of(&mut self, topic: &str, partition: i32) -> Result<&mut Partition, ControlError> {
+    pub(crate) fn partition_of(
+        &mut self,
+        topic: &str,
+        partition: i32,
+    ) -> Result<&mut Partition, ControlError> {
         let id = self.id_of(topic)?;
         let missing = || ControlError(format!("no partition {topic}-{partition}"));
         self.topics.partition_mut(id, partition).ok_or_else(missing)
     }
 
-    fn change(
+    pub(crate) fn change(
         &mut self,
         now: Instant,
         topic: &str,
@@ -379,19 +293,10 @@ impl FakeCluster {
     ) -> Result<(), ControlError> {
         self.advance(now);
         change(self.partition_of(topic, partition)?);
+        let id = self.id_of(topic)?;
+        self.replicate(now, id, partition);
         self.changed = true;
         self.settle(now);
         Ok(())
-    }
-}
-
-const TRANSACTIONAL: i16 = 1 << 4;
-const CONTROL: i16 = 1 << 5;
-
-/// The name of a cluster, as its nodes report it.
-impl FakeCluster {
-    /// The id of the cluster.
-    pub fn cluster_id(&self) -> &Str {
-        &self.settings.cluster_id
     }
 }

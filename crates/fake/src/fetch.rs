@@ -172,9 +172,10 @@ fn read(
     let end = check_replica(context, asked.current_leader_epoch, partition)?;
     let committed = request.isolation_level == 1;
     let (log, from) = (&partition.log, asked.fetch_offset);
+    let visible = partition.high_watermark_of(context.node).min(end);
     let mut row = PartitionData {
-        high_watermark: partition.high_watermark.min(end),
-        last_stable_offset: partition.last_stable_offset().min(end),
+        high_watermark: visible,
+        last_stable_offset: partition.last_stable_offset().min(visible),
         log_start_offset: log.start(),
         aborted_transactions: None,
         records: Some(RecordSet::default()),

@@ -6,11 +6,11 @@
 //!
 //! ```text
 //!  net/ (feature `net`)   sockets or in-memory pipes around one cluster
-//!  cluster   nodes, connections, time          control   what tests do to it     oracle   what tests ask it
+//!  cluster   nodes, connections, time          control, edit   what tests do to it     oracle   what tests ask it
 //!  serve     a request's way through a connection: rules (faults), handler, purgatory, answer
 //!  call      the requests, one row per API     versions  what each release serves
 //!  api_versions metadata produce fetch offsets admin describe coordinator        one file per group of APIs
-//!  topics -> partition -> log -> producers     what there is to serve            batch    record batches, config
+//!  topics -> partition -> log -> producers     what there is to serve            replicas    batch    config
 //! ```
 //!
 //! It knows the wire and nothing of the client, so that it cannot share the client's mistakes.
@@ -26,6 +26,7 @@ mod connection;
 mod control;
 mod coordinator;
 mod describe;
+mod edit;
 mod faults;
 mod fetch;
 mod log;
@@ -37,6 +38,7 @@ mod oracle;
 mod partition;
 mod produce;
 mod producers;
+mod replicas;
 mod serve;
 mod topics;
 mod versions;

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::{Bytes, BytesMut};
 use ottla_wire::records::{BatchHeader, DecodedBatch, Decoder, OwnedRecord, RecordBatch, batches};
 
+use crate::config::TopicConfig;
 use crate::producers::{Producers, Written};
 
 /// One batch as it lies in the log, stamped with its offset and leader epoch.
@@ -259,6 +260,22 @@ impl Log {
         if let Some((_, start)) = self.epochs.first_mut() {
             *start = (*start).max(self.start);
         }
+    }
+
+    /// Forgets the oldest batches that are too old or too many, below `limit`.
+    pub(crate) fn retain(&mut self, config: &TopicConfig, wall_ms: i64, limit: i64) {
+        let mut size: i64 = self.batches.iter().map(|batch| batch.bytes.len() as i64).sum();
+        let mut start = self.start;
+        for batch in self.batches.iter().take_while(|batch| batch.last_offset() < limit) {
+            let age = wall_ms.saturating_sub(batch.header.max_timestamp);
+            let rest = size - batch.bytes.len() as i64;
+            let too_old = config.retention_ms >= 0 && age > config.retention_ms;
+            if !too_old && (config.retention_bytes < 0 || rest < config.retention_bytes) {
+                break;
+            }
+            (size, start) = (rest, batch.last_offset() + 1);
+        }
+        self.raise_start(start);
     }
 
     /// Drops everything from `offset` on, and returns the batches that were lost, oldest first.

@@ -1,12 +1,13 @@
 //! One partition: its log, its replicas, its leader, and the high watermark that follows from them.
 //!
-//! There is one log, the leader's. A follower's log is a prefix of it, so that its end is all there is to know of a
-//! follower; electing one that lags truncates the log to that end. The high watermark is the smallest end within the
-//! ISR, and never goes back by itself.
+//! There is one log, the leader's; electing a follower that lags truncates the log to where the follower's ends. The
+//! high watermark is the smallest end within the ISR. It goes back only with a new leader, which begins with what it
+//! was told as a follower. How followers keep up is `replicas.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use crate::log::{Log, StoredBatch};
+use crate::replicas::{Pace, Replicas};
 
 /// One partition of a topic.
 #[derive(Debug)]
@@ -19,10 +20,8 @@ pub struct Partition {
     pub(crate) isr: Vec<i32>,
     pub(crate) log: Log,
     pub(crate) high_watermark: i64,
-    /// The ends of the followers' logs.
-    ends: BTreeMap<i32, i64>,
-    /// Followers that do not fetch: held back by a test, or down.
-    stopped: BTreeSet<i32>,
+    followers: Replicas,
+    /// A test holds the high watermark, and the followers with it.
     pub(crate) held: bool,
 }
 
@@ -32,12 +31,11 @@ impl Partition {
             leader,
             leader_epoch: 0,
             epoch_start: 0,
-            ends: replicas.iter().map(|node| (*node, 0)).collect(),
+            followers: Replicas::new(&replicas),
             replicas,
             isr,
             log: Log::new(0),
             high_watermark: 0,
-            stopped: BTreeSet::new(),
             held: false,
         }
     }
@@ -79,40 +77,65 @@ impl Partition {
 
     /// Where the log of `node` ends.
     pub fn log_end_of(&self, node: i32) -> Option<i64> {
-        if node == self.leader { Some(self.log.end()) } else { self.ends.get(&node).copied() }
+        if node == self.leader { Some(self.log.end()) } else { Some(self.followers.follower(node)?.end) }
     }
 
-    /// Lets followers fetch, the ISR grow, and the high watermark rise.
-    pub(crate) fn replicate(&mut self) {
-        if self.leader < 0 {
-            return;
+    /// The high watermark as `node` knows it.
+    pub(crate) fn high_watermark_of(&self, node: i32) -> i64 {
+        match self.followers.follower(node) {
+            Some(follower) if node != self.leader => follower.high_watermark,
+            _ => self.high_watermark,
         }
-        let end = self.log.end();
-        for (node, reached) in &mut self.ends {
-            if *node == self.leader || !(self.held || self.stopped.contains(node)) {
-                *reached = end;
-            }
+    }
+
+    /// Lets followers fetch, the ISR change, and the high watermark rise. Whether the high watermark or the ISR moved.
+    pub(crate) fn replicate(&mut self, now: Instant, pace: &Pace) -> bool {
+        if self.leader < 0 || self.held {
+            return false;
         }
-        let watermark = self.isr.iter().filter_map(|node| self.ends.get(node)).min().copied().unwrap_or(end);
-        if !self.held {
-            self.high_watermark = self.high_watermark.max(watermark);
+        let before = (self.high_watermark, self.isr.len());
+        self.followers.fetch(now, pace, self.leader, self.log.end(), self.high_watermark);
+        self.drop_the_late(now, pace);
+        let reached = self.followers.smallest_end(&self.isr).unwrap_or(self.log.end());
+        self.high_watermark = self.high_watermark.max(reached);
+        self.add_who_caught_up();
+        if self.high_watermark > before.0 {
+            // What followers are told with their next fetch.
+            self.followers.fetch(now, pace, self.leader, self.log.end(), self.high_watermark);
         }
+        before != (self.high_watermark, self.isr.len())
+    }
+
+    fn drop_the_late(&mut self, now: Instant, pace: &Pace) {
+        let (followers, leader) = (&self.followers, self.leader);
+        self.isr.retain(|node| {
+            *node == leader || followers.late_at(pace, *node).is_none_or(|late_at| late_at > now)
+        });
+    }
+
+    fn add_who_caught_up(&mut self) {
         for node in &self.replicas {
-            let caught_up = self.ends.get(node).is_some_and(|reached| *reached >= self.high_watermark);
-            if caught_up && !self.stopped.contains(node) && !self.isr.contains(node) {
+            let Some(follower) = self.followers.follower(*node) else { continue };
+            let caught_up = follower.known && follower.end >= self.high_watermark && !follower.stopped;
+            if caught_up && !self.isr.contains(node) {
                 self.isr.push(*node);
             }
         }
     }
 
+    /// When replication goes on by itself.
+    pub(crate) fn next_due(&self, pace: &Pace) -> Option<Instant> {
+        if self.leader < 0 || self.held { None } else { self.followers.next_due(pace, &self.isr) }
+    }
+
     /// Stops a follower from fetching.
     pub(crate) fn stop(&mut self, node: i32) {
-        self.stopped.insert(node);
+        self.followers.stop(node);
     }
 
     /// Lets a follower fetch again.
     pub(crate) fn resume(&mut self, node: i32) {
-        self.stopped.remove(&node);
+        self.followers.resume(node);
     }
 
     /// Takes `node` out of the ISR, unless it is the last one there.
@@ -124,15 +147,15 @@ impl Partition {
 
     /// Makes `node` the leader under the next epoch, and returns what its log lacks of the old leader's.
     pub(crate) fn elect(&mut self, node: i32) -> Vec<StoredBatch> {
+        self.followers.keep(self.leader, self.log.end(), self.high_watermark);
         let end = self.log_end_of(node).unwrap_or(self.log.end());
         let lost = self.log.truncate(end);
-        for reached in self.ends.values_mut() {
-            *reached = (*reached).min(self.log.end());
-        }
+        self.followers.truncate(self.log.end());
         if !self.isr.contains(&node) {
             self.isr = vec![node];
         }
-        self.high_watermark = self.high_watermark.min(self.log.end());
+        let known = self.followers.follower(node).map_or(0, |follower| follower.high_watermark);
+        self.high_watermark = self.high_watermark.min(self.log.end()).min(known);
         self.leader = node;
         self.leader_epoch += 1;
         self.log.begin_epoch(self.leader_epoch);
@@ -142,9 +165,7 @@ impl Partition {
 
     /// Leaves the partition without a leader, under the next epoch.
     pub(crate) fn lose_leader(&mut self) {
-        if self.leader >= 0 {
-            self.ends.insert(self.leader, self.log.end());
-        }
+        self.followers.keep(self.leader, self.log.end(), self.high_watermark);
         self.leader = -1;
         self.leader_epoch += 1;
     }

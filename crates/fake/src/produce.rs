@@ -154,8 +154,8 @@ impl FakeCluster {
                 (base, base + i64::from(header.last_offset_delta), time, false)
             }
         };
-        partition.replicate();
         let log_start = partition.log.start();
+        self.replicate(context.now, topic_id, index);
         self.changed = true;
         self.accepted.push(Accepted {
             at: context.now,

@@ -8,5 +8,7 @@ mod fetching;
 mod looking_up;
 mod nodes;
 mod producing;
+mod replicas;
+mod retention;
 mod serving;
 mod support;
