@@ -1,0 +1,165 @@
+//! The loop that drives a [`Call`]: every request that may simply be sent again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ottla_core::backoff::Pauses;
+use ottla_core::calls::{Call, Step, Target};
+use ottla_core::connection::{Answer, Outgoing};
+use ottla_core::error::{Failure, Outcome, RequestError};
+use ottla_core::metadata::{Destination, Leader};
+use ottla_wire::{AnyRequest, ErrorCode, Message, Request};
+
+use super::{Cluster, Purpose};
+use crate::driver::changes::Watch;
+use crate::driver::connection::Handle;
+use crate::driver::{Either, lock, now, race};
+use crate::error::{Error, Result};
+
+/// What a simple request needs beside its contents.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) target: Target,
+    pub(crate) purpose: Purpose,
+    /// For the whole call, retries included.
+    pub(crate) timeout: Duration,
+    /// How long the broker may rightly take over it.
+    pub(crate) own_wait: Duration,
+}
+
+/// What an answer means to a call.
+pub(crate) enum Verdict<T> {
+    /// It is done.
+    Done(T),
+    /// The broker answered with this error; whether it is tried again follows from the code.
+    Code(ErrorCode, Option<String>),
+}
+
+impl Cluster {
+    /// Sends a request until it is done: the retry loop of everything that may simply be sent again. `build` makes
+    /// the request for the leader it goes to, `judge` says what an answer means.
+    pub(crate) async fn call<R: Request, T>(
+        &self,
+        plan: Plan,
+        mut build: impl FnMut(Option<Leader>) -> Box<dyn AnyRequest>,
+        mut judge: impl FnMut(&Answer, R::Response) -> Verdict<T>,
+    ) -> Result<T> {
+        let pauses = Pauses::new(self.settings.retry, self.random());
+        let mut call = Call::new(now(), R::KEY, plan.target, plan.timeout, plan.own_wait, pauses);
+        let mut changes = self.watch_metadata();
+        loop {
+            let (to, leader) = self.next_attempt(&mut call, &mut changes).await?;
+            let outgoing = Outgoing {
+                request: build(leader),
+                deadline: call.deadline(),
+                own_wait: plan.own_wait,
+                expects_answer: true,
+            };
+            let pending = self.request(&to, plan.purpose, outgoing);
+            match race(pending, self.moved(&mut call, &mut changes)).await {
+                Either::First(outcome) => match outcome.and_then(decoded::<R>) {
+                    Ok((answer, response)) => match judge(&answer, response) {
+                        Verdict::Done(value) => return Ok(value),
+                        Verdict::Code(code, message) => {
+                            self.refused(&mut call, &answer, code, message.as_deref());
+                        }
+                    },
+                    Err(error) => self.unanswered(&mut call, error),
+                },
+                Either::Second(()) => self.abandoned(&call, &to),
+            }
+        }
+    }
+
+    /// Waits until the call may be sent, and says where to.
+    async fn next_attempt(
+        &self,
+        call: &mut Call,
+        changes: &mut Watch,
+    ) -> Result<(Destination, Option<Leader>)> {
+        loop {
+            changes.mark_unchanged();
+            self.check_alive()?;
+            match self.with_metadata(|metadata| call.poll_step(now(), metadata)) {
+                Step::Send { to, leader } => return Ok((to, leader)),
+                Step::Wait(until) => {
+                    race(changes.changed(), tokio::time::sleep_until(until.into())).await;
+                }
+                Step::GiveUp(error) => return Err(Error::Call(Arc::new(error))),
+            }
+        }
+    }
+
+    fn abandoned(&self, call: &Call, to: &Destination) {
+        let (topic, partition) = place(call.target());
+        tracing::info!(
+            broker = %self.peer(to), api = %call.api(), topic, partition, attempt = call.attempt(),
+            next = "another broker is asked", "no answer yet"
+        );
+    }
+
+    fn unanswered(&self, call: &mut Call, error: RequestError) {
+        let (peer, reason, attempt) = (error.peer.clone(), error.reason.clone(), call.attempt());
+        self.with_metadata(|metadata| call.handle_error(now(), error, metadata));
+        let (topic, partition) = place(call.target());
+        tracing::debug!(
+            broker = %peer, api = %call.api(), topic, partition, attempt, error = %reason, next = %call.next(now()),
+            "no answer"
+        );
+    }
+
+    fn refused(&self, call: &mut Call, answer: &Answer, code: ErrorCode, message: Option<&str>) {
+        let attempt = call.attempt();
+        self.with_metadata(|metadata| call.handle_code(now(), answer.peer.clone(), code, message, metadata));
+        let (topic, partition) = place(call.target());
+        tracing::debug!(
+            broker = %answer.peer, api = %call.api(), topic, partition, attempt, %code, message,
+            next = %call.next(now()), "answered with an error"
+        );
+    }
+
+    /// Ends when the answer that is out is no longer worth waiting for.
+    async fn moved(&self, call: &mut Call, changes: &mut Watch) {
+        loop {
+            if call.has_moved(now(), &lock(&self.metadata)) {
+                return;
+            }
+            let due = call.poll_timeout().filter(|due| *due > now());
+            match due {
+                Some(due) => {
+                    race(changes.changed(), tokio::time::sleep_until(due.into())).await;
+                }
+                None => {
+                    // The sender lives as long as `self`.
+                    changes.changed().await;
+                }
+            }
+        }
+    }
+}
+
+/// The response in an answer. The pause that it asks for begins.
+fn decoded<R: Request>(
+    (answer, handle): (Answer, Handle),
+) -> std::result::Result<(Answer, R::Response), RequestError> {
+    match answer.decode::<R>() {
+        Ok(response) => {
+            handle.throttle(response.throttle_time_ms());
+            Ok((answer, response))
+        }
+        Err(error) => Err(RequestError {
+            peer: answer.peer,
+            api: R::KEY,
+            outcome: Outcome::Unknown,
+            reason: Failure::Decode(error),
+        }),
+    }
+}
+
+/// The topic and partition of events about a call, where it has any.
+fn place(target: &Target) -> (Option<&str>, Option<i32>) {
+    match target {
+        Target::Leader { topic, partition, .. } => (Some(topic), Some(*partition)),
+        Target::AnyBroker | Target::Controller | Target::Broker(_) => (None, None),
+    }
+}
