@@ -129,10 +129,7 @@ impl Cluster {
                 Some(due) => {
                     race(changes.changed(), tokio::time::sleep_until(due.into())).await;
                 }
-                None => {
-                    // The sender lives as long as `self`.
-                    changes.changed().await;
-                }
+                None => changes.changed().await,
             }
         }
     }
