@@ -99,7 +99,7 @@ impl<D> Producer<D> {
             let Some(partition) = self.partitions.get_mut(&id) else { continue };
             if let Some(at) = partition.attempt(token) {
                 let written = Written { base_offset: None, log_append_time: None };
-                self.actions.extend(partition.written(at, written));
+                self.actions.extend(partition.written(at, request.broker_id, written));
             }
             self.settle(id);
         }
@@ -193,10 +193,16 @@ impl<D> Producer<D> {
             // Nobody asked for certainty, and a second attempt might write it twice.
             verdict = Verdict::Lost;
         }
+        // Under an identity that was left behind already, a gap is to be expected.
+        let is_current = partition.identity.is_some() && partition.identity == self.identity.known();
+        if verdict == Verdict::OutOfSequence && at > 0 && is_current {
+            // What comes before it did not get through; it goes again after that, under the same sequence.
+            verdict = Verdict::NotNow;
+        }
         let unknown = batch.unknown;
         let stays = match verdict {
             Verdict::Written => {
-                self.actions.extend(partition.written(at, written));
+                self.actions.extend(partition.written(at, request.broker_id, written));
                 false
             }
             Verdict::Refused | Verdict::Lost => {
@@ -208,17 +214,19 @@ impl<D> Producer<D> {
             Verdict::NotNow => partition.rewind(at, false, cause, &mut self.identity),
             Verdict::Unknown => partition.rewind(at, true, cause, &mut self.identity),
             Verdict::OutOfSequence | Verdict::Fenced => {
-                if verdict == Verdict::OutOfSequence {
-                    self.actions.push_back(Action::SequenceReset(SequenceReset {
-                        topic: partition.topic.name.clone(),
-                        partition: partition.index,
-                        code: cause.code().unwrap_or_default(),
-                        last_acknowledged: partition.last_acknowledged,
-                        log_start_offset,
-                    }));
-                    partition.restart(&mut self.identity);
-                } else if let Some(used) = partition.identity {
-                    self.identity.renew(used);
+                match (verdict, partition.identity) {
+                    (Verdict::OutOfSequence, _) if is_current => {
+                        self.actions.push_back(Action::SequenceReset(SequenceReset {
+                            topic: partition.topic.name.clone(),
+                            partition: partition.index,
+                            code: cause.code().unwrap_or_default(),
+                            last_acknowledged: partition.last_acknowledged,
+                            log_start_offset,
+                        }));
+                        partition.restart(&mut self.identity);
+                    }
+                    (Verdict::Fenced, Some(used)) => self.identity.renew(used),
+                    _ => {}
                 }
                 if unknown {
                     // Under a new identity the broker could not tell a second copy from the first.
@@ -231,6 +239,7 @@ impl<D> Producer<D> {
                 }
             }
         };
+        partition.restamp();
         if stays {
             self.back_off(id, random);
         }

@@ -6,7 +6,7 @@
 //!   something)            batch)    many partitions)                       comes back)
 //! ```
 //!
-//! Owns everything between a sealed batch and its resolution: one batch of a partition in flight, retries at the
+//! Owns everything between a sealed batch and its resolution: the window of each partition, retries at the
 //! batch's place, identities and sequences (KIP-98, KIP-360), leader moves, unknown outcomes, delivery time-outs. It
 //! owns neither queues nor connections: batches are asked for with [`Action::Take`], leaders are told to it, and every
 //! delivery that was pushed comes back in exactly one [`Action::Resolve`].
@@ -425,12 +425,12 @@ impl<D> Producer<D> {
         if partition.replaced_by.is_some() && partition.is_idle() {
             return self.forget(id);
         }
-        let mut step = partition.step(self.now, self.identity.known());
+        let mut step = partition.step(self.now, self.identity.known(), self.settings.max_in_flight);
         match step {
             Step::Expire => {
                 partition.taking = true;
                 self.actions.push_back(Action::Take { partition: id });
-                step = partition.step(self.now, self.identity.known());
+                step = partition.step(self.now, self.identity.known(), self.settings.max_in_flight);
             }
             Step::FindLeader if partition.retry_at.is_none() => {
                 partition.failures += 1;

@@ -18,9 +18,6 @@ use super::{
 use crate::metadata::Leader;
 use crate::partition_queue::{Acks, Batch, BatchSettings, Ready};
 
-/// How many batches of a partition may be in flight. Everything below is written for any number.
-pub(super) const WINDOW: usize = 1;
-
 #[derive(Debug)]
 pub(super) struct Partition<D> {
     pub(super) id: PartitionId,
@@ -36,6 +33,9 @@ pub(super) struct Partition<D> {
     /// stamped with the old one.
     pub(super) identity: Option<ProducerIdentity>,
     pub(super) next_sequence: i32,
+    /// The leader that has taken a batch under `identity`. A broker without state of a producer takes any sequence for
+    /// the first, so until then one batch is in flight at a time.
+    proven: Option<Leader>,
     /// The last offset the broker acknowledged.
     pub(super) last_acknowledged: Option<i64>,
     /// Failures in a row, for the back-off.
@@ -100,6 +100,7 @@ impl<D> Partition<D> {
             batches: VecDeque::new(),
             identity: None,
             next_sequence: 0,
+            proven: None,
             last_acknowledged: None,
             failures: 0,
             retry_at: None,
@@ -113,11 +114,11 @@ impl<D> Partition<D> {
         self.queue.is_none() && !self.taking && self.batches.is_empty()
     }
 
-    pub(super) fn step(&self, now: Instant, current: Option<ProducerIdentity>) -> Step {
+    pub(super) fn step(&self, now: Instant, current: Option<ProducerIdentity>, max_in_flight: usize) -> Step {
         if self.queue.is_some_and(|queue| queue.deadline <= now) && !self.taking {
             return Step::Expire;
         }
-        let step = self.step_at_leader(current);
+        let step = self.step_at_leader(current, max_in_flight);
         match step {
             Step::Nothing => Step::Nothing,
             _ if self.leader.is_none() => Step::FindLeader,
@@ -126,20 +127,35 @@ impl<D> Partition<D> {
         }
     }
 
-    fn step_at_leader(&self, current: Option<ProducerIdentity>) -> Step {
+    fn step_at_leader(&self, current: Option<ProducerIdentity>, max_in_flight: usize) -> Step {
         if let Some(at) = self.next_to_send() {
             let batch = &self.batches[at];
             return match batch.needs_stamp() {
-                _ if at >= WINDOW => Step::Nothing,
+                _ if at >= self.window(batch.settings.acks, max_in_flight) => Step::Nothing,
                 true if current.is_none() => Step::AwaitIdentity,
                 true if self.identity != current && self.has_stamped() => Step::Nothing,
                 _ => Step::Send { full: batch.full },
             };
         }
         match self.queue {
-            Some(queue) if !self.taking && self.batches.len() < WINDOW => Step::Take { full: queue.full },
+            Some(queue) if !self.taking && self.has_room(max_in_flight) => Step::Take { full: queue.full },
             _ => Step::Nothing,
         }
+    }
+
+    /// How many batches may be in flight. Without a producer id a repeated batch would come after its followers.
+    fn window(&self, acks: Acks, max_in_flight: usize) -> usize {
+        match acks {
+            Acks::None => max_in_flight,
+            Acks::All if self.leader.is_some() && self.proven == self.leader => max_in_flight,
+            Acks::All | Acks::Leader => 1,
+        }
+    }
+
+    /// Whether one more batch may be in flight beside those there are.
+    fn has_room(&self, max_in_flight: usize) -> bool {
+        let last = self.batches.back();
+        last.is_none_or(|last| self.batches.len() < self.window(last.settings.acks, max_in_flight))
     }
 
     /// The first batch that is not in flight.
@@ -163,6 +179,7 @@ impl<D> Partition<D> {
         if self.identity != current {
             self.identity = current;
             self.next_sequence = 0;
+            self.proven = None;
         }
         batch.stamp = Some(Stamp {
             producer_id: identity.id,
@@ -173,12 +190,18 @@ impl<D> Partition<D> {
         self.next_sequence = sequence_after(self.next_sequence, batch.records());
     }
 
-    /// A success: the batch leaves.
-    pub(super) fn written(&mut self, at: usize, written: Written) -> Option<Action<D>> {
+    /// A success, as `broker_id` says: the batch leaves.
+    pub(super) fn written(&mut self, at: usize, broker_id: i32, written: Written) -> Option<Action<D>> {
         let mut batch = self.batches.remove(at)?;
         self.failures = 0;
+        if let Some(stamp) = &batch.stamp
+            && self.identity.is_some_and(|current| current.stamped(stamp))
+        {
+            self.proven = self.leader.filter(|leader| leader.broker_id == broker_id);
+        }
         if let Some(base_offset) = written.base_offset {
-            self.last_acknowledged = Some(base_offset.saturating_add(batch.records() as i64 - 1));
+            let last = base_offset.saturating_add(batch.records() as i64 - 1);
+            self.last_acknowledged = self.last_acknowledged.max(Some(last));
         }
         batch.resolve(self.id, Ok(written))
     }
@@ -201,6 +224,15 @@ impl<D> Partition<D> {
             self.drop_batch(at, identity);
         }
         stays
+    }
+
+    /// A batch without a stamp gets its next one under another identity, and so does all that waits behind it: the gap
+    /// that it leaves in the old sequence is never filled, so none of that is in the log or will be.
+    pub(super) fn restamp(&mut self) {
+        let behind = self.batches.iter_mut().skip_while(|batch| batch.stamp.is_some());
+        for batch in behind.filter(|batch| batch.in_flight.is_none()) {
+            batch.stamp = None;
+        }
     }
 
     /// The batch leaves without success.

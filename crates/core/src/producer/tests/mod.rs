@@ -4,6 +4,7 @@ mod attempts;
 mod company;
 mod identities;
 mod outcomes;
+mod pipelining;
 mod requests;
 mod storm;
 

@@ -117,19 +117,6 @@ fn a_broker_never_has_more_than_its_window_in_flight() {
     assert_eq!(world.sent.len(), 2);
 }
 
-#[test]
-fn one_batch_of_a_partition_is_in_flight() {
-    let mut world = World::new();
-    let id = world.open(0, 1);
-    for _ in 0..30 {
-        world.produce(id);
-    }
-    let (request, sent) = world.one_sent();
-    world.answer(&request, ErrorCode::NONE, 0);
-    let (_, next) = world.one_sent();
-    assert_eq!(next.sequence, sent.sequence + sent.records);
-}
-
 /// A batch with other acks or another request time-out never changes what a request means for its neighbours.
 #[test]
 fn batches_with_other_acks_or_time_outs_go_in_requests_of_their_own() {

@@ -9,7 +9,7 @@ use super::*;
 /// was reported as not written is not, and the log is in the order of the appends.
 #[test]
 fn what_is_said_of_deliveries_is_true() {
-    for seed in 0..500 {
+    for seed in 0..1_000 {
         Storm::new(seed).rage();
     }
 }
@@ -26,6 +26,9 @@ struct Storm {
     /// Requests whose connection is gone for the client, while the broker may still read them.
     ghosts: Vec<SendRequest>,
 }
+
+/// Batches of a producer that a broker remembers.
+const REMEMBERED: usize = 5;
 
 /// The log of a partition, the same at each of its leaders.
 #[derive(Default)]
@@ -63,6 +66,9 @@ impl Log {
         }
         state.next_sequence += sent.records;
         state.known.push((sent.sequence, offset));
+        if state.known.len() > REMEMBERED {
+            state.known.remove(0);
+        }
         self.batches.push(sent.delivery);
         (ErrorCode::NONE, offset)
     }
@@ -110,7 +116,11 @@ impl Storm {
         let partition = self.below(4);
         match self.below(12) {
             0..=3 => {
-                self.world.produce(self.ids[partition]);
+                // Eight records fill a batch.
+                for _ in 0..=self.below(20) {
+                    self.world.produce_quietly(self.ids[partition]);
+                }
+                self.world.run();
             }
             4..=6 => self.answer_oldest(),
             7 => self.lose_oldest(),

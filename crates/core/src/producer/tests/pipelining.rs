@@ -1,0 +1,143 @@
+//! Several batches of a partition in flight.
+
+use super::*;
+
+impl World {
+    /// Appends so many full batches, and one more record, which stays in the queue.
+    fn fill(&mut self, id: PartitionId, batches: u32) {
+        let last = self.deliveries + batches + 1;
+        while self.deliveries < last {
+            self.produce_quietly(id);
+        }
+        self.run();
+    }
+
+    /// All requests since the last look, each with what it carries for its only partition.
+    fn all_sent(&mut self) -> Vec<(SendRequest, Sent)> {
+        let sent = std::mem::take(&mut self.sent);
+        sent.into_iter()
+            .map(|request| {
+                let carried = carried(&request.request);
+                assert_eq!(carried.len(), 1, "{carried:?}");
+                (request, carried[0])
+            })
+            .collect()
+    }
+}
+
+/// A partition that has had its first success, and nothing in flight.
+fn proven() -> (World, PartitionId) {
+    let mut world = World::new();
+    let id = world.open(0, 1);
+    world.produce(id);
+    let (request, _) = world.one_sent();
+    world.answer(&request, ErrorCode::NONE, 0);
+    (world, id)
+}
+
+fn sequences(sent: &[(SendRequest, Sent)]) -> Vec<(i64, i16, i32)> {
+    sent.iter().map(|(_, sent)| (sent.id, sent.epoch, sent.sequence)).collect()
+}
+
+/// Trap P2: a broker that knows nothing of a producer takes any sequence for the first.
+#[test]
+fn a_partition_pipelines_after_its_first_success_on_the_leader() {
+    let mut world = World::new();
+    let id = world.open(0, 1);
+    world.fill(id, 3);
+    let (first, sent) = world.one_sent();
+    assert_eq!(sent.sequence, 0);
+    world.answer(&first, ErrorCode::NONE, 0);
+    assert_eq!(sequences(&world.all_sent()), [(1_000, 0, 8), (1_000, 0, 16)]);
+
+    let (mut world, id) = proven();
+    world.fill(id, 1);
+    world.lead(id, 2, 2);
+    world.fill(id, 3);
+    let old = world.all_sent();
+    assert_eq!(old.len(), 1, "nothing new before the old leader has answered");
+    world.answer(&old[0].0, ErrorCode::NONE, 1);
+    let new = world.all_sent();
+    assert_eq!(new.len(), 1, "one batch, until the new leader has taken it");
+    assert_eq!(new[0].0.broker_id, 2);
+    world.answer(&new[0].0, ErrorCode::NONE, 10);
+    assert!(world.all_sent().len() > 1);
+}
+
+#[test]
+fn five_batches_of_a_partition_are_in_flight_and_no_more() {
+    let (mut world, id) = proven();
+    world.fill(id, 8);
+    let sent = world.all_sent();
+    assert_eq!(sequences(&sent), [1, 9, 17, 25, 33].map(|sequence| (1_000, 0, sequence)));
+    world.answer(&sent[0].0, ErrorCode::NONE, 1);
+    assert_eq!(sequences(&world.all_sent()), [(1_000, 0, 41)]);
+}
+
+/// Trap P4: what follows a batch that was not taken goes again behind it, under the same sequences.
+#[test]
+fn what_follows_a_failed_batch_is_rewound_with_it() {
+    let (mut world, id) = proven();
+    world.fill(id, 3);
+    let sent = world.all_sent();
+    world.answer(&sent[0].0, ErrorCode::NOT_ENOUGH_REPLICAS, -1);
+    for (request, _) in &sent[1..] {
+        world.answer(request, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1);
+    }
+    assert!(world.resets.is_empty(), "the gap was to be expected");
+    world.pass(5 * SECOND);
+    let mut again = world.all_sent();
+    while let Some((request, _)) = again.last().filter(|_| again.len() < sent.len()) {
+        world.answer(&request.clone(), ErrorCode::NONE, 1);
+        again.extend(world.all_sent());
+    }
+    assert_eq!(sequences(&again)[..sent.len()], sequences(&sent));
+    let deliveries: Vec<_> = again.iter().map(|(_, sent)| sent.delivery).collect();
+    assert!(deliveries.is_sorted(), "{deliveries:?}");
+}
+
+/// Trap P4: what follows a batch that is refused for good starts over under the next epoch, once all of it is answered.
+#[test]
+fn what_follows_a_refused_batch_starts_over_under_the_next_epoch() {
+    let (mut world, id) = proven();
+    world.fill(id, 3);
+    let sent = world.all_sent();
+    world.answer(&sent[0].0, ErrorCode::INVALID_RECORD, -1);
+    assert_eq!(world.error(sent[0].1.delivery).outcome, DeliveryOutcome::NotWritten);
+    world.answer(&sent[1].0, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1);
+    world.nothing_sent();
+    world.answer(&sent[2].0, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1);
+    assert!(world.resets.is_empty());
+    world.pass(5 * SECOND);
+    let (request, first) = world.one_sent();
+    assert_eq!((first.delivery, first.id, first.epoch, first.sequence), (sent[1].1.delivery, 1_000, 1, 0));
+    world.answer(&request, ErrorCode::NONE, 1);
+    let rest = world.all_sent();
+    assert_eq!(rest[0].1.delivery, sent[2].1.delivery);
+    assert_eq!((rest[0].1.epoch, rest[0].1.sequence), (1, 8));
+}
+
+/// Trap P1: with the connection all outcomes are unknown, and nothing is renumbered.
+#[test]
+fn a_lost_connection_sends_all_that_was_in_flight_again() {
+    let (mut world, id) = proven();
+    world.fill(id, 3);
+    let sent = world.all_sent();
+    for (request, _) in &sent {
+        world.lose(request, Outcome::Unknown);
+    }
+    world.pass(5 * SECOND);
+    assert_eq!(sequences(&world.all_sent())[..3], sequences(&sent)[..3]);
+}
+
+/// Without a producer id a batch that is sent again would come after those behind it.
+#[test]
+fn with_acks_1_one_batch_is_in_flight_and_with_acks_0_five_are() {
+    for (acks, in_flight) in [(Acks::Leader, 1), (Acks::None, 5)] {
+        let mut world = World::new();
+        world.settings.acks = acks;
+        let id = world.open(0, 1);
+        world.fill(id, 8);
+        assert_eq!(world.all_sent().len(), in_flight);
+    }
+}
