@@ -12,6 +12,8 @@ pub trait Wire: Sized {
     const KIND: Kind;
     /// Whether it has a null.
     const NULLABLE: bool = false;
+    /// Whether there may be error codes in it; see [`Message::outcomes`].
+    const HAS_OUTCOMES: bool = false;
 
     /// The default of a field of this type that names none.
     fn initial() -> Self;
@@ -113,6 +115,7 @@ primitive!(RecordSet, null = None, "records", |r| r.bytes().map(RecordSet::from)
 
 impl<T: Wire> Wire for Vec<T> {
     const KIND: Kind = Kind::Array(&T::KIND);
+    const HAS_OUTCOMES: bool = T::HAS_OUTCOMES;
 
     fn initial() -> Self {
         Self::new()
@@ -135,6 +138,7 @@ impl<T: Wire> Wire for Vec<T> {
 impl<T: Wire> Wire for Option<Vec<T>> {
     const KIND: Kind = Kind::Array(&T::KIND);
     const NULLABLE: bool = true;
+    const HAS_OUTCOMES: bool = T::HAS_OUTCOMES;
 
     fn initial() -> Self {
         Some(Vec::new())
@@ -155,6 +159,7 @@ impl<T: Wire> Wire for Option<Vec<T>> {
 
 impl<T: Message> Wire for T {
     const KIND: Kind = Kind::Struct(T::NAME, T::FIELDS);
+    const HAS_OUTCOMES: bool = <T as Message>::HAS_OUTCOMES;
 
     fn initial() -> Self {
         Self::default()
@@ -177,6 +182,7 @@ impl<T: Message> Wire for T {
 impl<T: Message> Wire for Option<T> {
     const KIND: Kind = Kind::Struct(T::NAME, T::FIELDS);
     const NULLABLE: bool = true;
+    const HAS_OUTCOMES: bool = <T as Message>::HAS_OUTCOMES;
 
     fn initial() -> Self {
         Some(T::default())

@@ -268,17 +268,8 @@ impl<'a> Reader<'a> {
     /// The count from the wire is first held against the bytes that are left and against the memory budget. The first
     /// allocation is at most four times the bytes that are left; more comes only as elements really do.
     pub fn array<T: Wire>(&mut self, version: i16) -> Option<Vec<T>> {
-        let count = self.length()?;
-        let size = size_of::<T>().max(1);
-        if count > self.remaining() {
-            self.fail(DecodeErrorKind::Count { count, left: self.remaining() });
-            return Some(Vec::new());
-        }
-        self.charge(count.saturating_mul(size));
-        if self.error.is_some() {
-            return Some(Vec::new());
-        }
-        let mut elements = Vec::with_capacity(count.min(self.remaining().saturating_mul(4) / size + 1));
+        let (count, capacity) = self.count_and_capacity(size_of::<T>().max(1))?;
+        let mut elements = Vec::with_capacity(capacity);
         for _ in 0..count {
             elements.push(T::read(self, version));
             if self.error.is_some() {
@@ -286,6 +277,21 @@ impl<'a> Reader<'a> {
             }
         }
         Some(elements)
+    }
+
+    /// How many elements of `size` bytes of memory come, and room for how many is made at first. Not generic: there are
+    /// hundreds of types of elements.
+    fn count_and_capacity(&mut self, size: usize) -> Option<(usize, usize)> {
+        let count = self.length()?;
+        if count > self.remaining() {
+            self.fail(DecodeErrorKind::Count { count, left: self.remaining() });
+            return Some((0, 0));
+        }
+        self.charge(count.saturating_mul(size));
+        if self.error.is_some() {
+            return Some((0, 0));
+        }
+        Some((count, count.min(self.remaining().saturating_mul(4) / size + 1)))
     }
 
     fn charge(&mut self, needed: usize) {

@@ -36,6 +36,8 @@ pub trait Message: Default + Clone + std::fmt::Debug + PartialEq + Send + Sync +
     const NAME: &'static str;
     /// The rows, in the order in which they are on the wire.
     const FIELDS: &'static [FieldInfo];
+    /// Whether it or a part of it has an `error_code`. What has none leaves no code behind for [`Message::outcomes`].
+    const HAS_OUTCOMES: bool;
 
     /// Reads the struct as `version` has it. Errors stay in the reader.
     fn decode(reader: &mut Reader<'_>, version: i16) -> Self;
@@ -91,6 +93,20 @@ impl FieldInfo {
     }
 }
 
+/// Whether the struct's own code already says what became of it, since it is an error.
+pub(crate) fn is_outcome(own: Option<ErrorCode>, codes: &mut Vec<ErrorCode>) -> bool {
+    let error = own.filter(|code| code.is_err());
+    codes.extend(error);
+    error.is_some()
+}
+
+/// The struct's own code, which is no error, where no part of it has added one since there were `before`.
+pub(crate) fn or_no_error(own: Option<ErrorCode>, before: usize, codes: &mut Vec<ErrorCode>) {
+    if codes.len() == before {
+        codes.extend(own);
+    }
+}
+
 /// A field's name without the `r#` of those that are called like a keyword.
 pub(crate) const fn plain(name: &'static str) -> &'static str {
     match name.as_bytes() {
@@ -131,6 +147,7 @@ macro_rules! wire {
             const NAME: &'static str = stringify!($name);
             const FIELDS: &'static [$crate::FieldInfo] =
                 &[ $( attributes!(field_info [$field $type] $($($attribute)*)?), )* ];
+            const HAS_OUTCOMES: bool = false $( || is_error_code!($field) || <$type as $crate::Wire>::HAS_OUTCOMES )*;
 
             fn decode(r: &mut $crate::Reader<'_>, version: i16) -> Self {
                 $( let mut $field = attributes!(field_read [r version $name $field $type] $($($attribute)*)?); )*
@@ -179,14 +196,14 @@ macro_rules! wire {
             }
 
             fn outcomes(&self, codes: &mut Vec<$crate::ErrorCode>) {
-                let own = self.error_code();
-                if let Some(code) = own.filter(|code| code.is_err()) {
-                    return codes.push(code);
-                }
-                let before = codes.len();
-                $( <$type as $crate::Wire>::outcomes(&self.$field, codes); )*
-                if own.is_some() && codes.len() == before {
-                    codes.push($crate::ErrorCode::NONE);
+                let (before, own) = (codes.len(), self.error_code());
+                if Self::HAS_OUTCOMES && !$crate::table::is_outcome(own, codes) {
+                    $(
+                        if <$type as $crate::Wire>::HAS_OUTCOMES {
+                            <$type as $crate::Wire>::outcomes(&self.$field, codes);
+                        }
+                    )*
+                    $crate::table::or_no_error(own, before, codes);
                 }
             }
         }
@@ -355,6 +372,16 @@ macro_rules! named {
         $found = $self.error_message.as_deref()
     };
     ($name:ident $found:ident $self:ident $other:ident) => {};
+}
+
+/// Whether it is the row with a struct's own code.
+macro_rules! is_error_code {
+    (error_code) => {
+        true
+    };
+    ($other:ident) => {
+        false
+    };
 }
 
 /// Whether a version lies in a range of the fixed order.
