@@ -10,7 +10,10 @@
 //! ```
 //!
 //! - [`messages`] is the table: a module for each API, a struct for each message, written once for all of its
-//!   versions. The [`Request`] trait says what a request's key, versions and destination are.
+//!   versions: every API on the broker's listener. The [`Request`] trait says what a request's key, versions and
+//!   destination are.
+//! - [`consumer_protocol`] and [`coordinator_records`] are rows of the table, too ([`Data`]): what consumers put into
+//!   group messages, and the records in which brokers keep groups, transactions and the state of share groups.
 //! - [`Reader`] and [`Writer`] are the protocol's primitives. Both keep their first error, so that the code which
 //!   the table expands to is one call a field.
 //! - [`encode_request`], [`decode_response`] and their opposites for the server's side add headers and frames.
@@ -19,7 +22,7 @@
 //! Nothing a peer sends makes this crate panic, or allocate more than the bytes that came justify.
 //!
 //! Source: the [protocol guide](https://kafka.apache.org/protocol) and, for the messages, the schema files that
-//! Apache Kafka 4.3 publishes inside its `kafka-clients` jar.
+//! Apache Kafka 4.3 publishes inside its jars.
 
 #[macro_use]
 mod table;
