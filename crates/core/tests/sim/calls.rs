@@ -1,0 +1,433 @@
+//! Requests that may simply be sent again, driven through [`Call`]: lookups of offsets, fetches, producer ids.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ottla_core::backoff::{Backoff, Pauses};
+use ottla_core::calls::{Call, CallError, End, Step, Target};
+use ottla_core::connection::{Answer, Outgoing};
+use ottla_core::error::RequestError;
+use ottla_core::metadata::{Broker, Destination, Leader, broker};
+use ottla_wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
+use ottla_wire::messages::init_producer_id::InitProducerIdRequest;
+use ottla_wire::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use ottla_wire::{AnyRequest, ApiKey, ErrorCode, Str, Uuid};
+
+use crate::client::{Purpose, Waiter, decode_failed, name_of};
+use crate::world::World;
+
+/// The calls that are under way.
+#[derive(Default)]
+pub(crate) struct Calls {
+    active: BTreeMap<u64, Active>,
+    last: u64,
+}
+
+struct Active {
+    call: Call,
+    what: What,
+    own_wait: Duration,
+    state: State,
+}
+
+/// What is asked, and by whom.
+#[derive(Debug, Clone)]
+pub(crate) enum What {
+    Fetch {
+        reader: usize,
+        topic: Arc<str>,
+        topic_id: Uuid,
+        partition: i32,
+        offset: i64,
+        epoch: i32,
+        max_bytes: i32,
+    },
+    Offset {
+        reader: usize,
+        topic: Arc<str>,
+        partition: i32,
+        timestamp: i64,
+    },
+    ProducerId {
+        request: InitProducerIdRequest,
+    },
+}
+
+/// What a call came to.
+pub(crate) enum Value {
+    Fetched(PartitionData),
+    Offset(i64),
+    ProducerId(i64, i16),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Ask the machine.
+    Poll,
+    /// The machine wants to be asked then, or when the metadata changes.
+    Wait(Instant),
+    /// No lane is free.
+    Lane,
+    Out {
+        token: u64,
+    },
+}
+
+enum Verdict {
+    Done(Value),
+    Code(ErrorCode, Option<String>),
+}
+
+impl Calls {
+    /// When a call has to be looked at; one that was looked at in vain waits for the metadata to change.
+    pub(crate) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        let due = |active: &Active| match active.state {
+            State::Poll => None,
+            State::Wait(until) => Some(until),
+            State::Lane => Some(active.call.deadline()),
+            State::Out { .. } => active.call.poll_timeout().filter(|due| *due > now),
+        };
+        self.active.values().filter_map(due).min()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.active.len()
+    }
+
+    pub(crate) fn is_active(&self, call: u64) -> bool {
+        self.active.contains_key(&call)
+    }
+}
+
+impl World {
+    /// Starts a call; what it comes to is told to whoever is named in `what`.
+    pub(crate) fn start_call(&mut self, what: What, timeout: Duration, own_wait: Duration) -> u64 {
+        let (api, target) = match &what {
+            What::Fetch { topic, topic_id, partition, .. } => {
+                let (topic, topic_id, partition) = (topic.clone(), *topic_id, *partition);
+                (ApiKey::FETCH, Target::Leader { topic, topic_id, partition })
+            }
+            What::Offset { topic, partition, .. } => {
+                let (topic, topic_id, partition) = (topic.clone(), Uuid::NIL, *partition);
+                (ApiKey::LIST_OFFSETS, Target::Leader { topic, topic_id, partition })
+            }
+            What::ProducerId { .. } => (ApiKey::INIT_PRODUCER_ID, Target::AnyBroker),
+        };
+        let pauses = Pauses::new(Backoff::RETRY, self.client.random.next_u64());
+        let call = Call::new(self.now, api, target, timeout, own_wait, pauses);
+        self.calls.last += 1;
+        self.calls.active.insert(self.calls.last, Active { call, what, own_wait, state: State::Poll });
+        self.calls.last
+    }
+
+    /// Whoever waited for a call has gone.
+    pub(crate) fn drop_call(&mut self, call: u64) {
+        if let Some(active) = self.calls.active.remove(&call)
+            && let State::Out { token } = active.state
+        {
+            self.client.detach(token);
+        }
+    }
+
+    pub(crate) fn call_timeouts(&mut self) {
+        let now = self.now;
+        let due: Vec<u64> = self.calls.active.keys().copied().collect();
+        for call in due {
+            let Some(active) = self.calls.active.get_mut(&call) else { continue };
+            match active.state {
+                State::Wait(until) if until <= now => active.state = State::Poll,
+                State::Lane if active.call.deadline() <= now => self.no_lane(call),
+                State::Out { .. } if active.call.poll_timeout().is_some_and(|due| due <= now) => {
+                    self.look_for_move(call);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Something in the metadata is new: whoever waits looks again.
+    pub(crate) fn calls_metadata_changed(&mut self) {
+        let all: Vec<u64> = self.calls.active.keys().copied().collect();
+        for call in all {
+            let Some(active) = self.calls.active.get_mut(&call) else { continue };
+            match active.state {
+                State::Wait(_) => active.state = State::Poll,
+                State::Out { .. } => self.look_for_move(call),
+                State::Poll | State::Lane => {}
+            }
+        }
+    }
+
+    pub(crate) fn lane_free(&mut self) {
+        for active in self.calls.active.values_mut().filter(|active| active.state == State::Lane) {
+            active.state = State::Poll;
+        }
+    }
+
+    fn look_for_move(&mut self, call: u64) {
+        let Some(active) = self.calls.active.get_mut(&call) else { return };
+        let State::Out { token } = active.state else { return };
+        if active.call.has_moved(self.now, &self.client.metadata) {
+            active.state = State::Poll;
+            self.client.detach(token);
+            self.coverage.hit("call", "moved");
+            self.note(|| format!("call {call} moves on without its answer"));
+        }
+    }
+
+    pub(crate) fn call_step(&mut self) -> bool {
+        let ready = |(call, active): (&u64, &Active)| (active.state == State::Poll).then_some(*call);
+        let ready: Vec<u64> = self.calls.active.iter().filter_map(ready).collect();
+        for call in &ready {
+            self.drive(*call);
+        }
+        !ready.is_empty()
+    }
+
+    fn drive(&mut self, call: u64) {
+        let now = self.now;
+        let Some(active) = self.calls.active.get_mut(&call) else { return };
+        match active.call.poll_step(now, &mut self.client.metadata) {
+            Step::Wait(until) => {
+                active.state = State::Wait(until.max(now + Duration::from_micros(1)));
+                self.coverage.hit("call", "waits");
+            }
+            Step::GiveUp(error) => {
+                let late = now.saturating_duration_since(active.call.deadline());
+                self.coverage.hit("call", format!("given up: {}", name_of(&error.end)));
+                if late > Duration::from_millis(1) && !self.was_stalled() {
+                    self.violate("nothing waits for ever", || format!("{error} came {late:?} too late"));
+                }
+                self.note(|| format!("call {call} is given up: {error}"));
+                self.call_over(call, Err(error));
+            }
+            Step::Send { to, leader } => self.send_call(call, &to, leader),
+        }
+    }
+
+    fn send_call(&mut self, call: u64, to: &Destination, leader: Option<Leader>) {
+        let Some(active) = self.calls.active.get(&call) else { return };
+        let (api, attempt, what) = (active.call.api(), active.call.attempt(), active.what.clone());
+        let outgoing = Outgoing {
+            request: request(&what, leader, active.own_wait),
+            deadline: active.call.deadline(),
+            own_wait: active.own_wait,
+            expects_answer: true,
+        };
+        let (purpose, lane) = match what {
+            What::Fetch { .. } => match self.client.take_lane(to) {
+                Some(lane) => (Purpose::Fetch, Some(lane)),
+                None => {
+                    self.coverage.hit("call", "waits for a lane");
+                    return self.set_state(call, State::Lane);
+                }
+            },
+            _ => (Purpose::Control, None),
+        };
+        let owner = lane.as_ref().map_or(0, |lane| lane.number);
+        let Some(channel) = self.connection(to, purpose, owner) else {
+            let error = self.not_sent(to, api, "the broker is not among those known");
+            return self.call_failed(call, error);
+        };
+        let token = self.send(channel, outgoing, Waiter::Call(call), lane);
+        self.note(|| {
+            format!("call {call}, attempt {attempt}: {api} #{token} to {to:?} {leader:?}: {what:?}")
+        });
+        self.coverage.hit("call", "sent");
+        self.set_state(call, State::Out { token });
+    }
+
+    fn set_state(&mut self, call: u64, state: State) {
+        if let Some(active) = self.calls.active.get_mut(&call) {
+            active.state = state;
+        }
+    }
+
+    fn no_lane(&mut self, call: u64) {
+        let Some(active) = self.calls.active.get(&call) else { return };
+        let (to, api) = (Destination::Broker(-1), active.call.api());
+        let error = self.not_sent(&to, api, "all connections for this purpose are busy");
+        self.call_failed(call, error);
+    }
+
+    fn call_failed(&mut self, call: u64, error: RequestError) {
+        if let Some(active) = self.calls.active.get_mut(&call) {
+            active.call.handle_error(self.now, error, &mut self.client.metadata);
+            active.state = State::Poll;
+        }
+    }
+
+    pub(crate) fn call_outcome(
+        &mut self,
+        call: u64,
+        channel: u64,
+        outcome: Result<Option<Answer>, RequestError>,
+    ) {
+        let Some(active) = self.calls.active.get(&call) else {
+            return self
+                .violate("an answer is the asker's", || format!("call {call} is over and gets an outcome"));
+        };
+        let what = active.what.clone();
+        let answer = match outcome {
+            Err(error) => return self.call_failed(call, error),
+            Ok(answer) => answer.expect("a call expects an answer"),
+        };
+        let (throttle, verdict) = match self.judge(&what, &answer) {
+            Ok(judged) => judged,
+            Err(error) => return self.call_failed(call, error),
+        };
+        self.throttled(channel, throttle);
+        match verdict {
+            Verdict::Done(value) => self.call_over(call, Ok(value)),
+            Verdict::Code(code, message) => {
+                self.note(|| format!("call {call} is answered with {code}"));
+                self.coverage.hit("call", format!("answered with {code}"));
+                if let Some(active) = self.calls.active.get_mut(&call) {
+                    let (peer, message) = (answer.peer, message.as_deref());
+                    active.call.handle_code(self.now, peer, code, message, &mut self.client.metadata);
+                    active.state = State::Poll;
+                }
+            }
+        }
+    }
+
+    fn judge(&mut self, what: &What, answer: &Answer) -> Result<(i32, Verdict), RequestError> {
+        match what {
+            What::Fetch { topic, topic_id, partition, .. } => {
+                let response = answer
+                    .decode::<FetchRequest>()
+                    .map_err(|error| decode_failed::<FetchRequest>(answer, error))?;
+                let throttle = response.throttle_time_ms;
+                if !response.error_code.is_none() {
+                    return Ok((throttle, Verdict::Code(response.error_code, None)));
+                }
+                for row in &response.responses {
+                    let is_ours =
+                        if row.topic_id.is_nil() { *row.topic == **topic } else { row.topic_id == *topic_id };
+                    if !is_ours || row.partitions.iter().any(|it| it.partition_index != *partition) {
+                        self.violate("an answer is the asker's", || {
+                            format!("{what:?} was answered with {} {}", row.topic, row.topic_id)
+                        });
+                    }
+                }
+                let endpoints = response.node_endpoints.iter();
+                let brokers: Vec<Broker> = endpoints
+                    .filter_map(|it| broker(it.node_id, &it.host, it.port, it.rack.as_deref()))
+                    .collect();
+                let Some(data) = response.responses.into_iter().flat_map(|topic| topic.partitions).next()
+                else {
+                    let code = match throttle {
+                        0 => ErrorCode::UNKNOWN_SERVER_ERROR,
+                        _ => ErrorCode::THROTTLING_QUOTA_EXCEEDED,
+                    };
+                    return Ok((throttle, Verdict::Code(code, None)));
+                };
+                if data.error_code.is_none() {
+                    return Ok((throttle, Verdict::Done(Value::Fetched(data))));
+                }
+                let leader = &data.current_leader;
+                let leader = Leader { broker_id: leader.leader_id, epoch: leader.leader_epoch };
+                if self.client.metadata.handle_leader_hint(topic, *partition, leader, brokers) {
+                    self.coverage.hit("metadata", "leader hint taken");
+                }
+                Ok((throttle, Verdict::Code(data.error_code, None)))
+            }
+            What::Offset { topic, partition, .. } => {
+                let response = answer
+                    .decode::<ListOffsetsRequest>()
+                    .map_err(|error| decode_failed::<ListOffsetsRequest>(answer, error))?;
+                let throttle = response.throttle_time_ms;
+                let rows = response.topics.iter().filter(|row| *row.name == **topic);
+                let found = rows.flat_map(|row| &row.partitions).find(|it| it.partition_index == *partition);
+                Ok((
+                    throttle,
+                    match found {
+                        Some(row) if row.error_code.is_none() => Verdict::Done(Value::Offset(row.offset)),
+                        Some(row) => Verdict::Code(row.error_code, None),
+                        None => {
+                            self.violate("an answer is the asker's", || {
+                                format!("{what:?} was answered with {response:?}")
+                            });
+                            Verdict::Code(ErrorCode::UNKNOWN_SERVER_ERROR, None)
+                        }
+                    },
+                ))
+            }
+            What::ProducerId { .. } => {
+                let response = answer
+                    .decode::<InitProducerIdRequest>()
+                    .map_err(|error| decode_failed::<InitProducerIdRequest>(answer, error))?;
+                let throttle = response.throttle_time_ms;
+                Ok((
+                    throttle,
+                    match response.error_code {
+                        ErrorCode::NONE => {
+                            Verdict::Done(Value::ProducerId(response.producer_id, response.producer_epoch))
+                        }
+                        code => Verdict::Code(code, None),
+                    },
+                ))
+            }
+        }
+    }
+
+    fn call_over(&mut self, call: u64, result: Result<Value, CallError>) {
+        let Some(active) = self.calls.active.remove(&call) else { return };
+        if result.is_ok() {
+            self.coverage.hit("call", "done");
+        }
+        match active.what {
+            What::ProducerId { .. } => self.producer_id(result),
+            What::Fetch { reader, .. } | What::Offset { reader, .. } => {
+                self.reader_told(reader, call, result);
+            }
+        }
+    }
+}
+
+fn request(what: &What, leader: Option<Leader>, own_wait: Duration) -> Box<dyn AnyRequest> {
+    let current_leader_epoch = leader.map_or(-1, |leader| leader.epoch);
+    match what {
+        What::Fetch { topic, topic_id, partition, offset, epoch, max_bytes, .. } => Box::new(FetchRequest {
+            replica_id: -1,
+            max_wait_ms: i32::try_from(own_wait.as_millis()).unwrap_or(i32::MAX),
+            min_bytes: 1,
+            max_bytes: *max_bytes,
+            topics: vec![FetchTopic {
+                topic: Str::from(&**topic),
+                topic_id: *topic_id,
+                partitions: vec![FetchPartition {
+                    partition: *partition,
+                    current_leader_epoch,
+                    fetch_offset: *offset,
+                    last_fetched_epoch: *epoch,
+                    partition_max_bytes: *max_bytes,
+                    ..Default::default()
+                }],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
+        What::Offset { topic, partition, timestamp, .. } => Box::new(ListOffsetsRequest {
+            replica_id: -1,
+            topics: vec![ListOffsetsTopic {
+                name: Str::from(&**topic),
+                partitions: vec![ListOffsetsPartition {
+                    partition_index: *partition,
+                    current_leader_epoch,
+                    timestamp: *timestamp,
+                    ..Default::default()
+                }],
+                ..Default::default()
+            }],
+            ..Default::default()
+        }),
+        What::ProducerId { request } => Box::new(request.clone()),
+    }
+}
+
+/// The error code a call ended with, and whether its topic is another one now.
+pub(crate) fn ending(error: &CallError) -> (Option<ErrorCode>, bool) {
+    (error.last.as_ref().and_then(ottla_core::calls::Cause::code), matches!(error.end, End::Recreated { .. }))
+}

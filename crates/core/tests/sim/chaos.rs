@@ -1,0 +1,344 @@
+//! What goes wrong: each fault of the plan becomes a rule of the fake, something done to its nodes and partitions, or
+//! something done to the wires, for its time.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use ottla_fake::{Answer, FakeCluster, NodeState, Partition, Reaction, Rule, RuleId, Stage};
+use ottla_wire::messages::produce::{PartitionProduceResponse, ProduceResponse};
+use ottla_wire::{ApiKey, ErrorCode, RecordSet, Uuid, VersionRange};
+
+use crate::plan::{FaultKind, Plan};
+use crate::world::{Event, Phase, World, topic_name};
+
+pub(crate) struct Chaos {
+    /// The rules of each fault.
+    rules: BTreeMap<usize, RuleId>,
+    /// Faults without a rule: how often they struck.
+    struck: BTreeMap<usize, u64>,
+    /// An answer may not match its request.
+    pub(crate) misanswered: bool,
+    /// The end of the client's last stall.
+    pub(crate) last_stall: Option<Instant>,
+    moves: u64,
+}
+
+impl Chaos {
+    pub(crate) fn new(plan: &Plan) -> Self {
+        let is_one = |kind: &FaultKind| matches!(kind, FaultKind::Misanswer { .. });
+        Self {
+            rules: BTreeMap::new(),
+            struck: BTreeMap::new(),
+            misanswered: plan.faults.iter().any(|fault| is_one(&fault.kind)),
+            last_stall: None,
+            moves: 0,
+        }
+    }
+
+    /// How often faults struck so far.
+    pub(crate) fn strikes(&self, cluster: &FakeCluster) -> u64 {
+        let by_rules = self.rules.values().map(|rule| cluster.struck(*rule));
+        by_rules.chain(self.struck.values().copied()).sum()
+    }
+}
+
+impl World {
+    pub(crate) fn fault_begins(&mut self, fault: usize) {
+        let what = self.plan.faults[fault].clone();
+        self.note(|| format!("FAULT {fault} begins: {what}"));
+        if let Some(rule) = rule(&what.kind) {
+            let id = self.cluster.add_rule(rule);
+            self.chaos.rules.insert(fault, id);
+            return;
+        }
+        let until = self.start + what.until;
+        if self.strike(&what.kind, until) {
+            *self.chaos.struck.entry(fault).or_default() += 1;
+        }
+    }
+
+    /// Does what is no rule. Whether it made a difference is what comes back.
+    fn strike(&mut self, kind: &FaultKind, until: Instant) -> bool {
+        let now = self.now;
+        match *kind {
+            FaultKind::MetadataFreeze { node } => self.cluster.freeze_metadata(node),
+            FaultKind::OldApiVersions { .. } => {
+                self.cluster.set_versions(ApiKey::API_VERSIONS, Some(VersionRange { min: 0, max: 2 }));
+            }
+            FaultKind::Kill { node } => self.cluster.kill(now, node),
+            FaultKind::Pause { node } => self.cluster.pause(now, node),
+            FaultKind::Cut { node } => {
+                let links = self.net.links_to(node);
+                links.iter().for_each(|link| self.break_link(*link));
+                return !links.is_empty();
+            }
+            FaultKind::Hole { node } => {
+                self.net.holes.insert(node, until);
+            }
+            FaultKind::Slow { node, latency } => {
+                self.net.slow.insert(node, latency);
+            }
+            FaultKind::Stall => {
+                self.stalled_until = Some(until);
+                self.chaos.last_stall = Some(until);
+            }
+            FaultKind::MoveAddress { node } => {
+                self.chaos.moves += 1;
+                let host = format!("node-{node}-moved-{}", self.chaos.moves);
+                self.cluster.set_address(node, host, 9092);
+                self.net.links_to(node).iter().for_each(|link| self.break_link(*link));
+            }
+            FaultKind::MoveLeader { topic, partition, node } => {
+                return self.cluster.move_leader(now, &topic_name(topic), partition, node).is_ok();
+            }
+            FaultKind::NoLeader { topic, partition } => {
+                return self.cluster.remove_leader(now, &topic_name(topic), partition).is_ok();
+            }
+            FaultKind::HoldWatermark { topic, partition } => {
+                return self.cluster.hold_high_watermark(now, &topic_name(topic), partition).is_ok();
+            }
+            FaultKind::UncleanElection { topic, partition, node }
+            | FaultKind::ShrinkIsr { topic, partition, node } => {
+                let name = topic_name(topic);
+                let is_leader = self.cluster.partition(&name, partition).is_none_or(|it| it.leader() == node);
+                return !is_leader
+                    && self.cluster.hold_replica(now, &name, partition, node).is_ok()
+                    && self.cluster.shrink_isr(now, &name, partition, node).is_ok();
+            }
+            FaultKind::Recreate { topic } => {
+                return self.cluster.delete_topic(now, &topic_name(topic)).is_ok();
+            }
+            FaultKind::Retention { topic, partition } => {
+                let name = topic_name(topic);
+                let end = self.cluster.partition(&name, partition).map(Partition::high_watermark);
+                return end.is_some_and(|end| {
+                    self.cluster.raise_log_start(now, &name, partition, end / 2).is_ok() && end > 1
+                });
+            }
+            FaultKind::ForgetProducers { topic, partition } => {
+                let name = topic_name(topic);
+                let known = self.cluster.partition(&name, partition);
+                let ids: Vec<i64> = known.map(|it| it.log().producers().ids().collect()).unwrap_or_default();
+                for id in &ids {
+                    let _gone_already = self.cluster.forget_producer(now, &name, partition, *id);
+                }
+                return !ids.is_empty();
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    pub(crate) fn fault_ends(&mut self, fault: usize) {
+        let what = self.plan.faults[fault].clone();
+        self.note(|| format!("fault {fault} ends"));
+        if let Some(rule) = self.chaos.rules.get(&fault) {
+            return self.cluster.remove_rule(self.now, *rule);
+        }
+        self.relieve(&what.kind);
+    }
+
+    fn relieve(&mut self, kind: &FaultKind) {
+        let now = self.now;
+        match *kind {
+            FaultKind::MetadataFreeze { node } => self.cluster.thaw_metadata(node),
+            FaultKind::OldApiVersions { .. } => {
+                self.cluster.set_versions(ApiKey::API_VERSIONS, Some(VersionRange { min: 0, max: 4 }));
+            }
+            FaultKind::Kill { node } | FaultKind::Pause { node } => self.cluster.restart(now, node),
+            FaultKind::Hole { node } => {
+                self.net.holes.remove(&node);
+            }
+            FaultKind::Slow { node, .. } => {
+                self.net.slow.remove(&node);
+            }
+            FaultKind::NoLeader { topic, partition } => self.elect_somebody(topic, partition),
+            FaultKind::HoldWatermark { topic, partition } => {
+                let _is_gone = self.cluster.release_high_watermark(now, &topic_name(topic), partition);
+            }
+            FaultKind::UncleanElection { topic, partition, node } => {
+                let name = topic_name(topic);
+                let _is_down = self.cluster.move_leader(now, &name, partition, node);
+                let _is_gone = self.cluster.release_replica(now, &name, partition, node);
+            }
+            FaultKind::ShrinkIsr { topic, partition, node } => {
+                let _is_gone = self.cluster.release_replica(now, &topic_name(topic), partition, node);
+            }
+            FaultKind::Recreate { topic } => {
+                let (partitions, replicas) = (self.plan.topics[topic], self.plan.nodes.min(3) as i16);
+                let _is_there = self.cluster.create_topic(now, &topic_name(topic), partitions, replicas);
+            }
+            _ => {}
+        }
+    }
+
+    fn elect_somebody(&mut self, topic: usize, partition: i32) {
+        let name = topic_name(topic);
+        let Some(found) = self.cluster.partition(&name, partition).filter(|it| it.leader() < 0) else {
+            return;
+        };
+        let in_sync: Vec<i32> = found.isr().to_vec();
+        let runs = |node: &&i32| self.cluster.node_state(**node) == Some(NodeState::Running);
+        if let Some(node) = in_sync.iter().find(runs).copied() {
+            let _is_down = self.cluster.move_leader(self.now, &name, partition, node);
+        }
+    }
+
+    /// From here on nothing is wrong.
+    pub(crate) fn heal(&mut self) {
+        self.note(|| "every fault is over".to_owned());
+        for fault in self.plan.faults.clone() {
+            self.relieve_if_lasting(&fault.kind);
+        }
+        for node in self.cluster.node_ids() {
+            self.cluster.restart(self.now, node);
+        }
+        for (topic, partitions) in self.plan.topics.clone().into_iter().enumerate() {
+            (0..partitions).for_each(|partition| self.elect_somebody(topic, partition));
+        }
+        self.phase = Phase::Healed;
+        self.owe_last_words();
+        self.at(self.now + Duration::from_millis(200), Event::LastWords);
+    }
+
+    /// A topic that was deleted twice may be missing still.
+    fn relieve_if_lasting(&mut self, kind: &FaultKind) {
+        if matches!(kind, FaultKind::Recreate { .. }) {
+            self.relieve(kind);
+        }
+    }
+
+    pub(crate) fn count_faults(&mut self) {
+        for (fault, what) in self.plan.faults.iter().enumerate() {
+            let by_rule = self.chaos.rules.get(&fault).map(|rule| self.cluster.struck(*rule));
+            let struck = by_rule.or_else(|| self.chaos.struck.get(&fault).copied()).unwrap_or_default();
+            self.coverage.hit("fault planned", what.kind.name());
+            if struck > 0 {
+                self.coverage.add("fault struck", what.kind.name(), struck);
+            }
+        }
+        for lost in self.cluster.lost() {
+            self.coverage.add("log", "records lost", (lost.last_offset - lost.base_offset + 1) as u64);
+        }
+    }
+
+    /// Everybody lets go, and all that is under way comes to its end.
+    pub(crate) fn finish(&mut self) {
+        let readers: Vec<u64> = self.readers_calls();
+        readers.iter().for_each(|call| self.drop_call(*call));
+        self.release_all();
+        let limit = self.now + Duration::from_secs(30);
+        while self.truth.violation.is_none() && !(self.client.unresolved().is_empty() && self.is_closed()) {
+            self.sweep();
+            if self.now > limit {
+                let (left, open) = (self.client.unresolved(), self.client.open_channels());
+                return self.violate("nothing waits for ever", || {
+                    format!("{open} connections are open after everybody let go, with {left:?}")
+                });
+            }
+            if !self.advance() {
+                break;
+            }
+        }
+    }
+}
+
+/// The rule of the fake for a fault, where it is one.
+fn rule(kind: &FaultKind) -> Option<Rule> {
+    let rule = match *kind {
+        FaultKind::Error { api, code, times } => Rule::new(Reaction::Error(code)).api(api).times(times),
+        FaultKind::LateError { code, times } => {
+            let change = move |answer: &mut Answer| {
+                let Answer::Produce(answer) = answer else { return };
+                for row in rows(answer).filter(|row| row.error_code.is_none()) {
+                    *row = PartitionProduceResponse {
+                        index: row.index,
+                        error_code: code,
+                        base_offset: -1,
+                        ..Default::default()
+                    };
+                }
+            };
+            Rule::new(Reaction::alter(change)).api(ApiKey::PRODUCE).times(times)
+        }
+        FaultKind::Delay { api, stage, time, times } => {
+            Rule::new(Reaction::Delay(stage, time)).api(api).times(times)
+        }
+        FaultKind::Silence { api, stage } => Rule::new(Reaction::Silence(stage)).api(api).times(1),
+        FaultKind::Disconnect { api, stage, times } => {
+            Rule::new(Reaction::Disconnect(stage)).api(api).times(times)
+        }
+        FaultKind::CorruptFrame { api, place } => Rule::new(Reaction::Corrupt(place)).api(api).times(1),
+        FaultKind::CorruptRecords { times } => {
+            Rule::new(Reaction::alter(damage)).api(ApiKey::FETCH).times(times)
+        }
+        FaultKind::Throttle { api, time, times } => Rule::new(Reaction::Throttle(time)).api(api).times(times),
+        FaultKind::Misanswer { how, times } => {
+            let change = move |answer: &mut Answer| misanswer(answer, how);
+            Rule::new(Reaction::alter(change)).api(ApiKey::PRODUCE).times(times)
+        }
+        FaultKind::MetadataGap { how, times } => {
+            let change = move |answer: &mut Answer| leave_out(answer, how);
+            Rule::new(Reaction::alter(change)).api(ApiKey::METADATA).times(times)
+        }
+        FaultKind::WrongTopicId { times } => {
+            let change = |answer: &mut Answer| {
+                let Answer::Metadata(answer) = answer else { return };
+                for topic in answer.topics.iter_mut().filter(|topic| !topic.topic_id.is_nil()) {
+                    topic.topic_id = Uuid::from_bytes([0xab; 16]);
+                }
+            };
+            Rule::new(Reaction::alter(change)).api(ApiKey::METADATA).times(times)
+        }
+        FaultKind::Rebootstrap { times } => {
+            Rule::new(Reaction::Error(ErrorCode::REBOOTSTRAP_REQUIRED)).api(ApiKey::METADATA).times(times)
+        }
+        FaultKind::OldApiVersions { cuts: true } => Rule::new(Reaction::Disconnect(Stage::BeforeApplying))
+            .api(ApiKey::API_VERSIONS)
+            .when(|arrival| arrival.version > 2),
+        _ => return None,
+    };
+    Some(rule)
+}
+
+fn rows(answer: &mut ProduceResponse) -> impl Iterator<Item = &mut PartitionProduceResponse> {
+    answer.responses.iter_mut().flat_map(|topic| &mut topic.partition_responses)
+}
+
+fn misanswer(answer: &mut Answer, how: u8) {
+    let Answer::Produce(answer) = answer else { return };
+    let Some(topic) = answer.responses.first_mut() else { return };
+    match how {
+        0 => drop(topic.partition_responses.pop()),
+        1 => topic.partition_responses.extend(topic.partition_responses.last().cloned()),
+        _ => topic.partition_responses.push(PartitionProduceResponse { index: 77, ..Default::default() }),
+    }
+}
+
+fn leave_out(answer: &mut Answer, how: u8) {
+    let Answer::Metadata(answer) = answer else { return };
+    match how {
+        0 => answer.topics.clear(),
+        1 => {
+            for partition in answer.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+                partition.leader_id = -1;
+                partition.error_code = ErrorCode::LEADER_NOT_AVAILABLE;
+            }
+        }
+        2 => answer.brokers.truncate(1),
+        _ => answer.topics.iter_mut().for_each(|topic| drop(topic.partitions.pop())),
+    }
+}
+
+/// Inverts the last byte of the first records.
+fn damage(answer: &mut Answer) {
+    let Answer::Fetch(answer) = answer else { return };
+    let rows = answer.responses.iter_mut().flat_map(|topic| &mut topic.partitions);
+    if let Some(records) = rows.filter_map(|row| row.records.as_mut()).find(|records| !records.is_empty()) {
+        let mut bytes = records.to_bytes().to_vec();
+        if let Some(last) = bytes.last_mut() {
+            *last = !*last;
+        }
+        *records = RecordSet::from(bytes::Bytes::from(bytes));
+    }
+}

@@ -1,0 +1,628 @@
+//! The shared part of the client: metadata and its refresh, and the connections by destination, purpose and owner.
+//!
+//! A single-threaded driver of [`Metadata`] and [`Connection`], as `ottla` has one with tasks and locks. It carries
+//! bytes, time and outcomes; who gets an outcome is decided by the token of its request.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use ottla_core::HostPort;
+use ottla_core::backoff::{Backoff, Pauses, Random};
+use ottla_core::connection::{
+    Answer, Connection, ConnectionSettings, Event as Happened, Outgoing, throttle_time,
+};
+use ottla_core::error::{CloseReason, Failure, Outcome, Peer, RequestError};
+use ottla_core::metadata::{Destination, Metadata, MetadataSettings};
+use ottla_core::producer::RequestToken;
+use ottla_wire::messages::metadata::{MetadataRequest, MetadataResponse};
+use ottla_wire::{ApiKey, Request};
+
+use crate::plan::Plan;
+use crate::random::Draw;
+use crate::world::{Event, World};
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Purpose {
+    Control,
+    Fetch,
+    Produce,
+}
+
+/// A connection's place: broker or bootstrap address, purpose, lane.
+pub(crate) type Key = (Place, Purpose, u64);
+pub(crate) type Place = (Option<i32>, Option<HostPort>);
+
+/// A lane that is taken, until the broker is done with the request.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    pub(crate) place: Place,
+    pub(crate) number: u64,
+}
+
+/// Who waits for an outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waiter {
+    Produce(RequestToken),
+    Call(u64),
+    Metadata(u64),
+    /// Whoever waited has gone.
+    Nobody,
+}
+
+/// A request without an outcome.
+#[derive(Debug)]
+struct Pending {
+    waiter: Waiter,
+    channel: u64,
+    api: ApiKey,
+    deadline: Instant,
+}
+
+pub(crate) struct Client {
+    pub(crate) metadata: Metadata,
+    settings: Arc<ConnectionSettings>,
+    connect_timeout: Duration,
+    pub(crate) random: Random,
+    channels: BTreeMap<u64, Channel>,
+    slots: BTreeMap<Key, Slot>,
+    next_channel: u64,
+    pending: BTreeMap<u64, Pending>,
+    next_token: u64,
+    /// Channels at which something changed.
+    dirty: BTreeSet<u64>,
+    lanes: BTreeMap<Place, Vec<u64>>,
+    fetch_lanes: u64,
+    /// The token of the refresh that is under way.
+    refresh: Option<u64>,
+    seen_generation: u64,
+    takes_late_metadata: bool,
+    /// Everybody has let go: nobody keeps the metadata fresh.
+    is_closed: bool,
+    draw: Draw,
+}
+
+struct Channel {
+    machine: Connection<u64, Lane>,
+    link: Option<u64>,
+    incoming: BytesMut,
+    /// What the coverage saw last.
+    state: &'static str,
+}
+
+struct Slot {
+    channel: u64,
+    pauses: Pauses,
+}
+
+impl Client {
+    pub(crate) fn new(now: Instant, plan: &Plan) -> Self {
+        let bootstrap = (1..=plan.client.bootstrap).map(|node| HostPort::new(&format!("boot-{node}"), 9092));
+        let settings = MetadataSettings {
+            max_age: plan.client.metadata_age,
+            backoff: Backoff::RETRY,
+            rebootstrap_after: plan.client.rebootstrap_after,
+            request_timeout: plan.client.request_timeout,
+        };
+        Self {
+            metadata: Metadata::new(now, settings, bootstrap.collect(), plan.seed),
+            settings: Arc::new(ConnectionSettings {
+                request_timeout: plan.client.request_timeout,
+                idle_timeout: plan.client.idle_timeout,
+                ..ConnectionSettings::default()
+            }),
+            connect_timeout: plan.client.connect_timeout,
+            random: Random::new(plan.seed),
+            channels: BTreeMap::new(),
+            slots: BTreeMap::new(),
+            next_channel: 0,
+            pending: BTreeMap::new(),
+            next_token: 0,
+            dirty: BTreeSet::new(),
+            lanes: BTreeMap::new(),
+            fetch_lanes: plan.client.fetch_lanes,
+            refresh: None,
+            seen_generation: 0,
+            takes_late_metadata: plan.client.takes_late_metadata,
+            is_closed: false,
+            draw: Draw::new(plan.seed, 3),
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        let channels = self.channels.values().filter_map(|channel| channel.machine.poll_timeout());
+        channels.chain(self.metadata.poll_timeout().filter(|_| !self.is_closed)).min()
+    }
+
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.settings.request_timeout
+    }
+
+    /// Requests that have no outcome yet.
+    pub(crate) fn unresolved(&self) -> Vec<String> {
+        let line = |(token, it): (&u64, &Pending)| format!("{} (token {token}, {:?})", it.api, it.waiter);
+        self.pending.iter().map(line).collect()
+    }
+
+    pub(crate) fn open_channels(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// Nobody waits for this outcome any more.
+    pub(crate) fn detach(&mut self, token: u64) {
+        if let Some(pending) = self.pending.get_mut(&token) {
+            pending.waiter = Waiter::Nobody;
+        }
+    }
+
+    /// A free lane to a destination.
+    pub(crate) fn take_lane(&mut self, to: &Destination) -> Option<Lane> {
+        let place = place_of(to);
+        let count = self.fetch_lanes;
+        let free = self.lanes.entry(place.clone()).or_insert_with(|| (0..count).rev().collect());
+        free.pop().map(|number| Lane { place, number })
+    }
+}
+
+fn place_of(to: &Destination) -> Place {
+    match to {
+        Destination::Broker(id) => (Some(*id), None),
+        Destination::Bootstrap(address) => (None, Some(address.clone())),
+    }
+}
+
+impl World {
+    /// The connection for a purpose, new or in use; none when the broker is not known.
+    pub(crate) fn connection(&mut self, to: &Destination, purpose: Purpose, owner: u64) -> Option<u64> {
+        let address = match to {
+            Destination::Bootstrap(address) => address.clone(),
+            Destination::Broker(id) => self.client.metadata.broker(*id)?.address.clone(),
+        };
+        let key = (place_of(to), purpose, owner);
+        let mut pauses = Pauses::new(Backoff::RECONNECT, self.client.random.next_u64());
+        let mut not_before = self.now;
+        if let Some(slot) = self.client.slots.get(&key) {
+            let channel = self.client.channels.get(&slot.channel);
+            let alive = channel.filter(|it| it.machine.closed().is_none());
+            let has_moved = channel.is_some_and(|it| it.machine.peer().address != address);
+            match alive {
+                Some(_) if !has_moved => return Some(slot.channel),
+                Some(_) => self.cut(slot.channel, CloseReason::Moved),
+                None => {
+                    if !has_moved && channel.is_some_and(|it| !it.machine.was_ready()) {
+                        pauses = slot.pauses.clone();
+                        not_before += pauses.next_delay();
+                    }
+                }
+            }
+        }
+        let broker_id = match to {
+            Destination::Broker(id) => Some(*id),
+            Destination::Bootstrap(_) => None,
+        };
+        let peer = Arc::new(Peer { broker_id, address });
+        let deadline = not_before + self.client.connect_timeout;
+        let machine = Connection::new(self.now, peer, self.client.settings.clone(), deadline);
+        self.client.next_channel += 1;
+        let channel = self.client.next_channel;
+        let opened = Channel { machine, link: None, incoming: BytesMut::new(), state: "" };
+        self.client.channels.insert(channel, opened);
+        if let Some(old) = self.client.slots.insert(key, Slot { channel, pauses }) {
+            self.forget_closed(old.channel);
+        }
+        self.at(not_before, Event::Dial { channel });
+        Some(channel)
+    }
+
+    /// A closed channel that no slot names any more is gone, once its events are out.
+    fn forget_closed(&mut self, channel: u64) {
+        self.pump(channel);
+        if self.client.channels.get(&channel).is_some_and(|it| it.machine.closed().is_some()) {
+            self.client.channels.remove(&channel);
+        }
+    }
+
+    fn cut(&mut self, channel: u64, reason: CloseReason) {
+        if let Some(it) = self.client.channels.get_mut(&channel) {
+            it.machine.close(reason);
+            self.client.dirty.insert(channel);
+            self.pump(channel);
+        }
+    }
+
+    /// Queues a request. Its outcome comes to `waiter`, whatever happens.
+    pub(crate) fn send(
+        &mut self,
+        channel: u64,
+        outgoing: Outgoing,
+        waiter: Waiter,
+        lane: Option<Lane>,
+    ) -> u64 {
+        self.client.next_token += 1;
+        let token = self.client.next_token;
+        let api = outgoing.request.key();
+        let pending = Pending { waiter, channel, api, deadline: outgoing.deadline };
+        self.client.pending.insert(token, pending);
+        if let Some(it) = self.client.channels.get_mut(&channel) {
+            it.machine.send(self.now, outgoing, token, lane);
+        }
+        self.client.dirty.insert(channel);
+        token
+    }
+
+    /// What is said of a request to a broker that the metadata does not list.
+    pub(crate) fn not_sent(&self, to: &Destination, api: ApiKey, why: &str) -> RequestError {
+        let (broker_id, address) = match to {
+            Destination::Broker(id) => (Some(*id), HostPort::new("unknown", 0)),
+            Destination::Bootstrap(address) => (None, address.clone()),
+        };
+        let peer = Arc::new(Peer { broker_id, address });
+        RequestError { peer, api, outcome: Outcome::NotSent, reason: Failure::Connect(why.into()) }
+    }
+
+    /// An answer was used and may ask for a pause.
+    pub(crate) fn throttled(&mut self, channel: u64, throttle_time_ms: i32) {
+        if let Some(pause) = throttle_time(throttle_time_ms)
+            && let Some(it) = self.client.channels.get_mut(&channel)
+        {
+            it.machine.throttle(self.now, pause);
+            self.client.dirty.insert(channel);
+            self.coverage.hit("connection", "throttled");
+        }
+    }
+
+    // The socket's side
+
+    pub(crate) fn dial(&mut self, channel: u64) {
+        let Some(it) = self.client.channels.get(&channel) else { return };
+        if it.machine.closed().is_some() {
+            return;
+        }
+        let address = it.machine.peer().address.clone();
+        let link = self.open_link(channel, &address);
+        if let Some(it) = self.client.channels.get_mut(&channel) {
+            it.link = Some(link);
+            it.incoming.clear();
+        }
+        self.note(|| format!("channel {channel} dials {address} (link {link})"));
+    }
+
+    fn by_link(&mut self, channel: u64, link: u64) -> Option<&mut Channel> {
+        self.client.dirty.insert(channel);
+        self.client.channels.get_mut(&channel).filter(|it| it.link == Some(link))
+    }
+
+    pub(crate) fn link_connected(&mut self, channel: u64, link: u64) {
+        let now = self.now;
+        if let Some(it) = self.by_link(channel, link) {
+            it.machine.handle_connected(now);
+        }
+    }
+
+    pub(crate) fn link_refused(&mut self, channel: u64, link: u64) {
+        if let Some(it) = self.by_link(channel, link) {
+            it.link = None;
+            it.machine.handle_connect_failure("connection refused".into());
+        }
+        self.note(|| format!("channel {channel}: connection refused"));
+    }
+
+    pub(crate) fn link_bytes(&mut self, channel: u64, link: u64, bytes: &[u8]) {
+        let now = self.now;
+        if let Some(it) = self.by_link(channel, link) {
+            it.incoming.extend_from_slice(bytes);
+            it.machine.handle_bytes(now, &mut it.incoming);
+        }
+    }
+
+    pub(crate) fn link_closed(&mut self, channel: u64, link: u64) {
+        let now = self.now;
+        let Some(it) = self.by_link(channel, link) else { return };
+        it.link = None;
+        let again = it.machine.handle_closed(CloseReason::ByPeer);
+        self.note(|| {
+            format!("channel {channel}: closed by the peer{}", if again { ", dialled again" } else { "" })
+        });
+        if again {
+            self.coverage.hit("connection", "dialled again for a lower ApiVersions");
+            self.at(now, Event::Dial { channel });
+        }
+    }
+
+    pub(crate) fn flushed(&mut self, channel: u64) {
+        let now = self.now;
+        if let Some(it) = self.client.channels.get_mut(&channel) {
+            it.machine.handle_transmitted(now);
+            self.client.dirty.insert(channel);
+        }
+    }
+
+    // Time and progress
+
+    pub(crate) fn client_timeouts(&mut self) {
+        let now = self.now;
+        for (number, it) in &mut self.client.channels {
+            if it.machine.poll_timeout().is_some_and(|due| due <= now) {
+                it.machine.handle_timeout(now);
+                self.client.dirty.insert(*number);
+            }
+        }
+    }
+
+    /// Connections, the refresh, and who must hear that the metadata has changed.
+    pub(crate) fn client_step(&mut self) -> bool {
+        let mut moved = false;
+        while let Some(channel) = self.client.dirty.pop_first() {
+            moved = true;
+            self.pump(channel);
+        }
+        if !self.client.is_closed {
+            moved |= self.refresh_step();
+        }
+        let generation = self.client.metadata.generation();
+        if std::mem::replace(&mut self.client.seen_generation, generation) != generation {
+            moved = true;
+            self.leaders_changed();
+            self.calls_metadata_changed();
+            self.writers_metadata_changed();
+        }
+        moved
+    }
+
+    /// What the machine of a channel gives out.
+    fn pump(&mut self, channel: u64) {
+        let now = self.now;
+        let Some(it) = self.client.channels.get_mut(&channel) else { return };
+        if it.machine.poll_timeout().is_some_and(|due| due <= now) {
+            it.machine.handle_timeout(now);
+        }
+        let chunks = it.machine.poll_transmit(now);
+        let state = state_of(it);
+        if std::mem::replace(&mut it.state, state) != state {
+            self.coverage.hit("connection", state);
+        }
+        let link = it.link;
+        if !chunks.is_empty()
+            && let Some(link) = link
+        {
+            self.write(link, &chunks.concat());
+            let flushed =
+                if self.client.draw.chance(90) { now } else { now + self.client.draw.millis(1, 300) };
+            self.at(flushed, Event::Flushed { channel });
+        }
+        loop {
+            let Some(it) = self.client.channels.get_mut(&channel) else { return };
+            let Some(event) = it.machine.poll_event() else { break };
+            let peer = it.machine.peer().clone();
+            self.happened(channel, &peer, event);
+        }
+        let Some(it) = self.client.channels.get_mut(&channel) else { return };
+        if let Some(reason) = it.machine.closed() {
+            let name = format!("closed: {}", name_of(reason));
+            if let Some(link) = it.link.take() {
+                self.note(|| format!("channel {channel}: {name}"));
+                self.coverage.hit("connection", name);
+                self.close_link(link);
+            }
+        }
+    }
+
+    fn happened(&mut self, channel: u64, peer: &Arc<Peer>, event: Happened<u64, Lane>) {
+        match event {
+            Happened::Answer { token, answer } => {
+                if answer.peer != *peer {
+                    self.violate("an answer is the asker's", || {
+                        format!("{} answered for {peer}", answer.peer)
+                    });
+                }
+                self.resolve(token, channel, Ok(Some(answer)));
+            }
+            Happened::Sent { token } => self.resolve(token, channel, Ok(None)),
+            Happened::Failed { token, error } => self.resolve(token, channel, Err(error)),
+            Happened::Done { held } => {
+                if let Some(free) = self.client.lanes.get_mut(&held.place) {
+                    free.push(held.number);
+                }
+                self.lane_free();
+            }
+            Happened::Overdue => {
+                self.note(|| format!("{peer} is overdue"));
+                self.coverage.hit("connection", "overdue");
+                self.client.metadata.request_refresh(self.now, peer.broker_id);
+            }
+        }
+    }
+
+    /// Every request has one outcome, inside its time.
+    fn resolve(&mut self, token: u64, channel: u64, outcome: Result<Option<Answer>, RequestError>) {
+        let Some(pending) = self.client.pending.remove(&token) else {
+            return self
+                .violate("one outcome", || format!("token {token} of channel {channel} has two outcomes"));
+        };
+        if pending.channel != channel {
+            self.violate("an answer is the asker's", || {
+                format!("channel {channel} answers token {token} of channel {}", pending.channel)
+            });
+        }
+        if self.now > pending.deadline && outcome.is_err() && !self.was_stalled() {
+            let late = self.now - pending.deadline;
+            self.violate("nothing waits for ever", || {
+                format!("{} has its outcome {late:?} too late", pending.api)
+            });
+        }
+        self.note(|| match &outcome {
+            Ok(Some(answer)) => format!("{} #{token} answered by {}", pending.api, answer.peer),
+            Ok(None) => format!("{} #{token} written, no answer expected", pending.api),
+            Err(error) => format!("{} #{token} failed: {error}", pending.api),
+        });
+        self.coverage.hit(
+            "request",
+            match &outcome {
+                Ok(Some(_)) => "answered".to_owned(),
+                Ok(None) => "sent without an answer".to_owned(),
+                Err(error) => format!("{:?}: {}", error.outcome, name_of(&error.reason)),
+            },
+        );
+        match pending.waiter {
+            Waiter::Produce(token) => self.produce_outcome(token, channel, outcome),
+            Waiter::Call(call) => self.call_outcome(call, channel, outcome),
+            Waiter::Metadata(flight) => self.refreshed(token, flight, outcome),
+            Waiter::Nobody => self.coverage.hit("request", "outcome for nobody"),
+        }
+    }
+
+    // Metadata
+
+    fn refresh_step(&mut self) -> bool {
+        let now = self.now;
+        let mut moved = false;
+        if self.client.metadata.poll_timeout().is_some_and(|due| due <= now) {
+            self.client.metadata.handle_timeout(now);
+            moved = true;
+        }
+        while let Some(query) = self.client.metadata.poll_action(now) {
+            moved = true;
+            self.note(|| format!("metadata is asked of {:?}", query.to));
+            if let Some(before) = self.client.refresh.take()
+                && !self.client.takes_late_metadata
+            {
+                self.client.detach(before);
+            }
+            let Some(channel) = self.connection(&query.to, Purpose::Control, 0) else {
+                self.client.metadata.handle_failure(now, query.flight);
+                continue;
+            };
+            let outgoing = Outgoing {
+                request: Box::new(query.request),
+                deadline: now + self.client.settings.request_timeout,
+                own_wait: Duration::ZERO,
+                expects_answer: true,
+            };
+            self.client.refresh = Some(self.send(channel, outgoing, Waiter::Metadata(query.flight), None));
+        }
+        moved
+    }
+
+    fn refreshed(&mut self, token: u64, flight: u64, outcome: Result<Option<Answer>, RequestError>) {
+        let now = self.now;
+        if self.client.refresh == Some(token) {
+            self.client.refresh = None;
+        } else {
+            self.coverage.hit("metadata", "late answer");
+        }
+        let response = outcome.ok().flatten().and_then(|answer| answer.decode::<MetadataRequest>().ok());
+        match response {
+            Some(response) => {
+                self.note(|| format!("metadata: {}", summary(&response)));
+                self.client.metadata.handle_response(now, flight, &response);
+                self.coverage.hit("metadata", "answered");
+                self.forget_connections();
+            }
+            None => {
+                self.coverage.hit("metadata", "no answer");
+                self.client.metadata.handle_failure(now, flight);
+            }
+        }
+    }
+
+    /// What has ended, or leads to a broker that is gone or has moved, needs no place.
+    fn forget_connections(&mut self) {
+        let metadata = &self.client.metadata;
+        let mut cut = Vec::new();
+        let mut gone = Vec::new();
+        for (key, slot) in &self.client.slots {
+            let Some(it) = self.client.channels.get(&slot.channel) else { continue };
+            let is_closed = it.machine.closed().is_some();
+            let address = key.0.0.and_then(|id| metadata.broker(id)).map(|broker| &broker.address);
+            let stays = match address {
+                None => key.1 == Purpose::Produce && !is_closed,
+                Some(address) if it.machine.peer().address == *address => {
+                    !is_closed || !it.machine.was_ready()
+                }
+                Some(_) => {
+                    cut.push(slot.channel);
+                    !is_closed
+                }
+            };
+            if !stays {
+                gone.push((key.clone(), slot.channel));
+            }
+        }
+        for channel in cut {
+            self.cut(channel, CloseReason::Moved);
+        }
+        for (key, channel) in gone {
+            self.client.slots.remove(&key);
+            self.let_go(channel);
+        }
+    }
+
+    /// Its owner needs a channel no more.
+    fn let_go(&mut self, channel: u64) {
+        if let Some(it) = self.client.channels.get_mut(&channel) {
+            it.machine.release(self.now);
+            self.client.dirty.insert(channel);
+        }
+        self.forget_closed(channel);
+    }
+
+    /// The client is dropped: all connections are let go of.
+    pub(crate) fn release_all(&mut self) {
+        self.client.is_closed = true;
+        for (_, slot) in std::mem::take(&mut self.client.slots) {
+            self.let_go(slot.channel);
+        }
+    }
+
+    /// Channels that nobody needs and that have ended.
+    pub(crate) fn sweep(&mut self) {
+        let named: BTreeSet<u64> = self.client.slots.values().map(|slot| slot.channel).collect();
+        self.client.channels.retain(|number, it| named.contains(number) || it.machine.closed().is_none());
+    }
+}
+
+fn state_of(channel: &Channel) -> &'static str {
+    let machine = &channel.machine;
+    match (machine.closed().is_some(), machine.versions().is_some(), channel.link, machine.load()) {
+        (true, ..) => "closed",
+        (false, true, _, 0) => "ready, nothing to do",
+        (false, true, ..) => "ready, requests under way",
+        (false, false, None, _) => "waiting for the dial",
+        (false, false, Some(_), 0) => "opening, nobody waits",
+        (false, false, Some(_), _) => "opening, requests wait",
+    }
+}
+
+/// The variant's name.
+pub(crate) fn name_of(value: &impl std::fmt::Debug) -> String {
+    let debug = format!("{value:?}");
+    let end = debug.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(debug.len());
+    match debug.strip_prefix("Closed(") {
+        Some(inner) => {
+            format!("Closed({})", &inner[..inner.find(|c: char| !c.is_alphanumeric()).unwrap_or(inner.len())])
+        }
+        None => debug[..end].to_owned(),
+    }
+}
+
+fn summary(response: &MetadataResponse) -> String {
+    let brokers: Vec<i32> = response.brokers.iter().map(|broker| broker.node_id).collect();
+    let topics: Vec<String> = response
+        .topics
+        .iter()
+        .map(|topic| {
+            let leaders: Vec<String> =
+                topic.partitions.iter().map(|p| format!("{}@{}", p.leader_id, p.leader_epoch)).collect();
+            format!("{:?} {} [{}]", topic.name, topic.error_code, leaders.join(" "))
+        })
+        .collect();
+    format!("brokers {brokers:?}, {}", topics.join(", "))
+}
+
+/// The api of a request type, for errors.
+pub(crate) fn decode_failed<R: Request>(answer: &Answer, error: ottla_wire::DecodeError) -> RequestError {
+    let (peer, reason) = (answer.peer.clone(), Failure::Decode(error));
+    RequestError { peer, api: R::KEY, outcome: Outcome::Unknown, reason }
+}

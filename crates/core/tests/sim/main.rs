@@ -1,0 +1,43 @@
+//! The machines of `ottla-core` against the cluster of `ottla-fake`, in virtual time, on one thread a run, from a seed.
+//!
+//! ```text
+//! seed -> plan (cluster, users, faults) -> world (one run) -> truth: what must hold
+//!                                             |
+//!            a failing run is shrunk by leaving out faults, and its history printed
+//! ```
+//!
+//! `OTTLA_SIM_FROM` and `OTTLA_SIM_SEEDS` say which runs; `cargo xtask sim` sets them. A run repeats from its seed.
+
+mod apps;
+mod calls;
+mod chaos;
+mod client;
+mod history;
+mod net;
+mod plan;
+mod produce;
+mod random;
+mod run;
+mod truth;
+mod world;
+
+/// The runs that were asked for; a few hundred when nothing was said.
+#[test]
+fn seeds() {
+    let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect(name));
+    let from = number("OTTLA_SIM_FROM").unwrap_or(0);
+    let count = number("OTTLA_SIM_SEEDS").unwrap_or(200);
+    let report = run::all(from, count);
+    println!("{report}");
+    assert!(report.is_clean(), "seed {} failed", report.first_failure());
+}
+
+/// Equal seeds give equal runs, to the last line of their histories.
+#[test]
+fn a_run_repeats_from_its_seed() {
+    for seed in 0..10 {
+        let plan = plan::Plan::new(seed);
+        let histories = [(); 2].map(|()| world::World::new(&plan, true).run().history.print(usize::MAX));
+        assert_eq!(histories[0], histories[1], "seed {seed}");
+    }
+}

@@ -1,0 +1,462 @@
+//! The producer's machine and its queues, driven: takes, seals, requests, answers, leaders, and the ends of batches.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ottla_core::calls::CallError;
+use ottla_core::connection::{Answer, Outgoing};
+use ottla_core::error::RequestError;
+use ottla_core::metadata::{Broker, Destination, Leader, Lookup, broker};
+use ottla_core::partition_queue::{Acks, Batch, BatchSettings, PartitionQueue, SealError, footprint};
+use ottla_core::producer::{
+    Action, DeliveryCause, DeliveryError, DeliveryOutcome, PartitionId, Producer, ProducerIdFailure,
+    ProducerSettings, RequestToken, SendRequest, Written,
+};
+use ottla_wire::messages::produce::{ProduceRequest, ProduceResponse};
+use ottla_wire::records::{ChunkPool, NewRecord, Payload};
+use ottla_wire::{ApiKey, Str, Uuid};
+
+use crate::calls::{Value, What};
+use crate::client::{Purpose, Waiter, decode_failed, name_of};
+use crate::plan::Plan;
+use crate::random::Draw;
+use crate::truth::{Fate, RecordId, encode_value};
+use crate::world::{Event, World, topic_name};
+
+pub(crate) struct Produce {
+    machine: Producer<u64>,
+    queues: BTreeMap<PartitionId, Queue>,
+    /// The records of each batch that has no result yet, by delivery.
+    batches: BTreeMap<u64, Vec<(RecordId, usize)>>,
+    last_delivery: u64,
+    pool: ChunkPool,
+    max_batch: usize,
+    /// The broker of each request that is out.
+    out: BTreeMap<RequestToken, i32>,
+    draw: Draw,
+    goes_without_at: Option<Instant>,
+    request_timeout: Duration,
+    max_in_flight: usize,
+}
+
+struct Queue {
+    topic: usize,
+    topic_id: Uuid,
+    partition: i32,
+    queue: PartitionQueue<u64>,
+    /// Footprints of the records without a result.
+    held: usize,
+    is_closed: bool,
+}
+
+/// A batch that comes back from another thread.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    partition: PartitionId,
+    result: Result<Batch<u64>, SealError<u64>>,
+}
+
+impl Produce {
+    pub(crate) fn new(now: Instant, plan: &Plan) -> Self {
+        let settings =
+            ProducerSettings { max_request_size: plan.client.max_request, ..ProducerSettings::default() };
+        Self {
+            max_in_flight: settings.max_in_flight,
+            machine: Producer::new(now, settings, plan.seed),
+            queues: BTreeMap::new(),
+            batches: BTreeMap::new(),
+            last_delivery: 0,
+            pool: ChunkPool::default(),
+            max_batch: plan.client.max_batch,
+            out: BTreeMap::new(),
+            draw: Draw::new(plan.seed, 4),
+            goes_without_at: None,
+            request_timeout: plan.client.request_timeout,
+        }
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        self.machine.poll_timeout()
+    }
+
+    /// The open queue of a partition.
+    pub(crate) fn open_at(&self, topic: usize, partition: i32) -> Option<PartitionId> {
+        let is_it = |(_, it): &(&PartitionId, &Queue)| {
+            it.topic == topic && it.partition == partition && !it.is_closed
+        };
+        self.queues.iter().rfind(is_it).map(|(id, _)| *id)
+    }
+
+    pub(crate) fn topic_id(&self, id: PartitionId) -> Uuid {
+        self.queues.get(&id).map_or(Uuid::NIL, |queue| queue.topic_id)
+    }
+
+    /// What the records of a partition take that have no result.
+    pub(crate) fn held(&self, id: PartitionId) -> usize {
+        self.queues.get(&id).map_or(0, |queue| queue.held)
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.machine.is_idle() && self.batches.is_empty()
+    }
+
+    pub(crate) fn unresolved(&self) -> usize {
+        self.batches.values().map(Vec::len).sum()
+    }
+
+    pub(crate) fn go_without(&mut self) {
+        self.goes_without_at = None;
+        self.machine.go_without();
+    }
+
+    /// What every queue says it holds is what its unresolved records take.
+    pub(crate) fn miscounted(&self) -> Option<String> {
+        let wrong = self.queues.values().find(|it| it.queue.memory() != it.held)?;
+        Some(format!(
+            "{}/{} says it holds {} bytes, and its records take {}",
+            wrong.topic,
+            wrong.partition,
+            wrong.queue.memory(),
+            wrong.held
+        ))
+    }
+}
+
+impl World {
+    /// Opens a partition of a topic that the metadata knows.
+    pub(crate) fn open_partition(&mut self, topic: usize, partition: i32) -> Option<PartitionId> {
+        if let Some(id) = self.produce.open_at(topic, partition) {
+            return Some(id);
+        }
+        let name = topic_name(topic);
+        self.client.metadata.want_topic(self.now, &name);
+        let Lookup::Known(known) = self.client.metadata.topic(&name) else { return None };
+        known.partition(partition)?;
+        let id = self.produce.machine.open(self.now, &Str::from(name.as_str()), known.id, partition);
+        let queue = PartitionQueue::new(self.produce.max_batch);
+        let opened = Queue { topic, topic_id: known.id, partition, queue, held: 0, is_closed: false };
+        if self.produce.queues.insert(id, opened).is_some_and(|before| before.held > 0) {
+            self.violate("one outcome", || {
+                format!("{name}/{partition} is opened again with records under way")
+            });
+        }
+        self.produce.machine.handle_leader(self.now, id, known.leader(partition));
+        self.note(|| format!("{name}/{partition} is opened under {}", known.id));
+        Some(id)
+    }
+
+    /// A writer's record is accepted: from here on it must come to something, once.
+    pub(crate) fn append(
+        &mut self,
+        id: PartitionId,
+        record: RecordId,
+        bytes: usize,
+        settings: &BatchSettings,
+    ) {
+        let now = self.now;
+        let Some(it) = self.produce.queues.get_mut(&id) else { return };
+        let value = encode_value(record, it.partition, bytes);
+        let new = NewRecord {
+            key: None,
+            value: Some(Payload::Borrowed(&value)),
+            headers: &[],
+            timestamp: self.cluster.wall_ms(now),
+        };
+        let next = self.produce.last_delivery + 1;
+        let appended = it.queue.append(now, &new, settings, &mut self.produce.pool, || next);
+        let appended = appended.expect("records of a plan fit into a batch");
+        let (delivery, index, changed) = (*appended.delivery, appended.index, appended.ready_changed);
+        it.held += footprint(&new);
+        self.produce.last_delivery = self.produce.last_delivery.max(delivery);
+        let batch = self.produce.batches.entry(delivery).or_default();
+        let place = batch.len();
+        batch.push((record, footprint(&new)));
+        if place != index {
+            self.violate("one outcome", || {
+                format!("record {record:?} is number {index} of a batch of {place}")
+            });
+        }
+        if changed {
+            let ready = self.produce.queues[&id].queue.ready();
+            match self.produce.draw.chance(70) {
+                true => self.produce.machine.handle_appended(now, id, ready),
+                false => self.produce.machine.handle_ready(now, id, ready),
+            }
+        }
+    }
+
+    pub(crate) fn produce_timeouts(&mut self) {
+        if self.produce.machine.poll_timeout().is_some_and(|due| due <= self.now) {
+            self.produce.machine.handle_timeout(self.now);
+        }
+    }
+
+    pub(crate) fn produce_step(&mut self) -> bool {
+        let mut moved = false;
+        self.produce_timeouts();
+        while let Some(action) = self.produce.machine.poll_action() {
+            moved = true;
+            self.act(action);
+            if self.truth.violation.is_some() {
+                return true;
+            }
+        }
+        if self.produce.machine.is_held() && self.produce.goes_without_at.is_none() {
+            let at = self.now + self.produce.draw.micros(0, 500);
+            self.produce.goes_without_at = Some(at);
+            self.coverage.hit("producer", "held for company");
+            self.at(at, Event::GoWithout);
+        }
+        moved
+    }
+
+    fn act(&mut self, action: Action<u64>) {
+        match action {
+            Action::Take { partition } => self.take(partition),
+            Action::Send(request) => self.send_produce(request),
+            Action::InitProducerId(request) => {
+                self.coverage.hit("producer", "asks for a producer id");
+                let timeout = self.produce.request_timeout;
+                self.start_call(What::ProducerId { request }, timeout, Duration::ZERO);
+            }
+            Action::RefreshMetadata { reason, avoid } => {
+                self.coverage.hit("producer", format!("refresh: {}", name_of(&reason)));
+                for (topic, _) in self.written_partitions() {
+                    self.client.metadata.want_topic(self.now, &topic_name(topic));
+                }
+                self.client.metadata.request_refresh(self.now, avoid);
+            }
+            Action::Resolve { partition, delivery, memory, result } => {
+                self.resolved(partition, delivery, memory, &result);
+            }
+            Action::SequenceReset(reset) => {
+                let why = if reset.is_retention() { "retention" } else { "records may be lost" };
+                self.coverage.hit("producer", format!("sequence reset: {why}"));
+                self.note(|| format!("sequence reset: {reset:?}"));
+            }
+            Action::Closed { partition, old, new } => self.closed(partition, old, new),
+        }
+    }
+
+    fn take(&mut self, partition: PartitionId) {
+        let Some(it) = self.produce.queues.get_mut(&partition) else { return };
+        let Some(batch) = it.queue.take() else {
+            self.coverage.hit("producer", "took nothing");
+            return self.produce.machine.nothing_to_push(self.now, partition, None);
+        };
+        let is_slow = batch.is_compressed() && self.produce.draw.chance(50);
+        let result = batch.seal(&mut self.produce.pool);
+        let sealed = Sealed { partition, result };
+        match is_slow {
+            false => self.sealed(sealed),
+            true => {
+                let at = self.now + self.produce.draw.millis(0, 20);
+                self.at(at, Event::Sealed { sealed: Box::new(sealed) });
+            }
+        }
+    }
+
+    pub(crate) fn sealed(&mut self, sealed: Sealed) {
+        let Sealed { partition, result } = sealed;
+        let ready = self.produce.queues.get(&partition).and_then(|it| it.queue.ready());
+        match result {
+            Ok(batch) => self.produce.machine.push(self.now, partition, batch, ready),
+            Err(error) => panic!("a batch cannot be compressed: {}", error.source),
+        }
+    }
+
+    fn send_produce(&mut self, request: SendRequest) {
+        let SendRequest { token, broker_id, request, acks, timeout } = request;
+        let to = Destination::Broker(broker_id);
+        let out = self.produce.out.values().filter(|to| **to == broker_id).count();
+        if out >= self.produce.max_in_flight {
+            self.violate("bounded work", || {
+                format!("{out} requests are out to broker {broker_id}, and one more")
+            });
+        }
+        let Some(channel) = self.connection(&to, Purpose::Produce, 1) else {
+            self.coverage.hit("producer", "leader is not among the brokers");
+            let error = self.not_sent(&to, ApiKey::PRODUCE, "the broker is not among those known");
+            return self.produce.machine.handle_lost(self.now, token, &error);
+        };
+        self.produce.out.insert(token, broker_id);
+        let carried: Vec<String> = self
+            .produce
+            .machine
+            .carried(token)
+            .map(|(topic, partition, attempt)| format!("{}/{partition} attempt {attempt}", &**topic))
+            .collect();
+        let outgoing = Outgoing {
+            request: Box::new(request),
+            deadline: self.now + timeout,
+            own_wait: timeout.saturating_sub(self.client.request_timeout()),
+            expects_answer: acks != Acks::None,
+        };
+        let number = self.send(channel, outgoing, Waiter::Produce(token), None);
+        self.coverage.hit("producer", "sends");
+        self.note(|| format!("produce #{number} to broker {broker_id}: {}", carried.join(", ")));
+    }
+
+    pub(crate) fn produce_outcome(
+        &mut self,
+        token: RequestToken,
+        channel: u64,
+        outcome: Result<Option<Answer>, RequestError>,
+    ) {
+        let now = self.now;
+        if self.produce.out.remove(&token).is_none() {
+            self.violate("one outcome", || format!("{token:?} has two outcomes"));
+        }
+        match outcome {
+            Ok(None) => self.produce.machine.handle_written(now, token),
+            Err(error) => self.produce.machine.handle_lost(now, token, &error),
+            Ok(Some(answer)) => match answer.decode::<ProduceRequest>() {
+                Err(error) => {
+                    let error = decode_failed::<ProduceRequest>(&answer, error);
+                    self.produce.machine.handle_lost(now, token, &error);
+                }
+                Ok(response) => {
+                    self.take_hints(&response);
+                    let mismatch = self.produce.machine.handle_answer(now, token, answer.version, &response);
+                    if !mismatch.is_empty() {
+                        self.coverage.hit("producer", "an answer that does not match");
+                        if !self.chaos.misanswered {
+                            let what = format!("{mismatch:?} in an answer of {}", answer.peer);
+                            self.violate("an answer is the asker's", || what);
+                        }
+                    }
+                    self.throttled(channel, response.throttle_time_ms);
+                }
+            },
+        }
+    }
+
+    /// Codes, for the history, and whom the broker names as leaders (KIP-951).
+    fn take_hints(&mut self, response: &ProduceResponse) {
+        for topic in &response.responses {
+            for row in topic.partition_responses.iter().filter(|row| row.error_code.is_err()) {
+                self.coverage.hit("producer", format!("answered with {}", row.error_code));
+                let name = match topic.name.is_empty() {
+                    false => Arc::from(&*topic.name),
+                    true => match self.client.metadata.topic_by_id(topic.topic_id) {
+                        Some(known) => known.name.clone(),
+                        None => continue,
+                    },
+                };
+                self.note(|| format!("{name}/{}: {}", row.index, row.error_code));
+                if row.current_leader.leader_id >= 0 {
+                    let endpoints = response.node_endpoints.iter();
+                    let brokers: Vec<Broker> = endpoints
+                        .filter_map(|it| broker(it.node_id, &it.host, it.port, it.rack.as_deref()))
+                        .collect();
+                    let leader = &row.current_leader;
+                    let leader = Leader { broker_id: leader.leader_id, epoch: leader.leader_epoch };
+                    if self.client.metadata.handle_leader_hint(&name, row.index, leader, brokers) {
+                        self.coverage.hit("metadata", "leader hint taken");
+                    }
+                }
+            }
+        }
+    }
+
+    pub(crate) fn producer_id(&mut self, result: Result<Value, CallError>) {
+        let result = match result {
+            Ok(Value::ProducerId(id, epoch)) => Ok((id, epoch)),
+            Ok(_) => unreachable!("a call for a producer id brings one"),
+            Err(error) => Err(match crate::calls::ending(&error).0 {
+                Some(code) => ProducerIdFailure::Refused(code),
+                None => ProducerIdFailure::Failed {
+                    what: error.to_string().into(),
+                    is_retriable: error.end != ottla_core::calls::End::Permanent,
+                },
+            }),
+        };
+        self.note(|| format!("producer id: {result:?}"));
+        self.coverage.hit("producer", if result.is_ok() { "has a producer id" } else { "no producer id" });
+        self.produce.machine.handle_producer_id(self.now, result);
+    }
+
+    /// The metadata has changed: partitions hear of their leaders, and of topics that are others now.
+    pub(crate) fn leaders_changed(&mut self) {
+        let now = self.now;
+        let open = self.produce.queues.iter().filter(|(_, it)| !it.is_closed);
+        let open: Vec<_> = open.map(|(id, it)| (*id, it.topic, it.topic_id, it.partition)).collect();
+        for (id, topic, topic_id, partition) in open {
+            let name = topic_name(topic);
+            self.client.metadata.want_topic(now, &name);
+            let Lookup::Known(known) = self.client.metadata.topic(&name) else { continue };
+            if known.id == topic_id || known.id.is_nil() || topic_id.is_nil() {
+                self.produce.machine.handle_leader(now, id, known.leader(partition));
+            } else {
+                self.produce.machine.handle_topic_id(now, &Str::from(name.as_str()), known.id);
+            }
+        }
+    }
+
+    fn closed(&mut self, partition: PartitionId, old: Uuid, new: Uuid) {
+        self.coverage.hit("producer", "topic created again");
+        self.note(|| format!("{partition:?} is closed: the topic was {old} and is {new}"));
+        loop {
+            let Some(it) = self.produce.queues.get_mut(&partition) else { return };
+            it.is_closed = true;
+            let Some(batch) = it.queue.take() else { return };
+            let (topic, index) = (Str::from(topic_name(it.topic)), it.partition);
+            let (delivery, memory) = batch.discard();
+            let error = DeliveryError {
+                topic,
+                partition: index,
+                attempts: 0,
+                outcome: DeliveryOutcome::NotWritten,
+                cause: DeliveryCause::TopicRecreated { old, new },
+            };
+            self.resolved(partition, delivery, memory, &Err(error));
+        }
+    }
+
+    /// A batch is over: every record in it gets its one result.
+    fn resolved(
+        &mut self,
+        partition: PartitionId,
+        delivery: u64,
+        memory: usize,
+        result: &Result<Written, DeliveryError>,
+    ) {
+        let Some(batch) = self.produce.batches.remove(&delivery) else {
+            return self.violate("one outcome", || format!("delivery {delivery} has two outcomes"));
+        };
+        let Some(it) = self.produce.queues.get_mut(&partition) else { return };
+        it.queue.release(memory);
+        let taken: usize = batch.iter().map(|(_, bytes)| bytes).sum();
+        it.held -= taken;
+        let records: Vec<RecordId> = batch.into_iter().map(|(record, _)| record).collect();
+        let (topic_id, index) = (it.topic_id, it.partition);
+        self.note(|| match result {
+            Ok(written) => format!("records {records:?} are at {:?}", written.base_offset),
+            Err(error) => format!("records {records:?}: {error}"),
+        });
+        self.coverage.hit(
+            "producer",
+            match result {
+                Ok(written) if written.base_offset.is_some() => "written".to_owned(),
+                Ok(_) => "written, no offset".to_owned(),
+                Err(error) => format!("{:?}: {}", error.outcome, name_of(&error.cause)),
+            },
+        );
+        if result.is_ok() {
+            self.produce.machine.expect_back(partition, records.len().min(2));
+        }
+        for (place, record) in (0_i64..).zip(&records) {
+            let fate = match result {
+                Ok(written) => Fate::Written(written.base_offset.map(|base| base + place)),
+                Err(error) => match error.outcome {
+                    DeliveryOutcome::NotWritten => Fate::NotWritten,
+                    DeliveryOutcome::MayHaveBeenWritten => Fate::Unknown,
+                    DeliveryOutcome::Written => Fate::Written(None),
+                },
+            };
+            self.record_over(*record, topic_id, index, fate, result.as_ref().err());
+        }
+        self.writers_may_go_on();
+    }
+}

@@ -1,0 +1,172 @@
+//! Many runs, on all processors; what failed, as small as it gets; what was covered, and what it cost.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::history::Coverage;
+use crate::plan::Plan;
+use crate::truth::Violation;
+use crate::world::{Outcome, World};
+
+/// So many lines of a failing run's history are printed.
+const MOST_LINES: usize = 600;
+
+/// What many runs came to.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    runs: u64,
+    from: u64,
+    coverage: Coverage,
+    took: Duration,
+    /// Processor time of all runs, and of the longest.
+    cost: Duration,
+    most: (Duration, u64),
+    virtual_time: Duration,
+    failures: Vec<Failure>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    seed: u64,
+    violation: Violation,
+    faults: Vec<String>,
+    history: String,
+}
+
+/// All seeds from `from` on; it ends early when several have failed.
+pub(crate) fn all(from: u64, count: u64) -> Report {
+    let begin = Instant::now();
+    let next = AtomicU64::new(from);
+    let stop = AtomicBool::new(false);
+    let report = Mutex::new(Report { from, ..Report::default() });
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= from + count {
+                        return;
+                    }
+                    let one = one(seed);
+                    let mut report = report.lock().expect("no run panics while it holds the report");
+                    report.add(one);
+                    if report.failures.len() >= FAILURES {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+    let mut report = report.into_inner().expect("no run panics while it holds the report");
+    report.took = begin.elapsed();
+    report.failures.sort_by_key(|failure| failure.seed);
+    report
+}
+
+/// With more than these nothing new is learnt.
+const FAILURES: usize = 3;
+
+struct One {
+    seed: u64,
+    coverage: Coverage,
+    cost: Duration,
+    virtual_time: Duration,
+    failure: Option<Failure>,
+}
+
+fn one(seed: u64) -> One {
+    let plan = Plan::new(seed);
+    let before = processor_time();
+    let outcome = attempt(&plan, false);
+    let cost = processor_time().saturating_sub(before);
+    let failure = outcome.violation.map(|violation| shrink(&plan, violation));
+    One { seed, coverage: outcome.coverage, cost, virtual_time: outcome.took, failure }
+}
+
+/// One run; a panic in it is a violation as well.
+fn attempt(plan: &Plan, keeps_history: bool) -> Outcome {
+    catch_unwind(AssertUnwindSafe(|| World::new(plan, keeps_history).run())).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Outcome {
+            violation: Some(Violation { invariant: "no panic", what: text.unwrap_or_default() }),
+            coverage: Coverage::default(),
+            history: crate::history::History::default(),
+            took: Duration::ZERO,
+        }
+    })
+}
+
+/// Leaves out one fault after the other, as long as the same invariant does not hold.
+fn shrink(plan: &Plan, violation: Violation) -> Failure {
+    let (mut plan, mut violation) = (plan.clone(), violation);
+    let mut at = 0;
+    while at < plan.faults.len() {
+        let smaller = plan.without(at);
+        match attempt(&smaller, false).violation {
+            Some(still) if still.invariant == violation.invariant => (plan, violation) = (smaller, still),
+            _ => at += 1,
+        }
+    }
+    let history = attempt(&plan, true).history.print(MOST_LINES);
+    let faults = plan.faults.iter().map(ToString::to_string).collect();
+    Failure { seed: plan.seed, violation, faults, history }
+}
+
+/// What this thread has cost so far; zero where the system does not say.
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = stat.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or(0))
+}
+
+impl Report {
+    fn add(&mut self, one: One) {
+        self.runs += 1;
+        self.coverage.merge(&one.coverage);
+        self.cost += one.cost;
+        self.most = self.most.max((one.cost, one.seed));
+        self.virtual_time += one.virtual_time;
+        self.failures.extend(one.failure);
+    }
+
+    pub(crate) fn is_clean(&self) -> bool {
+        self.failures.is_empty()
+    }
+
+    pub(crate) fn first_failure(&self) -> u64 {
+        self.failures.first().map_or(0, |failure| failure.seed)
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for failure in &self.failures {
+            writeln!(f, "\nseed {}: '{}' does not hold", failure.seed, failure.violation.invariant)?;
+            writeln!(f, "  {}", failure.violation.what)?;
+            writeln!(f, "  with these faults:")?;
+            failure.faults.iter().try_for_each(|fault| writeln!(f, "    {fault}"))?;
+            writeln!(f, "{}", failure.history)?;
+        }
+        write!(f, "{}", self.coverage.print())?;
+        let Self { runs, from, took, cost, most, virtual_time, .. } = self;
+        let mean = cost.as_secs_f64() * 1e3 / (*runs).max(1) as f64;
+        writeln!(
+            f,
+            "{runs} runs from seed {from} on in {:.1} s, {} failed",
+            took.as_secs_f64(),
+            self.failures.len()
+        )?;
+        write!(
+            f,
+            "a run: {mean:.2} ms of processor time, at most {:.1} ms (seed {}), {:.1} s of virtual time",
+            most.0.as_secs_f64() * 1e3,
+            most.1,
+            virtual_time.as_secs_f64() / (*runs).max(1) as f64
+        )
+    }
+}

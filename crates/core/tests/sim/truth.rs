@@ -1,0 +1,394 @@
+//! What must hold, and what it is held against: the records as writers know them, the logs as the cluster has them.
+//!
+//! Some invariants are checked when something happens, the rest when the run is over.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ottla_core::partition_queue::Acks;
+use ottla_core::producer::DeliveryError;
+use ottla_fake::{FakeCluster, Partition, StoredBatch};
+use ottla_wire::Uuid;
+
+use crate::apps::may_be_asked_again;
+use crate::plan::FaultKind;
+use crate::world::{Phase, World, topic_name};
+
+/// Numbers records in the order in which they were accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct RecordId(pub(crate) u64);
+
+/// What a record came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Written(Option<i64>),
+    NotWritten,
+    Unknown,
+}
+
+/// What did not hold.
+#[derive(Debug, Clone)]
+pub(crate) struct Violation {
+    pub(crate) invariant: &'static str,
+    pub(crate) what: String,
+}
+
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) writer: usize,
+    pub(crate) topic: usize,
+    pub(crate) topic_id: Uuid,
+    pub(crate) partition: i32,
+    pub(crate) acks: Acks,
+    pub(crate) at: Instant,
+    pub(crate) delivery_timeout: Duration,
+    pub(crate) fate: Option<Fate>,
+    /// Accepted when nothing was wrong any more: it must be acknowledged before.
+    pub(crate) must_by: Option<Instant>,
+}
+
+/// Where a record was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    topic_id: Uuid,
+    partition: i32,
+    offset: i64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Truth {
+    pub(crate) violation: Option<Violation>,
+    pub(crate) records: Vec<Accepted>,
+    /// Brokers take records for a topic by its name: one that was created again gets what was meant for the old one.
+    pub(crate) by_name: bool,
+    written: BTreeMap<RecordId, Vec<Place>>,
+    seen_accepted: usize,
+    /// Since when requests and work are counted.
+    window: Option<Window>,
+    /// What writers and readers wanted so far.
+    pub(crate) work: u64,
+}
+
+#[derive(Debug)]
+struct Window {
+    since: Instant,
+    requests: u64,
+    work: u64,
+}
+
+/// More than this a second, plus [`FOR_WORK`] for each piece of work, is a hot loop.
+const FOR_NOTHING: u64 = 150;
+const FOR_WORK: u64 = 4;
+
+/// How late a result may come: batches of a queue may be with another thread one after the other.
+const SLACK: Duration = Duration::from_millis(100);
+
+/// A record's value: who it is, where it belongs, and padding.
+pub(crate) fn encode_value(record: RecordId, partition: i32, bytes: usize) -> Vec<u8> {
+    let mut value = Vec::with_capacity(bytes.max(VALUE_LEN));
+    value.extend_from_slice(&record.0.to_be_bytes());
+    value.extend_from_slice(&partition.to_be_bytes());
+    value.resize(bytes.max(VALUE_LEN), record.0 as u8);
+    value
+}
+
+pub(crate) fn decode_value(value: Option<&Bytes>) -> Option<(RecordId, i32)> {
+    let value = value?;
+    let id = u64::from_be_bytes(*value.first_chunk()?);
+    let partition = i32::from_be_bytes(*value.get(8..)?.first_chunk()?);
+    Some((RecordId(id), partition))
+}
+
+const VALUE_LEN: usize = 12;
+
+impl Truth {
+    /// Takes in what the cluster accepted since the last look.
+    pub(crate) fn look(&mut self, cluster: &FakeCluster) {
+        let new = &cluster.accepted()[self.seen_accepted..];
+        self.seen_accepted = cluster.accepted().len();
+        for accepted in new.iter().filter(|it| !it.duplicate) {
+            let topic = cluster.topics().find(|topic| topic.id() == accepted.topic_id);
+            let partition = topic.and_then(|topic| topic.partition(accepted.partition));
+            let batches = partition.into_iter().flat_map(|partition| partition.log().batches());
+            let Some(batch) = batches.into_iter().find(|it| it.header.base_offset == accepted.base_offset)
+            else {
+                continue;
+            };
+            for record in batch.records() {
+                let Some((id, _)) = decode_value(record.value.as_ref()) else { continue };
+                let place = Place {
+                    topic_id: accepted.topic_id,
+                    partition: accepted.partition,
+                    offset: record.offset,
+                };
+                self.appended(id, &accepted.topic, place, cluster);
+            }
+        }
+    }
+
+    fn appended(&mut self, id: RecordId, topic: &str, place: Place, cluster: &FakeCluster) {
+        let Some(record) = self.records.get(id.0 as usize) else { return };
+        let places = self.written.entry(id).or_default();
+        let is_there = topic == topic_name(record.topic)
+            && record.partition == place.partition
+            && (self.by_name || record.topic_id == place.topic_id);
+        let problem = if !is_there {
+            Some(("in its place", format!("record {id:?} was written to {place:?}")))
+        } else if record.fate == Some(Fate::NotWritten) {
+            Some(("not written is not in the log", format!("record {id:?} was written at {place:?}")))
+        } else if record.acks == Acks::All && places.iter().any(|before| is_at(cluster, id, *before, place)) {
+            Some(("in the log once", format!("record {id:?} is at {places:?} and now at {place:?}")))
+        } else {
+            None
+        };
+        places.push(place);
+        if let Some((invariant, what)) = problem {
+            self.violation.get_or_insert(Violation { invariant, what });
+        }
+    }
+}
+
+/// Whether the record is still where it was before it was written to `now`.
+fn is_at(cluster: &FakeCluster, id: RecordId, before: Place, now: Place) -> bool {
+    let topic = cluster.topics().find(|topic| topic.id() == before.topic_id);
+    let Some(log) = topic.and_then(|topic| topic.partition(before.partition)).map(Partition::log) else {
+        return false;
+    };
+    let holds =
+        |batch: &&StoredBatch| (batch.header.base_offset..=batch.last_offset()).contains(&before.offset);
+    let records = log.batches().find(holds).map(StoredBatch::records).unwrap_or_default();
+    before != now
+        && records.iter().any(|it| {
+            it.offset == before.offset && decode_value(it.value.as_ref()).is_some_and(|(it, _)| it == id)
+        })
+}
+
+fn was_lost(cluster: &FakeCluster, place: &Place) -> bool {
+    cluster.lost().iter().any(|lost| {
+        (lost.topic_id, lost.partition) == (place.topic_id, place.partition)
+            && (lost.base_offset..=lost.last_offset).contains(&place.offset)
+    })
+}
+
+impl World {
+    /// Whether the client was not awake until this moment, or almost.
+    pub(crate) fn was_stalled(&self) -> bool {
+        self.chaos.last_stall.is_some_and(|until| self.now <= until + SLACK)
+    }
+
+    /// A record has its result: it is the first, in time, and not a lie.
+    pub(crate) fn record_over(
+        &mut self,
+        id: RecordId,
+        topic_id: Uuid,
+        partition: i32,
+        fate: Fate,
+        error: Option<&DeliveryError>,
+    ) {
+        let now = self.now;
+        let record = &mut self.truth.records[id.0 as usize];
+        let (before, acks) = (record.fate.replace(fate), record.acks);
+        let due = record.at + record.delivery_timeout + SLACK;
+        let (writer, must_by) = (record.writer, record.must_by);
+        self.truth.work += 1;
+        if before.is_some() {
+            self.violate("one outcome", || format!("record {id:?} has two results"));
+        }
+        if now > due && !self.was_stalled() {
+            self.violate("nothing waits for ever", || {
+                format!("record {id:?} has its result {:?} after its delivery time-out", now - due)
+            });
+        }
+        let is_missed = must_by.is_some() && !matches!(fate, Fate::Written(_));
+        if is_missed && !error.is_some_and(may_be_asked_again) {
+            let why = error.map(ToString::to_string).unwrap_or_default();
+            self.violate("it goes on when faults are over", || {
+                format!("record {id:?} is not acknowledged: {why}")
+            });
+        }
+        let places = self.truth.written.get(&id).cloned().unwrap_or_default();
+        let by_name = self.truth.by_name;
+        let is_told = |place: &Place| {
+            Fate::Written(Some(place.offset)) == fate
+                && place.partition == partition
+                && (by_name || place.topic_id == topic_id)
+        };
+        match fate {
+            Fate::NotWritten if !places.is_empty() => {
+                self.violate("not written is not in the log", || format!("record {id:?} is at {places:?}"));
+            }
+            Fate::Written(None) if acks != Acks::None && places.is_empty() => {
+                self.violate("acknowledged is in the log", || format!("record {id:?} is nowhere"));
+            }
+            Fate::Written(Some(offset)) if !places.iter().any(is_told) => {
+                self.violate("acknowledged is in the log", || {
+                    format!("record {id:?} is said to be at {offset}, and is at {places:?}")
+                });
+            }
+            _ => {}
+        }
+        self.writer_told(writer, id, fate, error);
+    }
+
+    /// What must hold at any moment.
+    pub(crate) fn check_running(&mut self) {
+        if let Some(problem) = self.produce.miscounted() {
+            self.violate("memory is accounted for", || problem);
+        }
+        let passed =
+            self.truth.window.as_ref().is_none_or(|it| it.since + Duration::from_secs(1) <= self.now);
+        if passed {
+            self.check_requests();
+        }
+        self.next_phase();
+    }
+
+    fn check_requests(&mut self) {
+        let next = Window {
+            since: self.now,
+            requests: self.cluster.counters().all_requests(),
+            work: self.truth.work + self.chaos.strikes(&self.cluster),
+        };
+        let Some(before) = self.truth.window.replace(next) else { return };
+        let Some(after) = &self.truth.window else { return };
+        let (requests, work) = (after.requests - before.requests, after.work - before.work);
+        let seconds = (self.now - before.since).as_secs_f64();
+        let allowed = FOR_NOTHING as f64 * seconds + (FOR_WORK * work) as f64;
+        if requests as f64 > allowed {
+            self.violate("no hot loop", || {
+                format!("{requests} requests in {seconds:.1} s for {work} records, fetches and faults")
+            });
+        }
+    }
+
+    fn next_phase(&mut self) {
+        match self.phase {
+            Phase::Healed if self.writers_are_done() => {
+                self.phase = Phase::Draining;
+                self.note(|| "everything written has its result; readers read to the end".to_owned());
+            }
+            Phase::Draining if self.readers_are_done() => self.phase = Phase::Closing,
+            _ => {}
+        }
+        let limit = self.start + self.plan.heal + self.patience();
+        if self.phase != Phase::Rough && self.phase != Phase::Closing && self.now > limit {
+            let (unresolved, calls, phase) = (self.produce.unresolved(), self.calls.count(), self.phase);
+            let readers = self.readers_behind();
+            self.violate("nothing waits for ever", || {
+                format!("{phase:?}: {unresolved} records and {calls} calls have no result; {readers}")
+            });
+        }
+    }
+
+    /// How long after the last fault everything may take: time-outs run out, connections are dialled, metadata comes.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_secs(150)
+    }
+
+    /// What must hold when a run is over.
+    pub(crate) fn check_end(&mut self) {
+        self.finish();
+        if self.truth.violation.is_none() {
+            self.check_logs();
+        }
+        if self.truth.violation.is_none() {
+            self.check_readers();
+        }
+        if let Some(id) = self.truth.records.iter().position(|record| record.fate.is_none()) {
+            self.violate("one outcome", || format!("record {id} has none"));
+        }
+    }
+
+    fn check_logs(&mut self) {
+        let mut problem = None;
+        for topic in self.cluster.topics() {
+            for (partition, log) in (0..).zip(topic.partitions()).map(|(index, it)| (index, it.log())) {
+                let mut at: BTreeMap<RecordId, Vec<i64>> = BTreeMap::new();
+                for record in log.batches().flat_map(StoredBatch::records) {
+                    if let Some((id, _)) = decode_value(record.value.as_ref()) {
+                        at.entry(id).or_default().push(record.offset);
+                    }
+                }
+                let mut last = -1;
+                for (id, record) in (0..).map(RecordId).zip(&self.truth.records) {
+                    let places = at.get(&id).map_or(&[][..], Vec::as_slice);
+                    let is_meant = (record.topic_id, record.partition) == (topic.id(), partition);
+                    let is_elsewhere = self.truth.by_name && places.is_empty();
+                    if !is_meant && places.is_empty() || is_elsewhere && self.was_recreated(record.topic) {
+                        continue;
+                    }
+                    if record.acks != Acks::All {
+                        continue;
+                    }
+                    if places.len() > 1 {
+                        problem.get_or_insert(("in the log once", format!("record {id:?} is at {places:?}")));
+                    }
+                    let Some(Fate::Written(offset)) = record.fate else { continue };
+                    let place = |offset| Place { topic_id: topic.id(), partition, offset };
+                    let known = self.truth.written.get(&id).map_or(&[][..], Vec::as_slice);
+                    let excused = match offset {
+                        Some(offset) => offset < log.start() || was_lost(&self.cluster, &place(offset)),
+                        None => known.iter().all(|it| it.offset < log.start() || was_lost(&self.cluster, it)),
+                    };
+                    match (places.first(), offset) {
+                        (None, _) if !excused => {
+                            let what =
+                                format!("record {id:?}, acknowledged at {offset:?}, is not in the log");
+                            problem.get_or_insert(("acknowledged is in the log", what));
+                        }
+                        (Some(found), Some(offset)) if *found != offset && !excused => {
+                            let what = format!("record {id:?}, acknowledged at {offset}, is at {found}");
+                            problem.get_or_insert(("acknowledged is in the log", what));
+                        }
+                        _ => {}
+                    }
+                    if let Some(found) = places.first() {
+                        if *found <= last {
+                            let what = format!("record {id:?} at {found} comes after the one at {last}");
+                            problem.get_or_insert(("in order", what));
+                        }
+                        last = *found;
+                    }
+                }
+            }
+        }
+        if let Some((invariant, what)) = problem {
+            self.violate(invariant, || what);
+        }
+    }
+
+    fn was_recreated(&self, topic: usize) -> bool {
+        let is_it = |kind: &FaultKind| matches!(kind, FaultKind::Recreate { topic: it } if *it == topic);
+        self.plan.faults.iter().any(|fault| is_it(&fault.kind))
+    }
+
+    /// What a reader saw is what the log has, from where it began to the end.
+    fn check_readers(&mut self) {
+        for reader in 0..self.readers.len() {
+            let it = &self.readers[reader];
+            let Some((topic_id, index)) = it.reads() else { continue };
+            let topic = self.cluster.topics().find(|topic| topic.id() == topic_id);
+            let Some(log) = topic.and_then(|topic| topic.partition(index)).map(Partition::log) else {
+                continue;
+            };
+            let of_log: Vec<(i64, Option<RecordId>)> = log
+                .batches()
+                .flat_map(StoredBatch::records)
+                .map(|record| (record.offset, decode_value(record.value.as_ref()).map(|(id, _)| id)))
+                .filter(|(offset, _)| *offset >= it.begin())
+                .collect();
+            let from = of_log.first().map_or(log.end(), |(offset, _)| *offset);
+            let seen: Vec<_> = it.seen().iter().filter(|(offset, _)| *offset >= from).copied().collect();
+            if seen != of_log {
+                let differs = seen.iter().zip(&of_log).position(|(one, other)| one != other);
+                let what = format!(
+                    "reader {reader} saw {} records from {from} on and the log has {}; they differ first at {differs:?}",
+                    seen.len(),
+                    of_log.len()
+                );
+                return self.violate("readers see the log", || what);
+            }
+        }
+    }
+}
