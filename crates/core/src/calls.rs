@@ -32,6 +32,34 @@ pub enum Target {
         /// The partition's number.
         partition: i32,
     },
+    /// The coordinator of a key, or of all keys where there are several.
+    Coordinator {
+        /// What is coordinated.
+        kind: CoordinatorKind,
+        /// The keys. The coordinator of a share group's state has keys of the form `group:topic id:partition`.
+        keys: Arc<[Arc<str>]>,
+    },
+}
+
+/// What a coordinator looks after; the numbers are FindCoordinator's key types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CoordinatorKind {
+    /// Groups of all kinds.
+    Group = 0,
+    /// Transactional ids.
+    Transaction = 1,
+    /// The state of share groups (KIP-932).
+    Share = 2,
+}
+
+impl fmt::Display for CoordinatorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Group => "group",
+            Self::Transaction => "transactional id",
+            Self::Share => "share partition",
+        })
+    }
 }
 
 impl fmt::Display for Target {
@@ -41,6 +69,10 @@ impl fmt::Display for Target {
             Self::Controller => f.write_str("the controller"),
             Self::Broker(id) => write!(f, "broker {id}"),
             Self::Leader { topic, partition, .. } => write!(f, "the leader of {topic}/{partition}"),
+            Self::Coordinator { kind, keys } => match &**keys {
+                [key] => write!(f, "the coordinator of {kind} {key:?}"),
+                keys => write!(f, "the coordinator of the {kind}s {keys:?}"),
+            },
         }
     }
 }
@@ -55,6 +87,16 @@ pub enum Step {
         to: Destination,
         /// The leader it goes to, for the epoch in the request.
         leader: Option<Leader>,
+    },
+    /// Look up who coordinates these keys, and report with [`Call::handle_coordinator`]. What was found before is as good,
+    /// unless it is the broker named here.
+    FindCoordinator {
+        /// What is coordinated.
+        kind: CoordinatorKind,
+        /// The keys.
+        keys: Arc<[Arc<str>]>,
+        /// The coordinator that was asked in vain.
+        stale: Option<i32>,
     },
     /// Wait until then, or until the metadata changes.
     Wait(Instant),
@@ -77,6 +119,8 @@ pub struct Call {
     asked: Option<(Destination, Option<Leader>, Instant)>,
     /// Brokers that gave no answer since all of them were tried.
     unreachable: Vec<Destination>,
+    /// The coordinator that was found, and whether it was asked in vain.
+    coordinator: Option<(i32, bool)>,
     /// A broker may have acted on one of the attempts.
     may_have_happened: bool,
     last: Option<Cause>,
@@ -105,6 +149,7 @@ impl Call {
             not_before: now,
             asked: None,
             unreachable: Vec::new(),
+            coordinator: None,
             may_have_happened: false,
             last: None,
             ended: None,
@@ -152,6 +197,13 @@ impl Call {
         if self.deadline <= now {
             return Step::GiveUp(self.error(End::TimedOut(self.deadline - self.started)));
         }
+        if let Some(look_up) = self.wants_coordinator() {
+            return if now < self.not_before {
+                Step::Wait(self.not_before.min(self.deadline))
+            } else {
+                look_up
+            };
+        }
         let (to, leader) = match self.route(now, metadata) {
             Ok(Some(route)) => route,
             Ok(None) => return Step::Wait(self.look_again(now, metadata)),
@@ -172,7 +224,7 @@ impl Call {
         let Some((to, leader, since)) = &self.asked else { return false };
         let is_silent = now >= *since + self.own_wait + OVERDUE_AFTER;
         let moved = match &self.target {
-            Target::Broker(_) => false,
+            Target::Broker(_) | Target::Coordinator { .. } => false,
             Target::AnyBroker => {
                 is_silent && metadata.brokers().any(|broker| *to != Destination::Broker(broker.id))
             }
@@ -195,11 +247,34 @@ impl Call {
         moved
     }
 
-    /// When [`Call::has_moved`] should be asked even if the metadata has not changed.
+    /// When [`Call::has_moved`] should be asked even if the metadata has not changed. For a coordinator, when it should
+    /// be looked up again, for [`Call::has_moved_to`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         let (_, _, since) = self.asked.as_ref()?;
-        matches!(self.target, Target::AnyBroker | Target::Controller)
+        matches!(self.target, Target::AnyBroker | Target::Controller | Target::Coordinator { .. })
             .then(|| *since + self.own_wait + OVERDUE_AFTER)
+    }
+
+    /// This broker was found to be the coordinator.
+    pub fn handle_coordinator(&mut self, broker_id: i32) {
+        self.coordinator = Some((broker_id, false));
+    }
+
+    /// Whether the answer that is out is no longer worth waiting for, since this broker was found to be the coordinator.
+    pub fn has_moved_to(&mut self, now: Instant, broker_id: i32) -> bool {
+        let moved = self.coordinator.is_none_or(|(asked, _)| asked != broker_id);
+        if moved {
+            self.handle_coordinator(broker_id);
+            self.may_have_happened = true;
+            self.not_before = now;
+        }
+        moved
+    }
+
+    /// The coordinator could not be found, which ends the call.
+    pub fn handle_no_coordinator(&mut self, error: &CallError) -> CallError {
+        self.last = error.last.clone().or(self.last.take());
+        self.error(error.end.clone())
     }
 
     /// The attempt got no answer.
@@ -214,7 +289,12 @@ impl Call {
             // A connection that had gone idle costs nothing: the request never left.
             let unsent = error.outcome == Outcome::NotSent && matches!(error.reason, Failure::Closed(_));
             let again = matches!(self.last, Some(Cause::Request(_)));
-            self.not_before = if unsent && !again { now } else { now + self.pauses.next_delay() };
+            if unsent && !again {
+                self.not_before = now;
+            } else {
+                self.doubt_coordinator();
+                self.not_before = now + self.pauses.next_delay();
+            }
         } else {
             self.ended = Some(End::Permanent);
         }
@@ -237,6 +317,9 @@ impl Call {
         if self.may_pass(code) {
             if code.needs_metadata() || self.target == Target::Controller {
                 metadata.request_refresh(now, None);
+            }
+            if code.needs_coordinator() {
+                self.doubt_coordinator();
             }
             self.not_before = now + self.pauses.next_delay();
         } else {
@@ -267,6 +350,27 @@ impl Call {
                     known.leader(*partition).filter(|leader| metadata.broker(leader.broker_id).is_some());
                 Ok(leader.map(|leader| (Destination::Broker(leader.broker_id), Some(leader))))
             }
+            Target::Coordinator { .. } => {
+                let known = self.coordinator.filter(|(id, _)| metadata.broker(*id).is_some());
+                Ok(known.map(|(id, _)| (Destination::Broker(id), None)))
+            }
+        }
+    }
+
+    /// The look-up that has to come first, if the coordinator is not known or was asked in vain.
+    fn wants_coordinator(&self) -> Option<Step> {
+        let Target::Coordinator { kind, keys } = &self.target else { return None };
+        let stale = match self.coordinator {
+            None => None,
+            Some((id, true)) => Some(id),
+            Some((_, false)) => return None,
+        };
+        Some(Step::FindCoordinator { kind: *kind, keys: keys.clone(), stale })
+    }
+
+    fn doubt_coordinator(&mut self) {
+        if let Some((_, in_vain)) = &mut self.coordinator {
+            *in_vain = true;
         }
     }
 
@@ -300,10 +404,18 @@ impl Call {
         }
     }
 
-    /// The controller is never behind: a topic it does not know does not exist.
+    /// The controller is never behind: a topic it does not know does not exist. Where the caller has chosen the broker,
+    /// it does not help that another one would do it.
     fn may_pass(&self, code: ErrorCode) -> bool {
         let unknown = matches!(code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID);
-        code.is_retriable() && !(unknown && self.target == Target::Controller)
+        code.is_retriable()
+            && match self.target {
+                Target::Controller => !unknown,
+                Target::Broker(_) => {
+                    !code.needs_metadata() && !code.needs_coordinator() && code != ErrorCode::NOT_CONTROLLER
+                }
+                Target::AnyBroker | Target::Leader { .. } | Target::Coordinator { .. } => true,
+            }
     }
 
     fn error(&self, end: End) -> CallError {
@@ -422,6 +534,7 @@ impl fmt::Display for CallError {
                     Target::Controller => f.write_str("no broker speaks for the controller yet")?,
                     Target::Broker(_) => f.write_str("the broker is not among those known")?,
                     Target::Leader { .. } => f.write_str("no leader is known")?,
+                    Target::Coordinator { .. } => f.write_str("no coordinator was found")?,
                 }
             }
             End::TimedOut(after) => {

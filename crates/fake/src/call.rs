@@ -7,9 +7,9 @@ use bytes::Bytes;
 use ottla_wire::messages::{
     api_versions::ApiVersionsRequest, create_partitions::CreatePartitionsRequest,
     create_topics::CreateTopicsRequest, delete_records::DeleteRecordsRequest,
-    delete_topics::DeleteTopicsRequest, describe_configs::DescribeConfigsRequest, fetch::FetchRequest,
-    find_coordinator::FindCoordinatorRequest, init_producer_id::InitProducerIdRequest,
-    list_offsets::ListOffsetsRequest, metadata::MetadataRequest,
+    delete_topics::DeleteTopicsRequest, describe_configs::DescribeConfigsRequest,
+    describe_groups::DescribeGroupsRequest, fetch::FetchRequest, find_coordinator::FindCoordinatorRequest,
+    init_producer_id::InitProducerIdRequest, list_offsets::ListOffsetsRequest, metadata::MetadataRequest,
     offset_for_leader_epoch::OffsetForLeaderEpochRequest, produce::ProduceRequest,
 };
 use ottla_wire::{
@@ -73,6 +73,7 @@ calls! {
     DescribeConfigs(DescribeConfigsRequest),
     FindCoordinator(FindCoordinatorRequest),
     InitProducerId(InitProducerIdRequest),
+    DescribeGroups(DescribeGroupsRequest),
 }
 
 impl Request {
@@ -114,6 +115,7 @@ impl Request {
             }
             Self::ApiVersions(_)
             | Self::DescribeConfigs(_)
+            | Self::DescribeGroups(_)
             | Self::FindCoordinator(_)
             | Self::InitProducerId(_) => {}
         }

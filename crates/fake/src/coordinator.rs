@@ -1,9 +1,10 @@
-//! FindCoordinator and InitProducerId: who coordinates a key, and the ids of producers.
+//! FindCoordinator, InitProducerId and DescribeGroups: who coordinates a key, and the ids of producers.
 //!
 //! It owns the producer ids that were handed out. Groups and transactions themselves come in files of their own.
 
 use std::collections::BTreeMap;
 
+use ottla_wire::messages::describe_groups::{DescribeGroupsRequest, DescribeGroupsResponse, DescribedGroup};
 use ottla_wire::messages::find_coordinator::{Coordinator, FindCoordinatorRequest, FindCoordinatorResponse};
 use ottla_wire::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use ottla_wire::{ErrorCode, Str};
@@ -71,6 +72,24 @@ impl FakeCluster {
             producer_epoch,
             ..Default::default()
         }))
+    }
+
+    /// There are no groups yet: a broker says of any that it is dead, and from version 6 on also that it is not there.
+    pub(crate) fn describe_groups(&self, context: &Context<'_>, request: &DescribeGroupsRequest) -> Served {
+        let describe = |group: &Str| {
+            let misplaced =
+                (self.coordinator_of(group) != Some(context.node)).then_some(ErrorCode::NOT_COORDINATOR);
+            let refused = context.struck.error_of_all().or(misplaced);
+            let absent = if context.version >= 6 { ErrorCode::GROUP_ID_NOT_FOUND } else { ErrorCode::NONE };
+            DescribedGroup {
+                error_code: refused.unwrap_or(absent),
+                group_id: group.clone(),
+                group_state: if refused.is_none() { "Dead".into() } else { Str::default() },
+                ..Default::default()
+            }
+        };
+        let groups = request.groups.iter().map(describe).collect();
+        Served::Answer(Answer::DescribeGroups(DescribeGroupsResponse { groups, ..Default::default() }))
     }
 
     /// The coordinator of a key: its partition of the internal topic is spread over the live nodes.

@@ -124,6 +124,7 @@ impl FakeCluster {
             Request::DescribeConfigs(request) => self.describe_configs(&context, &request),
             Request::FindCoordinator(request) => self.find_coordinator(&context, &request),
             Request::InitProducerId(request) => self.init_producer_id(&context, &request),
+            Request::DescribeGroups(request) => self.describe_groups(&context, &request),
         };
         match served {
             Served::Answer(answer) => self.finish(now, connection, call, Some(answer)),

@@ -91,13 +91,14 @@ impl Versions {
 
 /// From 4.0 on Produce is advertised from 0, although 3 is the lowest that is served: librdkafka needed it.
 #[rustfmt::skip]
-const TABLE: [(ApiKey, [(i16, i16); 4]); 13] = [
+const TABLE: [(ApiKey, [(i16, i16); 4]); 14] = [
     //                                   3.5      3.9      4.0      4.3
     (ApiKey::PRODUCE,                 [(0, 9),  (0, 11), (0, 12), (0, 13)]),
     (ApiKey::FETCH,                   [(0, 15), (0, 17), (4, 17), (4, 18)]),
     (ApiKey::LIST_OFFSETS,            [(0, 8),  (0, 9),  (1, 10), (1, 11)]),
     (ApiKey::METADATA,                [(0, 12), (0, 12), (0, 13), (0, 13)]),
     (ApiKey::FIND_COORDINATOR,        [(0, 4),  (0, 6),  (0, 6),  (0, 6)]),
+    (ApiKey::DESCRIBE_GROUPS,         [(0, 5),  (0, 5),  (0, 6),  (0, 6)]),
     (ApiKey::API_VERSIONS,            [(0, 3),  (0, 4),  (0, 4),  (0, 4)]),
     (ApiKey::CREATE_TOPICS,           [(0, 7),  (0, 7),  (2, 7),  (2, 7)]),
     (ApiKey::DELETE_TOPICS,           [(0, 6),  (0, 6),  (1, 6),  (1, 6)]),

@@ -8,7 +8,7 @@ use ottla_core::calls::{CallError, Cause, End};
 use ottla_core::error::{Failure, RequestError};
 use ottla_core::producer::{DeliveryCause, DeliveryError, DeliveryOutcome};
 use ottla_wire::records::BatchError;
-use ottla_wire::{ErrorCode, Uuid};
+use ottla_wire::{ApiKey, ErrorCode, Uuid};
 
 /// What an operation of this crate comes back with.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -56,6 +56,13 @@ pub enum Error {
         partition: i32,
         /// How many there are.
         partitions: usize,
+    },
+    /// A request cannot be sent as it is, or not in this way; see [`Client::call`](crate::Client::call).
+    Request {
+        /// What is asked.
+        api: ApiKey,
+        /// What is wrong with it, and what would be right.
+        problem: String,
     },
     /// A request ended without success.
     Call(Arc<CallError>),
@@ -113,6 +120,7 @@ impl Error {
             Self::NoSuchOffset { .. } => true,
             Self::Config { .. }
             | Self::Partition { .. }
+            | Self::Request { .. }
             | Self::Record { .. }
             | Self::Corrupt { .. }
             | Self::Closed => false,
@@ -196,6 +204,7 @@ impl fmt::Display for Error {
             Self::Partition { topic, partition, partitions } => {
                 write!(f, "topic {topic:?} has no partition {partition}: there are {partitions}, from 0 on")
             }
+            Self::Request { api, problem } => write!(f, "{api}: {problem}"),
             Self::Call(error) => error.fmt(f),
             Self::Delivery(error) => error.fmt(f),
             Self::Record { topic, partition, problem } => {

@@ -186,6 +186,7 @@ fn retries_end_with_the_time() {
         match rig.step() {
             Step::Send { .. } => rig.fails(Outcome::Unknown, Failure::Closed(CloseReason::ByPeer)),
             Step::Wait(until) => rig.now = until,
+            Step::FindCoordinator { .. } => panic!("a leader has no coordinator"),
             Step::GiveUp(error) => break error,
         }
     };
@@ -284,4 +285,100 @@ fn brokers_that_gave_no_answer_are_asked_again_once_all_have_been_tried() {
         rig.now += SECOND;
     }
     assert!(asked[0] != asked[1] && asked[1] != asked[2] && asked[2] != asked[3], "{asked:?}");
+}
+
+fn at_coordinator() -> Rig {
+    let keys = Arc::from([Arc::from("g")]);
+    Rig::new(Target::Coordinator { kind: CoordinatorKind::Group, keys })
+}
+
+impl Rig {
+    #[track_caller]
+    fn looks_up(&mut self) -> Option<i32> {
+        match self.step() {
+            Step::FindCoordinator { kind: CoordinatorKind::Group, stale, .. } => stale,
+            other => panic!("expected a look-up, got {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_coordinator_is_looked_up_first_and_again_when_it_is_not_the_one() {
+    let mut rig = at_coordinator();
+    assert_eq!(rig.looks_up(), None);
+    rig.call.handle_coordinator(1);
+    assert_eq!(rig.sends(), 1);
+    rig.answers(ErrorCode::NOT_COORDINATOR);
+    let pause = rig.waits();
+    rig.now += pause;
+    assert_eq!(rig.looks_up(), Some(1));
+    rig.call.handle_coordinator(2);
+    assert_eq!(rig.sends(), 2);
+    rig.answers(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS);
+    let pause = rig.waits();
+    rig.now += pause;
+    assert_eq!(rig.sends(), 2, "it is the one, and not ready");
+    rig.answers(ErrorCode::GROUP_AUTHORIZATION_FAILED);
+    assert_eq!(rig.gives_up().attempts, 3);
+}
+
+#[test]
+fn a_coordinator_that_is_lost_is_looked_up_again_but_not_for_an_idle_connection() {
+    let mut rig = at_coordinator();
+    rig.looks_up();
+    rig.call.handle_coordinator(1);
+    rig.sends();
+    rig.fails(Outcome::NotSent, Failure::Closed(CloseReason::ByPeer));
+    assert_eq!(rig.sends(), 1, "at once, on a new connection");
+    rig.fails(Outcome::Unknown, Failure::Closed(CloseReason::ByPeer));
+    let pause = rig.waits();
+    rig.now += pause;
+    assert_eq!(rig.looks_up(), Some(1));
+}
+
+#[test]
+fn a_silent_coordinator_is_left_for_another_one_only() {
+    let mut rig = at_coordinator();
+    rig.looks_up();
+    rig.call.handle_coordinator(1);
+    rig.sends();
+    assert_eq!(rig.call.poll_timeout(), Some(rig.now + OVERDUE_AFTER));
+    assert!(!rig.call.has_moved(rig.now + 9 * SECOND, &rig.metadata), "the metadata does not tell");
+    assert!(!rig.call.has_moved_to(rig.now, 1));
+    assert!(rig.call.has_moved_to(rig.now, 2));
+    assert_eq!(rig.sends(), 2);
+    rig.answers(ErrorCode::INVALID_GROUP_ID);
+    assert!(rig.gives_up().may_have_happened, "by the one that was left");
+}
+
+#[test]
+fn a_call_whose_coordinator_is_not_found_says_why() {
+    let mut rig = at_coordinator();
+    rig.looks_up();
+    let mut look_up = Rig::new(Target::AnyBroker);
+    look_up.sends();
+    look_up.answers(ErrorCode::GROUP_AUTHORIZATION_FAILED);
+    let error = rig.call.handle_no_coordinator(&look_up.gives_up());
+    assert_eq!((error.attempts, error.end.clone()), (0, End::Permanent));
+    let text = error.to_string();
+    for part in ["ListOffsets to the coordinator of group \"g\"", "GROUP_AUTHORIZATION_FAILED", "broker 1"] {
+        assert!(text.contains(part), "{part:?} is missing in {text:?}");
+    }
+}
+
+/// A broker that the caller has chosen is not asked again because it is the wrong one.
+#[test]
+fn a_named_broker_that_is_the_wrong_one_ends_the_call() {
+    for (code, again) in [
+        (ErrorCode::NOT_COORDINATOR, false),
+        (ErrorCode::NOT_LEADER_OR_FOLLOWER, false),
+        (ErrorCode::NOT_CONTROLLER, false),
+        (ErrorCode::COORDINATOR_LOAD_IN_PROGRESS, true),
+        (ErrorCode::REQUEST_TIMED_OUT, true),
+    ] {
+        let mut rig = Rig::new(Target::Broker(2));
+        assert_eq!(rig.sends(), 2);
+        rig.answers(code);
+        assert_eq!(matches!(rig.step(), Step::Wait(_)), again, "{code}");
+    }
 }

@@ -1,6 +1,7 @@
 //! The way in: [`ClientBuilder`] makes a [`Client`], and everything else is made from that.
 
 mod builder;
+mod call;
 mod controller;
 
 pub use builder::ClientBuilder;

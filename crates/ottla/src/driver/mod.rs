@@ -10,7 +10,7 @@ mod race;
 mod versioned;
 
 pub(crate) use race::{Either, race};
-pub(crate) use versioned::{ByVersion, by_id_or_name};
+pub(crate) use versioned::{AsGiven, ByVersion, by_id_or_name};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;

@@ -47,6 +47,62 @@ impl<R: Request> AnyRequest for ByVersion<R> {
     }
 }
 
+/// A request as somebody else has filled it in: sent in the versions that can express it. A version that loses a value,
+/// since it may be dropped there, is taken only from a broker that has none better.
+#[derive(Debug)]
+pub(crate) struct AsGiven<R> {
+    request: Arc<R>,
+    versions: VersionRange,
+}
+
+impl<R: Request> AsGiven<R> {
+    /// An error tells which value no version has together with the others.
+    pub(crate) fn new(request: R) -> Result<Self, EncodeError> {
+        let VersionRange { min, max } = R::VERSIONS;
+        let fits = |version: &i16| ottla_wire::encode_request(&request, *version, 0, None).is_ok();
+        let Some(oldest) = (min..=max).find(fits) else {
+            ottla_wire::encode_request(&request, max, 0, None)?;
+            return Ok(Self { request: Arc::new(request), versions: R::VERSIONS });
+        };
+        let newest = (min..=max).rev().find(|version| keeps_all(&request, *version));
+        let newest = newest.or_else(|| (min..=max).rev().find(fits)).unwrap_or(oldest);
+        Ok(Self { request: Arc::new(request), versions: VersionRange { min: oldest, max: newest } })
+    }
+}
+
+/// Whether what `version` writes reads as the same request.
+fn keeps_all<R: Request>(request: &R, version: i16) -> bool {
+    let Ok(frame) = ottla_wire::encode_request(request, version, 0, None) else { return false };
+    let payload = frame.into_bytes().split_off(size_of::<i32>());
+    let Ok((_, body)) = ottla_wire::decode_request_header(&payload) else { return false };
+    ottla_wire::decode_request_body::<R>(&payload.slice(body..), version).is_ok_and(|read| read == *request)
+}
+
+impl<R> Clone for AsGiven<R> {
+    fn clone(&self) -> Self {
+        Self { request: self.request.clone(), versions: self.versions }
+    }
+}
+
+impl<R: Request> AnyRequest for AsGiven<R> {
+    fn key(&self) -> ApiKey {
+        R::KEY
+    }
+
+    fn versions(&self) -> VersionRange {
+        self.versions
+    }
+
+    fn encode_frame(
+        &self,
+        version: i16,
+        correlation_id: i32,
+        client_id: Option<&str>,
+    ) -> Result<Encoded, EncodeError> {
+        self.request.encode_frame(version, correlation_id, client_id)
+    }
+}
+
 /// A Produce or Fetch request. Both name topics by id alone from version 13 on (KIP-516), so it is sent in that version
 /// only if all its topics have one: brokers that can do both may be in a cluster that has no ids.
 pub(crate) fn by_id_or_name<R: Request>(request: R, has_ids: bool) -> Box<dyn AnyRequest> {

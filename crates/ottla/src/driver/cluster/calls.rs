@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_core::backoff::Pauses;
-use ottla_core::calls::{Call, Step, Target};
-use ottla_core::connection::{Answer, Outgoing};
+use ottla_core::calls::{Call, CoordinatorKind, Step, Target};
+use ottla_core::connection::{Answer, OVERDUE_AFTER, Outgoing};
 use ottla_core::error::{Failure, Outcome, RequestError};
 use ottla_core::metadata::{Destination, Leader};
 use ottla_wire::{AnyRequest, ErrorCode, Message, Request};
@@ -56,7 +56,7 @@ impl Cluster {
                 expects_answer: true,
             };
             let pending = self.request(&to, plan.purpose, outgoing);
-            match race(pending, self.moved(&mut call, &mut changes)).await {
+            match race(pending, self.moved(&mut call, &to, &mut changes)).await {
                 Either::First(outcome) => match outcome.and_then(decoded::<R>) {
                     Ok((answer, response)) => match judge(&answer, response) {
                         Verdict::Done(value) => return Ok(value),
@@ -82,6 +82,15 @@ impl Cluster {
             self.check_alive()?;
             match self.with_metadata(|metadata| call.poll_step(now(), metadata)) {
                 Step::Send { to, leader } => return Ok((to, leader)),
+                Step::FindCoordinator { kind, keys, stale } => {
+                    match self.find_coordinator(call, kind, &keys, stale).await {
+                        Ok(id) => call.handle_coordinator(id),
+                        Err(Error::Call(error)) => {
+                            return Err(Error::Call(Arc::new(call.handle_no_coordinator(&error))));
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
                 Step::Wait(until) => {
                     race(changes.changed(), tokio::time::sleep_until(until.into())).await;
                 }
@@ -119,7 +128,7 @@ impl Cluster {
     }
 
     /// Ends when the answer that is out is no longer worth waiting for.
-    async fn moved(&self, call: &mut Call, changes: &mut Watch) {
+    async fn moved(&self, call: &mut Call, to: &Destination, changes: &mut Watch) {
         loop {
             if call.has_moved(now(), &lock(&self.metadata)) {
                 return;
@@ -129,8 +138,37 @@ impl Cluster {
                 Some(due) => {
                     race(changes.changed(), tokio::time::sleep_until(due.into())).await;
                 }
-                None => changes.changed().await,
+                None => match call.target().clone() {
+                    Target::Coordinator { kind, keys } => {
+                        return self.coordinator_moved(call, kind, &keys, to).await;
+                    }
+                    _ => changes.changed().await,
+                },
             }
+        }
+    }
+}
+
+impl Cluster {
+    /// A coordinator is silent: ends when another broker is found to be it. The metadata would not tell.
+    async fn coordinator_moved(
+        &self,
+        call: &mut Call,
+        kind: CoordinatorKind,
+        keys: &[Arc<str>],
+        to: &Destination,
+    ) {
+        let asked = match to {
+            Destination::Broker(id) => Some(*id),
+            Destination::Bootstrap(_) => None,
+        };
+        loop {
+            if let Ok(found) = self.find_coordinator(call, kind, keys, asked).await
+                && call.has_moved_to(now(), found)
+            {
+                return;
+            }
+            tokio::time::sleep(OVERDUE_AFTER).await;
         }
     }
 }
@@ -157,6 +195,6 @@ fn decoded<R: Request>(
 fn place(target: &Target) -> (Option<&str>, Option<i32>) {
     match target {
         Target::Leader { topic, partition, .. } => (Some(topic), Some(*partition)),
-        Target::AnyBroker | Target::Controller | Target::Broker(_) => (None, None),
+        _ => (None, None),
     }
 }

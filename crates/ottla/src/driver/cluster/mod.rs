@@ -1,14 +1,16 @@
 //! What all parts of one client share: the metadata and the connections by (broker, purpose, owner).
 //!
 //! ```text
-//! calls.rs    the loop that drives a request that may be sent again
-//! lookup.rs   waiting for what the metadata will say
-//! refresh.rs  the task that keeps it fresh
+//! calls.rs         the loop that drives a request that may be sent again
+//! coordinators.rs  who coordinates a group or a transactional id
+//! lookup.rs        waiting for what the metadata will say
+//! refresh.rs       the task that keeps it fresh
 //! ```
 //!
 //! Locks are held for single steps, never across an await.
 
 mod calls;
+mod coordinators;
 mod lookup;
 mod refresh;
 
@@ -28,6 +30,7 @@ use ottla_core::metadata::{Broker, Destination, Leader, Metadata, MetadataSettin
 use ottla_wire::ApiKey;
 use tokio::sync::{Notify, oneshot};
 
+use self::coordinators::Coordinators;
 use super::changes::{Changes, Watch};
 use super::connection::{Dial, Handle};
 use super::lanes::{Lane, Lanes};
@@ -77,6 +80,7 @@ pub(crate) struct Cluster {
     refresh: Arc<Notify>,
     connections: Mutex<BTreeMap<Key, Slot>>,
     lanes: Mutex<BTreeMap<(Destination, Purpose), Arc<Lanes>>>,
+    coordinators: Mutex<Coordinators>,
     owners: AtomicU64,
     random: Mutex<Random>,
     /// Why the last refresh got no answer, for those who wait for one; and whether nothing that went wrong since the
@@ -119,6 +123,7 @@ impl Cluster {
             refresh: refresh.clone(),
             connections: Mutex::default(),
             lanes: Mutex::default(),
+            coordinators: Mutex::default(),
             owners: AtomicU64::new(CLIENT + 1),
             random: Mutex::new(Random::new(seed)),
             last_failure: Mutex::default(),
