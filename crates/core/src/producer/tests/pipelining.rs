@@ -86,10 +86,13 @@ fn what_follows_a_failed_batch_is_rewound_with_it() {
     }
     assert!(world.resets.is_empty(), "the gap was to be expected");
     world.pass(5 * SECOND);
-    let mut again = world.all_sent();
-    while let Some((request, _)) = again.last().filter(|_| again.len() < sent.len()) {
-        world.answer(&request.clone(), ErrorCode::NONE, 1);
-        again.extend(world.all_sent());
+    let mut again = Vec::new();
+    while again.len() < sent.len() {
+        let sent = world.all_sent();
+        for (request, _) in &sent {
+            world.answer(request, ErrorCode::NONE, 1);
+        }
+        again.extend(sent);
     }
     assert_eq!(sequences(&again)[..sent.len()], sequences(&sent));
     let deliveries: Vec<_> = again.iter().map(|(_, sent)| sent.delivery).collect();
