@@ -46,6 +46,9 @@ pub struct BatchSettings {
     /// From the append of a batch's first record until its delivery is resolved, one way or the other. A record joins
     /// a batch only while that has half of it left.
     pub delivery_timeout: Duration,
+    /// How long a batch that is not full waits for company while its broker has something in flight; `None`: until
+    /// that is answered. With nothing in flight nobody waits.
+    pub linger: Option<Duration>,
 }
 
 /// Who must have a batch before it counts as written.
@@ -76,6 +79,8 @@ impl Acks {
 pub struct Ready {
     /// The first batch takes no more records, so waiting for others gains nothing.
     pub full: bool,
+    /// From when on the first batch waits for nobody.
+    pub lingers_until: Option<Instant>,
     /// The earliest deadline of all batches of the queue.
     pub deadline: Instant,
 }
@@ -98,6 +103,7 @@ pub struct ReadyBatch<D> {
     settings: BatchSettings,
     delivery: D,
     deadline: Instant,
+    lingers_until: Option<Instant>,
     memory: usize,
     full: bool,
 }
@@ -117,6 +123,8 @@ pub struct Batch<D> {
     pub memory: usize,
     /// Sealed because it was full: it need not wait for company.
     pub full: bool,
+    /// From when on it waits for nobody.
+    pub lingers_until: Option<Instant>,
 }
 
 /// A batch whose compression went wrong, with what its records are owed.
@@ -195,14 +203,18 @@ impl<D> PartitionQueue<D> {
         self.memory += memory;
         self.earliest = Some(self.earliest.map_or(batch.deadline, |earliest| earliest.min(batch.deadline)));
         let open = self.open.insert(batch);
-        let ready = self.earliest.map(|deadline| Ready { full: !self.closed.is_empty(), deadline });
+        let lingers_until = self.closed.front().unwrap_or(open).lingers_until;
+        let ready =
+            self.earliest.map(|deadline| Ready { full: !self.closed.is_empty(), lingers_until, deadline });
         let ready_changed = ready != std::mem::replace(&mut self.announced, ready);
         Ok(Appended { delivery: &open.delivery, index, ready_changed })
     }
 
     /// What the driver should know now; `None` when the queue is empty.
     pub fn ready(&self) -> Option<Ready> {
-        self.earliest.map(|deadline| Ready { full: !self.closed.is_empty(), deadline })
+        let first = self.closed.front().or(self.open.as_ref())?;
+        let lingers_until = first.lingers_until;
+        self.earliest.map(|deadline| Ready { full: !self.closed.is_empty(), lingers_until, deadline })
     }
 
     /// The oldest batch, closed if it was still open. Seal it, outside of the lock, and push it to the machine together
@@ -262,7 +274,16 @@ impl<D> PartitionQueue<D> {
 impl<D> ReadyBatch<D> {
     fn new(now: Instant, settings: &BatchSettings, delivery: D) -> Self {
         let deadline = later(now, settings.delivery_timeout);
-        Self { builder: BatchBuilder::new(), settings: *settings, delivery, deadline, memory: 0, full: false }
+        let lingers_until = settings.linger.map(|linger| later(now, linger));
+        Self {
+            builder: BatchBuilder::new(),
+            settings: *settings,
+            delivery,
+            deadline,
+            lingers_until,
+            memory: 0,
+            full: false,
+        }
     }
 
     /// Whether sealing compresses, and so takes time in proportion to [`encoded_len`](Self::encoded_len).
@@ -282,9 +303,9 @@ impl<D> ReadyBatch<D> {
 
     /// Compresses the records, once for all attempts.
     pub fn seal(self, pool: &mut ChunkPool) -> Result<Batch<D>, SealError<D>> {
-        let Self { builder, settings, delivery, deadline, memory, full } = self;
+        let Self { builder, settings, delivery, deadline, lingers_until, memory, full } = self;
         match builder.seal(&settings.codec, pool) {
-            Ok(sealed) => Ok(Batch { sealed, settings, delivery, deadline, memory, full }),
+            Ok(sealed) => Ok(Batch { sealed, settings, delivery, deadline, memory, full, lingers_until }),
             Err(source) => Err(SealError { delivery, memory, source }),
         }
     }
@@ -358,6 +379,7 @@ mod tests {
         acks: Acks::All,
         request_timeout: Duration::from_secs(30),
         delivery_timeout: Duration::from_secs(120),
+        linger: None,
     };
 
     fn record(value: &[u8]) -> NewRecord<'_> {
@@ -477,7 +499,7 @@ mod tests {
         world.now += Duration::from_secs(60);
         world.append(100, &SETTINGS).unwrap();
         let due = start + Duration::from_secs(120);
-        assert_eq!(world.queue.ready(), Some(Ready { full: false, deadline: due }));
+        assert_eq!(world.queue.ready(), Some(Ready { full: false, lingers_until: None, deadline: due }));
         assert_eq!(world.take().deadline, due);
     }
 
@@ -488,9 +510,9 @@ mod tests {
         world.append(10, &SETTINGS).unwrap();
         assert!(world.append(10, &hasty).unwrap().2);
         let soon = world.now + Duration::from_secs(1);
-        assert_eq!(world.queue.ready(), Some(Ready { full: true, deadline: soon }));
+        assert_eq!(world.queue.ready(), Some(Ready { full: true, lingers_until: None, deadline: soon }));
         world.take();
-        assert_eq!(world.queue.ready(), Some(Ready { full: false, deadline: soon }));
+        assert_eq!(world.queue.ready(), Some(Ready { full: false, lingers_until: None, deadline: soon }));
         world.take();
         assert_eq!(world.queue.ready(), None);
     }

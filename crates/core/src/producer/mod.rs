@@ -286,7 +286,7 @@ impl<D> Producer<D> {
     /// A batch that was asked for by [`Action::Take`], and what its queue has now.
     pub fn push(&mut self, now: Instant, partition: PartitionId, batch: Batch<D>, ready: Option<Ready>) {
         if let Some(partition) = self.partitions.get_mut(&partition) {
-            partition.batches.push_back(Pending::new(batch));
+            partition.batches.push_back(Pending::new(now, batch));
         }
         self.nothing_to_push(now, partition, ready);
     }
@@ -447,7 +447,7 @@ impl<D> Producer<D> {
 
     fn set_timer(&mut self, id: PartitionId) {
         if let Some(partition) = self.partitions.get_mut(&id) {
-            let due = partition.due();
+            let due = partition.due(self.now);
             self.timers.set(Timer::Partition(id), &mut partition.timer, due);
         }
     }

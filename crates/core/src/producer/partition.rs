@@ -118,7 +118,7 @@ impl<D> Partition<D> {
         if self.queue.is_some_and(|queue| queue.deadline <= now) && !self.taking {
             return Step::Expire;
         }
-        let step = self.step_at_leader(current, max_in_flight);
+        let step = self.step_at_leader(now, current, max_in_flight);
         match step {
             Step::Nothing => Step::Nothing,
             _ if self.leader.is_none() => Step::FindLeader,
@@ -127,7 +127,7 @@ impl<D> Partition<D> {
         }
     }
 
-    fn step_at_leader(&self, current: Option<ProducerIdentity>, max_in_flight: usize) -> Step {
+    fn step_at_leader(&self, now: Instant, current: Option<ProducerIdentity>, max_in_flight: usize) -> Step {
         if let Some(at) = self.next_to_send() {
             let batch = &self.batches[at];
             return match batch.needs_stamp() {
@@ -138,7 +138,10 @@ impl<D> Partition<D> {
             };
         }
         match self.queue {
-            Some(queue) if !self.taking && self.has_room(max_in_flight) => Step::Take { full: queue.full },
+            Some(queue) if !self.taking && self.has_room(max_in_flight) => {
+                let has_lingered = queue.lingers_until.is_some_and(|until| until <= now);
+                Step::Take { full: queue.full || has_lingered }
+            }
             _ => Step::Nothing,
         }
     }
@@ -304,22 +307,23 @@ impl<D> Partition<D> {
     }
 
     /// The next moment at which the partition must be looked at.
-    pub(super) fn due(&self) -> Option<Instant> {
+    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         let batches =
             self.batches.iter().filter(|batch| batch.delivery.is_some()).map(|batch| batch.deadline);
-        let queue = self.queue.filter(|_| !self.taking).map(|queue| queue.deadline);
-        batches.chain(queue).chain(self.retry_at).min()
+        let queue = self.queue.filter(|_| !self.taking);
+        let lingers = queue.and_then(|queue| queue.lingers_until).filter(|until| *until > now);
+        batches.chain(queue.map(|queue| queue.deadline)).chain(lingers).chain(self.retry_at).min()
     }
 }
 
 impl<D> Pending<D> {
-    pub(super) fn new(batch: Batch<D>) -> Self {
+    pub(super) fn new(now: Instant, batch: Batch<D>) -> Self {
         Self {
             sealed: batch.sealed,
             settings: batch.settings,
             deadline: batch.deadline,
             memory: batch.memory,
-            full: batch.full,
+            full: batch.full || batch.lingers_until.is_some_and(|until| until <= now),
             delivery: Some(batch.delivery),
             stamp: None,
             attempts: 0,

@@ -115,6 +115,7 @@ impl PartitionClientBuilder {
                 acks: self.acks,
                 request_timeout: self.timeout,
                 delivery_timeout: self.delivery_timeout,
+                linger: None,
             },
             timeout: self.timeout,
         })

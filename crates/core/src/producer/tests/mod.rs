@@ -77,6 +77,7 @@ impl World {
                 acks: Acks::All,
                 request_timeout: 30 * SECOND,
                 delivery_timeout: 120 * SECOND,
+                linger: None,
             },
             grants_ids: true,
             ids_asked: 0,

@@ -144,3 +144,19 @@ fn with_acks_1_one_batch_is_in_flight_and_with_acks_0_five_are() {
         assert_eq!(world.all_sent().len(), in_flight);
     }
 }
+
+#[test]
+fn a_batch_that_has_lingered_leaves_beside_what_is_in_flight() {
+    let (mut world, id) = proven();
+    world.settings.linger = Some(SECOND / 100);
+    world.produce(id);
+    assert_eq!(world.all_sent().len(), 1, "with nothing in flight nobody waits");
+    world.produce(id);
+    world.pass(SECOND / 200);
+    world.produce(id);
+    world.nothing_sent();
+    world.pass(SECOND / 200);
+    let (_, sent) = world.one_sent();
+    assert_eq!(sent.records, 2);
+    assert!(world.producer.poll_timeout() > Some(world.now + SECOND), "it lingers no more");
+}
