@@ -77,6 +77,17 @@ pub enum Error {
         /// What is wrong with them.
         problem: String,
     },
+    /// There is no room for the record now.
+    Full {
+        /// Where it was to go.
+        topic: Arc<str>,
+        /// Where it was to go.
+        partition: i32,
+        /// Bytes that all records of the producer may take.
+        buffer: usize,
+        /// Bytes that those of one partition may take.
+        partition_buffer: usize,
+    },
     /// A record batch from a broker is damaged.
     Corrupt {
         /// Where it is.
@@ -117,7 +128,7 @@ impl Error {
             Self::Topic { code, .. } => code.is_retriable(),
             Self::Call(error) => matches!(error.end, End::TimedOut(_)),
             Self::Delivery(error) => error.is_retriable(),
-            Self::NoSuchOffset { .. } => true,
+            Self::NoSuchOffset { .. } | Self::Full { .. } => true,
             Self::Config { .. }
             | Self::Partition { .. }
             | Self::Request { .. }
@@ -210,6 +221,11 @@ impl fmt::Display for Error {
             Self::Record { topic, partition, problem } => {
                 write!(f, "records for {topic}/{partition}: {problem}")
             }
+            Self::Full { topic, partition, buffer, partition_buffer } => write!(
+                f,
+                "no room for a record for {topic}/{partition}: what is not acknowledged may take {partition_buffer} \
+                 bytes a partition and {buffer} bytes in all; wait for deliveries, or raise `buffer_memory`"
+            ),
             Self::Corrupt { topic, partition, offset, error } => {
                 write!(
                     f,
@@ -222,7 +238,9 @@ impl fmt::Display for Error {
                     "{topic}/{partition} has no such record yet: it is empty, or all its records are older"
                 )
             }
-            Self::Closed => f.write_str("the client, or the runtime it was built on, is gone"),
+            Self::Closed => {
+                f.write_str("the client or producer is closed, or the runtime it was built on is gone")
+            }
         }
     }
 }

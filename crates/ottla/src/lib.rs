@@ -25,4 +25,7 @@ pub use partition::{
     ConsumerClient, IsolationLevel, OffsetAt, PartitionClient, PartitionClientBuilder, ProducerClient,
     UnknownTopic,
 };
+pub use producer::{
+    Delivered, Delivery, Partitioner, Partitions, Producer, ProducerBuilder, TopicProducer, partition_of,
+};
 pub use record::{Payload, Record, RecordAndOffset, Timestamp};

@@ -20,7 +20,7 @@ use ottla_wire::messages::metadata::{MetadataRequest, MetadataResponse};
 use crate::driver::cluster::{Cluster, Plan, Purpose, Verdict};
 use crate::error::{Error, Result};
 use crate::partition::{PartitionClient, PartitionClientBuilder};
-use crate::producer::ProducerHandle;
+use crate::producer::{Limits, ProducerBuilder, ProducerHandle};
 
 /// A client of one Kafka cluster. Cheap to clone; all clones share their connections.
 ///
@@ -47,7 +47,7 @@ pub struct ClusterDescription {
 
 impl Client {
     pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
-        let producer = ProducerHandle::start(cluster.clone());
+        let producer = ProducerHandle::start(cluster.clone(), Limits::default());
         Self { cluster, producer }
     }
 
@@ -93,6 +93,11 @@ impl Client {
     /// A client for one partition, with settings of its own.
     pub fn partition(&self, topic: impl AsRef<str>, partition: i32) -> PartitionClientBuilder {
         PartitionClientBuilder::new(self.cluster.clone(), self.producer.clone(), topic.as_ref(), partition)
+    }
+
+    /// A producer, for records to any topic; each has connections and buffers of its own.
+    pub fn producer(&self) -> ProducerBuilder {
+        ProducerBuilder::new(self.cluster.clone())
     }
 
     async fn ask(

@@ -2,266 +2,137 @@
 //! sends what is ready to a broker in one request.
 //!
 //! ```text
-//! produce -> room in the buffers -> Outbox (lock, append) -> driver::producer -> connections
-//!    ^------------------------- Delivery (one a batch) <--------'
+//! send, enqueue, produce -> room in the buffers -> Outbox (lock, append) -> driver::producer -> connections
+//!    ^------------------------- Promise (one a batch) <--------'
 //! ```
+//!
+//! [`Producer`] and [`TopicProducer`] are what most users use; a [`PartitionClient`](crate::PartitionClient) enters at
+//! the same [`ProducerHandle`].
 
+mod builder;
 mod delivery;
+mod handle;
 mod outbox;
+mod partitioner;
+mod promise;
+mod topic;
 
-pub(crate) use delivery::Delivery;
+pub use builder::ProducerBuilder;
+pub use delivery::{Delivered, Delivery};
+pub(crate) use handle::{Limits, ProducerHandle, Shared, is_same, recreated};
 pub(crate) use outbox::Outbox;
+pub use partitioner::{Partitioner, Partitions, partition_of};
+pub(crate) use promise::Promise;
+pub use topic::TopicProducer;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
-use ottla_core::metadata::{Lookup, Topic};
-use ottla_core::partition_queue::{BatchSettings, footprint};
-use ottla_core::producer::{DeliveryCause, DeliveryError, DeliveryOutcome, Written};
-use ottla_wire::records::NewRecord;
-use ottla_wire::{Str, Uuid, records};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use ottla_core::partition_queue::BatchSettings;
 
-use self::outbox::Accepted;
-use crate::driver::cluster::Cluster;
-use crate::driver::producer::{Driver, Event};
-use crate::driver::{Either, lock, now, race};
-use crate::error::{Error, Result};
-use crate::record::{Payload, Record, Timestamp};
+use crate::driver::lock;
+use crate::error::Result;
+use crate::record::Record;
 
-/// The largest batch, encoded and before compression.
-const MAX_BATCH_BYTES: usize = 1_000_000;
-
-/// What all records of a client may take that are not acknowledged.
-const BUFFER: usize = 64 << 20;
-
-/// What one partition may take of that, so that one that is stuck leaves room for the others.
-const PARTITION_BUFFER: usize = 16 << 20;
-
-/// The producer of a client. When the last clone is dropped, what was accepted is still sent, up to its delivery
-/// time-out.
+/// Sends records to any number of topics; from [`Client::producer`](crate::Client::producer). Cheap to clone.
+///
+/// Records of a partition are written in the order in which they were handed over, exactly once, whatever happens to
+/// connections and leaders (with [`Acks::All`](crate::Acks::All)). When the last clone is dropped, what was accepted is
+/// still sent in the background, up to its delivery time-out, and what is lost is logged; only
+/// [`close`](Self::close) and [`flush`](Self::flush) tell when that is over.
+///
+/// ```
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// use ottla::{ClientBuilder, Record};
+/// # let fake = ottla_fake::net::Server::start(ottla_fake::FakeCluster::builder().build_now())?;
+/// # fake.control(|cluster, now| cluster.create_topic(now, "orders", 3, 1)).unwrap();
+/// # let bootstrap = fake.bootstrap();
+///
+/// let client = ClientBuilder::new(bootstrap).build().await?;
+/// let producer = client.producer().build().await?;
+///
+/// let written = producer.send("orders", Record::new("created").key("order-1")).await?;
+/// assert_eq!(written.offset, Some(0));
+///
+/// // Many at once: hand them over, look at the outcome later.
+/// let orders = producer.topic("orders").await?;
+/// let mut deliveries = Vec::new();
+/// for number in 0..100 {
+///     deliveries.push(orders.enqueue(Record::new(format!("order {number}"))).await?);
+/// }
+/// for delivery in deliveries {
+///     delivery.await?;
+/// }
+/// producer.close().await;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug, Clone)]
-pub(crate) struct ProducerHandle {
-    lease: Arc<Lease>,
+pub struct Producer {
+    shared: Arc<Inner>,
 }
 
 #[derive(Debug)]
-struct Lease {
-    cluster: Arc<Cluster>,
-    driver: Arc<Driver>,
+struct Inner {
+    handle: ProducerHandle,
+    settings: BatchSettings,
+    sticky_run: usize,
+    partitioner: Option<Arc<dyn Partitioner>>,
+    topics: Mutex<HashMap<String, TopicProducer>>,
 }
 
-/// What the handles share with the driver.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    /// What may still be appended to all outboxes, in bytes.
-    pub(crate) memory: Semaphore,
-    outboxes: Mutex<Outboxes>,
-}
-
-#[derive(Debug, Default)]
-struct Outboxes {
-    by_partition: HashMap<(Arc<str>, i32), Arc<Outbox>>,
-    is_closed: bool,
-}
-
-impl ProducerHandle {
-    /// Starts the driver on the cluster's runtime.
-    pub(crate) fn start(cluster: Arc<Cluster>) -> Self {
-        let driver = Driver::start(&cluster);
-        Self { lease: Arc::new(Lease { cluster, driver }) }
-    }
-
-    /// Appends records to a partition and waits until they are acknowledged. The offset of each comes back.
-    ///
-    /// Cancel safe in this sense: once there was room for the records they are sent, whoever waits for them.
-    pub(crate) async fn produce(
-        &self,
-        topic: &Arc<Topic>,
-        partition: i32,
-        records: &[Record<'_>],
+impl Producer {
+    fn new(
+        handle: ProducerHandle,
         settings: BatchSettings,
-    ) -> Result<Vec<i64>> {
-        if records.is_empty() {
-            return Ok(Vec::new());
+        sticky_run: usize,
+        partitioner: Option<Arc<dyn Partitioner>>,
+    ) -> Self {
+        let topics = Mutex::default();
+        Self { shared: Arc::new(Inner { handle, settings, sticky_run, partitioner, topics }) }
+    }
+
+    /// The handle of a topic, for those who send it more than a record now and then. An unknown topic is asked for
+    /// until the request time-out is over: it may just have been created; looking it up never creates it. Cancel safe.
+    ///
+    /// # Errors
+    /// [`Error::Topic`](crate::Error::Topic) when there is no such topic.
+    pub async fn topic(&self, name: impl AsRef<str>) -> Result<TopicProducer> {
+        let Inner { handle, settings, sticky_run, partitioner, .. } = &*self.shared;
+        let topic = handle.cluster().partition(name.as_ref(), 0, settings.request_timeout, true).await?;
+        TopicProducer::new(handle.clone(), topic, *settings, *sticky_run, partitioner.clone())
+    }
+
+    /// Sends a record and waits for its acknowledgement. See [`TopicProducer::send`] for errors and cancel safety.
+    pub async fn send(&self, topic: impl AsRef<str>, record: Record<'_>) -> Result<Delivered> {
+        self.known(topic.as_ref()).await?.send(record).await
+    }
+
+    /// Hands a record over, once there is room for it. See [`TopicProducer::enqueue`] for errors and cancel safety.
+    pub async fn enqueue(&self, topic: impl AsRef<str>, record: Record<'_>) -> Result<Delivery> {
+        self.known(topic.as_ref()).await?.enqueue(record).await
+    }
+
+    /// Waits until all records that were accepted before are acknowledged or given up; what became of each, its
+    /// [`Delivery`] tells. Ready within the delivery time-out. Cancel safe.
+    pub async fn flush(&self) {
+        self.shared.handle.flush().await;
+    }
+
+    /// Accepts no more records, from any clone, waits until all that were accepted are acknowledged or given up, and
+    /// closes its connections. Dropped half-way, no more records are accepted all the same.
+    pub async fn close(self) {
+        self.shared.handle.close().await;
+    }
+
+    /// The handle that is kept for a topic, so that names are looked up once.
+    async fn known(&self, name: &str) -> Result<TopicProducer> {
+        let known = lock(&self.shared.topics).get(name).cloned();
+        if let Some(topic) = known.filter(TopicProducer::is_open) {
+            return Ok(topic);
         }
-        let outbox = self.outbox(topic, partition)?;
-        let accepted = self.accept(&outbox, records, &settings).await?;
-        let mut offsets = Vec::with_capacity(records.len());
-        for span in accepted.spans {
-            let base = offset(&outbox, span.waiter.await?)?;
-            offsets
-                .extend((span.first..span.first + span.count).map(|index| base.saturating_add(index as i64)));
-        }
-        Ok(offsets)
-    }
-
-    async fn accept(
-        &self,
-        outbox: &Arc<Outbox>,
-        records: &[Record<'_>],
-        settings: &BatchSettings,
-    ) -> Result<Accepted> {
-        let start = now();
-        let headers: Vec<Vec<_>> = records.iter().map(wire_headers).collect();
-        let wall = Timestamp::now();
-        let records: Vec<NewRecord<'_>> = records
-            .iter()
-            .zip(&headers)
-            .map(|(record, headers)| wire_record(record, headers, wall))
-            .collect();
-        let size: usize = records.iter().map(footprint).sum();
-        let (room, memory) = self.room(outbox, size, start, settings).await?;
-        let accepted = outbox.append(start, &records, settings)?;
-        // They come back batch by batch, when the batches are resolved.
-        room.forget();
-        memory.forget();
-        if accepted.ready_changed {
-            self.lease.driver.post(Event::Ready(outbox.clone()));
-        }
-        Ok(accepted)
-    }
-
-    /// Waits for room, first in the partition, so that who waits there holds nothing that others could use.
-    async fn room<'a>(
-        &'a self,
-        outbox: &'a Outbox,
-        size: usize,
-        start: Instant,
-        settings: &BatchSettings,
-    ) -> Result<(SemaphorePermit<'a>, SemaphorePermit<'a>)> {
-        let permits = match u32::try_from(size) {
-            Ok(permits) if size <= PARTITION_BUFFER => permits,
-            _ => {
-                let problem = format!(
-                    "together they take {size} bytes, the buffer of a partition holds {PARTITION_BUFFER}: \
-                     produce them in several calls"
-                );
-                let topic = outbox.topic.clone();
-                return Err(Error::Record { topic, partition: outbox.partition, problem });
-            }
-        };
-        let both = async {
-            let room = outbox.room.acquire_many(permits).await;
-            let room = room.map_err(|_| outbox.closed().unwrap_or(Error::Closed))?;
-            let memory =
-                self.lease.driver.shared.memory.acquire_many(permits).await.map_err(|_| Error::Closed)?;
-            Ok((room, memory))
-        };
-        let deadline = start.checked_add(settings.delivery_timeout);
-        let timeout = async {
-            match deadline {
-                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-                None => std::future::pending().await,
-            }
-        };
-        match race(both, timeout).await {
-            Either::First(result) => result,
-            Either::Second(()) => {
-                let cause = DeliveryCause::BufferFull { size, limit: BUFFER };
-                Err(unsent(&outbox.topic, outbox.partition, DeliveryOutcome::NotWritten, cause))
-            }
-        }
-    }
-
-    /// The outbox of a partition of this very topic; an error when the topic was created again since.
-    fn outbox(&self, topic: &Arc<Topic>, partition: i32) -> Result<Arc<Outbox>> {
-        let key = (topic.name.clone(), partition);
-        let mut outboxes = lock(&self.lease.driver.shared.outboxes);
-        if outboxes.is_closed {
-            return Err(Error::Closed);
-        }
-        if let Some(outbox) = outboxes.by_partition.get(&key) {
-            if is_same(outbox.topic_id, topic.id) && outbox.closed().is_none() {
-                return Ok(outbox.clone());
-            }
-            // What was believed of the topic's id has changed; the metadata knows what counts now.
-            if let Lookup::Known(current) =
-                self.lease.cluster.with_metadata(|metadata| metadata.topic(&topic.name))
-                && !is_same(current.id, topic.id)
-            {
-                return Err(recreated(&topic.name, partition, topic.id, current.id));
-            }
-        }
-        let outbox = Arc::new(Outbox::new(topic.name.clone(), topic.id, partition));
-        outboxes.by_partition.insert(key, outbox.clone());
-        Ok(outbox)
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.driver.post(Event::Close);
-    }
-}
-
-impl Shared {
-    pub(crate) fn new() -> Self {
-        Self { memory: Semaphore::new(BUFFER), outboxes: Mutex::default() }
-    }
-
-    /// Nothing is accepted any more, and nobody waits for room.
-    pub(crate) fn close(&self) {
-        let outboxes = {
-            let mut outboxes = lock(&self.outboxes);
-            outboxes.is_closed = true;
-            std::mem::take(&mut outboxes.by_partition)
-        };
-        self.memory.close();
-        for outbox in outboxes.into_values() {
-            outbox.close(&Error::Closed);
-        }
-    }
-}
-
-/// Brokers that are too old do not tell ids.
-pub(crate) fn is_same(one: Uuid, other: Uuid) -> bool {
-    one == other || one.is_nil() || other.is_nil()
-}
-
-/// The error of a partition whose topic was created again.
-pub(crate) fn recreated(topic: &str, partition: i32, old: Uuid, new: Uuid) -> Error {
-    unsent(topic, partition, DeliveryOutcome::NotWritten, DeliveryCause::TopicRecreated { old, new })
-}
-
-fn unsent(topic: &str, partition: i32, outcome: DeliveryOutcome, cause: DeliveryCause) -> Error {
-    Error::Delivery(Arc::new(DeliveryError {
-        topic: Str::from(topic),
-        partition,
-        attempts: 0,
-        outcome,
-        cause,
-    }))
-}
-
-/// A write that was confirmed without an offset is an error of its own: there is nothing to return.
-fn offset(outbox: &Outbox, written: Written) -> Result<i64> {
-    let no_offset =
-        || unsent(&outbox.topic, outbox.partition, DeliveryOutcome::Written, DeliveryCause::NoOffset);
-    written.base_offset.ok_or_else(no_offset)
-}
-
-fn wire_record<'a>(
-    record: &'a Record<'_>,
-    headers: &'a [(records::Payload<'a>, Option<records::Payload<'a>>)],
-    now: Timestamp,
-) -> NewRecord<'a> {
-    NewRecord {
-        key: record.key.as_ref().map(wire_payload),
-        value: record.value.as_ref().map(wire_payload),
-        headers,
-        timestamp: record.timestamp.unwrap_or(now).0,
-    }
-}
-
-fn wire_headers<'a>(record: &'a Record<'_>) -> Vec<(records::Payload<'a>, Option<records::Payload<'a>>)> {
-    record.headers.iter().map(|(key, value)| (wire_payload(key), value.as_ref().map(wire_payload))).collect()
-}
-
-fn wire_payload<'a>(payload: &'a Payload<'_>) -> records::Payload<'a> {
-    match payload {
-        Payload::Borrowed(bytes) => records::Payload::Borrowed(bytes),
-        Payload::Shared(bytes) => records::Payload::Shared(bytes),
+        let topic = self.topic(name).await?;
+        lock(&self.shared.topics).insert(name.to_owned(), topic.clone());
+        Ok(topic)
     }
 }

@@ -1,5 +1,6 @@
 //! The outbox of a partition: its queue behind the lock that an append takes, and the room that is left.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
@@ -10,8 +11,8 @@ use ottla_wire::Uuid;
 use ottla_wire::records::{ChunkPool, NewRecord};
 use tokio::sync::Semaphore;
 
-use super::delivery::{Delivery, Waiter};
-use super::{MAX_BATCH_BYTES, PARTITION_BUFFER};
+use super::handle::{Limits, Shared};
+use super::promise::{Promise, Waiter};
 use crate::driver::lock;
 use crate::error::{Error, Result};
 
@@ -26,13 +27,24 @@ pub(crate) struct Outbox {
     pub(crate) room: Semaphore,
     /// Somebody has appended since the driver last asked.
     is_used: AtomicBool,
+    /// Whether the partition has a leader, as far as is known.
+    has_leader: AtomicBool,
+    /// Much was appended in a row: others should go first.
+    has_streak: AtomicBool,
+    limits: Limits,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
-    queue: PartitionQueue<Delivery>,
+    queue: PartitionQueue<Promise>,
     pool: ChunkPool,
+    /// Room and memory that were taken and are not used so far, in bytes.
+    credit: usize,
+    /// Bytes appended since others were last let go first.
+    streak: usize,
+    /// The batches that were begun and may not be resolved, oldest first.
+    begun: VecDeque<Waiter>,
     /// Why nothing is accepted any more.
     closed: Option<Error>,
 }
@@ -57,22 +69,44 @@ pub(crate) struct Span {
     pub(crate) count: usize,
 }
 
+/// A record that was accepted.
+#[derive(Debug)]
+pub(crate) struct AcceptedOne {
+    pub(crate) waiter: Waiter,
+    /// Its place in the batch.
+    pub(crate) index: usize,
+    /// The driver must be told.
+    pub(crate) ready_changed: bool,
+}
+
 /// Chunks are small: each partition in use keeps a few of them.
 const CHUNK_BYTES: usize = 16 * 1024;
 const CHUNKS: usize = 4;
 
+/// Room and memory are taken in pieces of this size, so that not every record has to ask.
+const CREDIT: usize = 4 * 1024;
+
+/// After so many bytes others go first.
+const STREAK: usize = 1 << 20;
+
 impl Outbox {
-    pub(crate) fn new(topic: Arc<str>, topic_id: Uuid, partition: i32) -> Self {
+    pub(crate) fn new(topic: Arc<str>, topic_id: Uuid, partition: i32, limits: Limits) -> Self {
         Self {
             topic,
             topic_id,
             partition,
             id: OnceLock::new(),
-            room: Semaphore::new(PARTITION_BUFFER),
+            room: Semaphore::new(limits.partition_buffer),
             is_used: AtomicBool::new(false),
+            has_leader: AtomicBool::new(true),
+            has_streak: AtomicBool::new(false),
+            limits,
             state: Mutex::new(State {
-                queue: PartitionQueue::new(MAX_BATCH_BYTES),
+                queue: PartitionQueue::new(limits.batch_bytes),
                 pool: ChunkPool::new(CHUNK_BYTES, CHUNKS),
+                credit: 0,
+                streak: 0,
+                begun: VecDeque::new(),
                 closed: None,
             }),
         }
@@ -86,7 +120,7 @@ impl Outbox {
         settings: &BatchSettings,
     ) -> Result<Accepted> {
         let mut state = lock(&self.state);
-        let State { queue, pool, closed } = &mut *state;
+        let State { queue, pool, closed, begun, .. } = &mut *state;
         if let Some(error) = closed {
             return Err(error.clone());
         }
@@ -95,10 +129,13 @@ impl Outbox {
         let mut accepted = Accepted { spans: Vec::new(), memory: 0, ready_changed: false };
         for record in records {
             let appended = queue
-                .append(now, record, settings, pool, Delivery::new)
+                .append(now, record, settings, pool, Promise::new)
                 .map_err(|error| self.refuse(&error))?;
             accepted.memory += footprint(record);
             accepted.ready_changed |= appended.ready_changed;
+            if appended.index == 0 {
+                begin(begun, appended.delivery);
+            }
             match accepted.spans.last_mut().filter(|_| appended.index > 0) {
                 Some(span) => span.count += 1,
                 None => accepted.spans.push(Span {
@@ -111,11 +148,95 @@ impl Outbox {
         Ok(accepted)
     }
 
+    /// Appends one record, if there is room for it now; `granted` bytes of room and memory are the caller's already.
+    /// `Ok(None)` when there is no room.
+    pub(crate) fn append_one(
+        &self,
+        shared: &Shared,
+        now: Instant,
+        record: &NewRecord<'_>,
+        settings: &BatchSettings,
+        granted: usize,
+    ) -> Result<Option<AcceptedOne>> {
+        let size = footprint(record);
+        let mut state = lock(&self.state);
+        let State { queue, pool, credit, streak, begun, closed } = &mut *state;
+        if let Some(error) = closed {
+            self.room.add_permits(granted);
+            shared.memory.add_permits(granted);
+            return Err(error.clone());
+        }
+        *credit += granted;
+        if *credit < size {
+            *credit +=
+                self.borrow(shared, CREDIT.max(size)).or_else(|| self.borrow(shared, size)).unwrap_or(0);
+        }
+        if *credit < size {
+            return Ok(None);
+        }
+        let appended =
+            queue.append(now, record, settings, pool, Promise::new).map_err(|error| self.refuse(&error))?;
+        *credit -= size;
+        *streak += size;
+        if *streak > STREAK {
+            *streak = 0;
+            self.has_streak.store(true, Ordering::Relaxed);
+        }
+        if appended.index == 0 {
+            begin(begun, appended.delivery);
+            self.is_used.store(true, Ordering::Relaxed);
+        }
+        Ok(Some(AcceptedOne {
+            waiter: appended.delivery.waiter(),
+            index: appended.index,
+            ready_changed: appended.ready_changed,
+        }))
+    }
+
+    /// Takes room and memory for so many bytes, if both are there.
+    fn borrow(&self, shared: &Shared, size: usize) -> Option<usize> {
+        let permits = u32::try_from(size).ok()?;
+        let room = self.room.try_acquire_many(permits).ok()?;
+        shared.memory.try_acquire_many(permits).ok()?.forget();
+        room.forget();
+        Some(size)
+    }
+
+    /// Whether much was appended in a row since this was last asked.
+    pub(crate) fn take_streak(&self) -> bool {
+        self.has_streak.load(Ordering::Relaxed) && self.has_streak.swap(false, Ordering::Relaxed)
+    }
+
+    /// Bytes that the partition holds, about.
+    pub(crate) fn load(&self) -> usize {
+        self.limits.partition_buffer.saturating_sub(self.room.available_permits())
+    }
+
+    /// Whether the partition has a leader, as far as is known.
+    pub(crate) fn has_leader(&self) -> bool {
+        self.has_leader.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_leader(&self, has_leader: bool) {
+        self.has_leader.store(has_leader, Ordering::Relaxed);
+    }
+
+    /// Batches that may not be resolved.
+    pub(crate) fn begun(&self) -> Vec<Waiter> {
+        lock(&self.state).begun.iter().filter(|batch| !batch.is_done()).map(Waiter::another).collect()
+    }
+
+    /// Accepts nothing more; what was accepted is still sent.
+    pub(crate) fn refuse_more(&self) {
+        lock(&self.state).closed.get_or_insert(Error::Closed);
+        self.room.close();
+    }
+
     pub(crate) fn ready(&self) -> Option<Ready> {
         lock(&self.state).queue.ready()
     }
 
-    pub(crate) fn take(&self) -> Option<ReadyBatch<Delivery>> {
+    pub(crate) fn take(&self) -> Option<ReadyBatch<Promise>> {
         lock(&self.state).queue.take()
     }
 
@@ -129,18 +250,25 @@ impl Outbox {
         lock(&self.state).queue.memory() > 0
     }
 
-    /// Makes room: a batch was resolved.
-    pub(crate) fn release(&self, memory: usize) {
-        lock(&self.state).queue.release(memory);
-        self.room.add_permits(memory);
+    /// Makes room: a batch was resolved. Memory that the partition does not need now is what comes back.
+    pub(crate) fn release(&self, memory: usize) -> usize {
+        let mut state = lock(&self.state);
+        state.queue.release(memory);
+        let idle = state.queue.memory() == 0;
+        let unused = if idle { std::mem::take(&mut state.credit) } else { 0 };
+        drop(state);
+        self.room.add_permits(memory + unused);
+        memory + unused
     }
 
     /// Accepts nothing more, and resolves with `error` what the driver has not taken. How much memory that held is
     /// what comes back.
     pub(crate) fn close(&self, error: &Error) -> usize {
         let mut dropped = Vec::new();
+        let mut memory;
         {
             let mut state = lock(&self.state);
+            memory = std::mem::take(&mut state.credit);
             state.closed.get_or_insert_with(|| error.clone());
             while let Some(batch) = state.queue.take() {
                 dropped.push(batch.discard());
@@ -148,7 +276,6 @@ impl Outbox {
             state.pool.clear();
         }
         self.room.close();
-        let mut memory = 0;
         for (delivery, held) in dropped {
             delivery.resolve(Err(error.clone()));
             memory += held;
@@ -168,4 +295,12 @@ impl Outbox {
         };
         Error::Record { topic: self.topic.clone(), partition: self.partition, problem }
     }
+}
+
+/// Remembers a batch, and forgets those that are resolved.
+fn begin(begun: &mut VecDeque<Waiter>, batch: &Promise) {
+    while begun.front().is_some_and(Waiter::is_done) {
+        begun.pop_front();
+    }
+    begun.push_back(batch.waiter());
 }

@@ -18,6 +18,7 @@ mod merge;
 mod offsets;
 mod outboxes;
 mod produce;
+mod producer;
 mod releases;
 mod settings;
 mod support;

@@ -27,7 +27,7 @@ use crate::driver::cluster::{Cluster, Owner, Plan, Purpose, Verdict};
 use crate::driver::connection::{Handle, ReplyTo};
 use crate::driver::{by_id_or_name, now};
 use crate::error::{Error, Result};
-use crate::producer::{Delivery, Outbox, Shared, is_same, recreated};
+use crate::producer::{Outbox, Promise, Shared, is_same, recreated};
 
 /// Batches up to this size are compressed on the spot: a hop to another thread costs about as much.
 const INLINE_SEAL: usize = 16 * 1024;
@@ -38,7 +38,7 @@ pub(super) struct Engine {
     cluster: Arc<Cluster>,
     owner: Owner,
     shared: Arc<Shared>,
-    producer: Producer<Delivery>,
+    producer: Producer<Promise>,
     outboxes: BTreeMap<PartitionId, Arc<Outbox>>,
     /// The connection of each request that is out.
     sent: HashMap<RequestToken, Handle>,
@@ -55,7 +55,7 @@ pub(super) enum Effect {
     /// Something was pushed into the connection.
     Kick(Handle),
     /// A batch came to this.
-    Resolve { delivery: Delivery, result: Result<Written> },
+    Resolve { delivery: Promise, result: Result<Written> },
     /// A batch takes no room any more, in its outbox if there still is one and in all.
     Release { shared: Arc<Shared>, outbox: Option<Arc<Outbox>>, memory: usize },
     /// The outbox accepts nothing more, and what it holds comes to this.
@@ -68,9 +68,7 @@ impl Effect {
             Self::Kick(handle) => handle.kick(),
             Self::Resolve { delivery, result } => delivery.resolve(result),
             Self::Release { shared, outbox, memory } => {
-                if let Some(outbox) = outbox {
-                    outbox.release(memory);
-                }
+                let memory = outbox.map_or(memory, |outbox| outbox.release(memory));
                 shared.memory.add_permits(memory);
             }
             Self::CloseOutbox { shared, outbox, error } => shared.memory.add_permits(outbox.close(&error)),
@@ -127,7 +125,7 @@ impl Engine {
         self.producer.poll_timeout()
     }
 
-    fn act(&mut self, driver: &Arc<Driver>, action: Action<Delivery>) {
+    fn act(&mut self, driver: &Arc<Driver>, action: Action<Promise>) {
         match action {
             Action::Take { partition } => self.take(driver, partition),
             Action::Send(request) => self.send(driver, request),
@@ -153,6 +151,11 @@ impl Engine {
     fn handle(&mut self, driver: &Arc<Driver>, event: Event) {
         match event {
             Event::Ready(outbox) => {
+                if let Some(id) = self.open(&outbox) {
+                    self.producer.handle_ready(now(), id, outbox.ready());
+                }
+            }
+            Event::Appended(outbox) => {
                 if let Some(id) = self.open(&outbox) {
                     self.producer.handle_appended(now(), id, outbox.ready());
                 }
@@ -226,7 +229,7 @@ impl Engine {
         }
     }
 
-    fn push(&mut self, partition: PartitionId, result: Result<Batch<Delivery>, SealError<Delivery>>) {
+    fn push(&mut self, partition: PartitionId, result: Result<Batch<Promise>, SealError<Promise>>) {
         let outbox = self.outboxes.get(&partition);
         match result {
             Ok(batch) => {
@@ -352,7 +355,7 @@ impl Engine {
     fn resolve(
         &mut self,
         partition: PartitionId,
-        delivery: Delivery,
+        delivery: Promise,
         memory: usize,
         result: Result<Written, DeliveryError>,
     ) {
@@ -394,6 +397,7 @@ impl Engine {
             });
             known.collect()
         });
+        self.shared.grow(&self.cluster);
         for (id, outbox, topic) in news {
             if is_same(topic.id, outbox.topic_id) {
                 self.producer.handle_leader(now(), id, topic.leader(outbox.partition));

@@ -28,7 +28,7 @@ use super::changes::Watch;
 use super::cluster::Cluster;
 use super::connection::Sink;
 use super::{is_earlier, lock};
-use crate::producer::{Outbox, Shared};
+use crate::producer::{Limits, Outbox, Shared};
 
 /// How often the task lets others go first for the sake of one request; a turn with nobody else costs a microsecond or
 /// two.
@@ -42,6 +42,8 @@ const ROUNDS: usize = 16;
 pub(crate) enum Event {
     /// The outbox has something, or something else than before.
     Ready(Arc<Outbox>),
+    /// The same, because of a caller that waits for the acknowledgement.
+    Appended(Arc<Outbox>),
     /// A request came to this.
     Reply(RequestToken, Result<Option<Answer>, RequestError>),
     /// A blocking thread is done with a batch.
@@ -67,6 +69,7 @@ pub(crate) struct Driver {
     engine: Mutex<Option<Engine>>,
     status: Mutex<Status>,
     wake: Notify,
+    ended: Notify,
 }
 
 /// What the task has to know of the engine.
@@ -86,14 +89,15 @@ struct Status {
 
 impl Driver {
     /// Starts the task on the cluster's runtime.
-    pub(crate) fn start(cluster: &Arc<Cluster>) -> Arc<Self> {
-        let shared = Arc::new(Shared::new());
+    pub(crate) fn start(cluster: &Arc<Cluster>, limits: Limits) -> Arc<Self> {
+        let shared = Arc::new(Shared::new(limits));
         let driver = Arc::new(Self {
             inbox: Mutex::default(),
             engine: Mutex::new(Some(Engine::new(cluster.clone(), shared.clone()))),
             shared,
             status: Mutex::default(),
             wake: Notify::new(),
+            ended: Notify::new(),
         });
         cluster.runtime().spawn(drive(Guard(driver.clone()), cluster.watch_metadata()));
         driver
@@ -181,6 +185,20 @@ impl Driver {
         }
     }
 
+    /// Waits until the task has ended.
+    pub(crate) async fn ended(&self) {
+        let mut ended = pin!(self.ended.notified());
+        loop {
+            // From here on nothing is missed.
+            ended.as_mut().enable();
+            if lock(&self.engine).is_none() {
+                return;
+            }
+            ended.as_mut().await;
+            ended.set(self.ended.notified());
+        }
+    }
+
     /// Ends it: nothing is accepted any more, and what the engine holds tells its waiters when it is dropped.
     fn close(&self) {
         self.shared.close();
@@ -190,6 +208,7 @@ impl Driver {
         drop(events);
         lock(&self.status).is_over = true;
         self.wake.notify_one();
+        self.ended.notify_waiters();
     }
 }
 

@@ -9,14 +9,14 @@ use ottla_wire::records::ChunkPool;
 use tokio::runtime::Handle;
 
 use super::{Driver, Event};
-use crate::producer::Delivery;
+use crate::producer::Promise;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Sealer {
     pool: ChunkPool,
     idle: Vec<ChunkPool>,
-    waiting: VecDeque<(PartitionId, ReadyBatch<Delivery>)>,
+    waiting: VecDeque<(PartitionId, ReadyBatch<Promise>)>,
     running: usize,
     limit: usize,
 }
@@ -26,7 +26,7 @@ pub(super) struct Sealer {
 pub(crate) struct Sealed {
     pub(super) partition: PartitionId,
     /// `None` when the thread panicked or its runtime is gone; the delivery has been told.
-    pub(super) result: Option<Result<Batch<Delivery>, SealError<Delivery>>>,
+    pub(super) result: Option<Result<Batch<Promise>, SealError<Promise>>>,
     pub(super) memory: usize,
     pub(super) pool: ChunkPool,
 }
@@ -43,7 +43,7 @@ impl Sealer {
     }
 
     /// The batch is for another thread.
-    pub(super) fn queue(&mut self, partition: PartitionId, batch: ReadyBatch<Delivery>) {
+    pub(super) fn queue(&mut self, partition: PartitionId, batch: ReadyBatch<Promise>) {
         self.waiting.push_back((partition, batch));
     }
 
@@ -71,18 +71,13 @@ const MAX_SEALERS: usize = 8;
 
 /// A batch on its way through a blocking thread. It comes back to the engine whatever happens.
 struct Job {
-    batch: Option<ReadyBatch<Delivery>>,
+    batch: Option<ReadyBatch<Promise>>,
     sealed: Option<Box<Sealed>>,
     driver: Arc<Driver>,
 }
 
 impl Job {
-    fn new(
-        partition: PartitionId,
-        batch: ReadyBatch<Delivery>,
-        pool: ChunkPool,
-        driver: Arc<Driver>,
-    ) -> Self {
+    fn new(partition: PartitionId, batch: ReadyBatch<Promise>, pool: ChunkPool, driver: Arc<Driver>) -> Self {
         let sealed = Sealed { partition, result: None, memory: batch.memory(), pool };
         Self { batch: Some(batch), sealed: Some(Box::new(sealed)), driver }
     }

@@ -1,0 +1,399 @@
+//! The way from callers to a producer's driver: room in the buffers, the outbox of a partition, waiting for the outcome.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Instant;
+
+use ottla_core::metadata::{Lookup, Topic};
+use ottla_core::partition_queue::{BatchSettings, footprint};
+use ottla_core::producer::{DeliveryCause, DeliveryError, DeliveryOutcome, Written};
+use ottla_wire::records::NewRecord;
+use ottla_wire::{Str, Uuid, records};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::delivery::Delivery;
+use super::outbox::{Accepted, AcceptedOne, Outbox};
+use super::topic::TopicShared;
+use crate::driver::cluster::Cluster;
+use crate::driver::producer::{Driver, Event};
+use crate::driver::{Either, lock, now, race};
+use crate::error::{Error, Result};
+use crate::record::{Payload, Record, Timestamp};
+
+/// How much a producer holds at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Of a batch, encoded and before compression.
+    pub(crate) batch_bytes: usize,
+    /// Of all records that are not acknowledged.
+    pub(crate) buffer: usize,
+    /// What one partition may take of that, so that one that is stuck leaves room for the others.
+    pub(crate) partition_buffer: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { batch_bytes: 1_000_000, buffer: 64 << 20, partition_buffer: 16 << 20 }
+    }
+}
+
+/// The producer of a client. When the last clone is dropped, what was accepted is still sent, up to its delivery
+/// time-out.
+#[derive(Debug, Clone)]
+pub(crate) struct ProducerHandle {
+    lease: Arc<Lease>,
+}
+
+#[derive(Debug)]
+struct Lease {
+    cluster: Arc<Cluster>,
+    driver: Arc<Driver>,
+}
+
+/// What the handles share with the driver.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    limits: Limits,
+    /// What may still be appended to all outboxes, in bytes.
+    pub(crate) memory: Semaphore,
+    outboxes: Mutex<Outboxes>,
+    /// Topics that are to hear when their partitions change.
+    topics: Mutex<Vec<Weak<TopicShared>>>,
+}
+
+#[derive(Debug, Default)]
+struct Outboxes {
+    by_partition: HashMap<(Arc<str>, i32), Arc<Outbox>>,
+    is_closed: bool,
+}
+
+impl ProducerHandle {
+    /// Starts the driver on the cluster's runtime.
+    pub(crate) fn start(cluster: Arc<Cluster>, limits: Limits) -> Self {
+        let driver = Driver::start(&cluster, limits);
+        Self { lease: Arc::new(Lease { cluster, driver }) }
+    }
+
+    /// Appends records to a partition and waits until they are acknowledged. The offset of each comes back.
+    ///
+    /// Cancel safe in this sense: once there was room for the records they are sent, whoever waits for them.
+    pub(crate) async fn produce(
+        &self,
+        topic: &Arc<Topic>,
+        partition: i32,
+        records: &[Record<'_>],
+        settings: BatchSettings,
+    ) -> Result<Vec<i64>> {
+        if records.is_empty() {
+            return Ok(Vec::new());
+        }
+        let outbox = self.outbox(topic, partition)?;
+        let accepted = self.accept(&outbox, records, &settings).await?;
+        let mut offsets = Vec::with_capacity(records.len());
+        for span in accepted.spans {
+            let base = offset(&outbox, span.waiter.await?)?;
+            offsets
+                .extend((span.first..span.first + span.count).map(|index| base.saturating_add(index as i64)));
+        }
+        Ok(offsets)
+    }
+
+    /// Appends one record when there is room for it. Who is going to wait for the acknowledgement says so: requests are
+    /// held back a little for those who append again once they are told.
+    ///
+    /// Cancel safe: dropped before it is ready, nothing was accepted.
+    pub(crate) async fn enqueue(
+        &self,
+        outbox: &Arc<Outbox>,
+        record: &Record<'_>,
+        settings: &BatchSettings,
+        waits: bool,
+    ) -> Result<Delivery> {
+        if outbox.take_streak() {
+            // Whoever always finds room would leave no time to those who send.
+            tokio::task::yield_now().await;
+        }
+        let start = now();
+        let headers = wire_headers(record);
+        let record = wire_record(record, &headers, Timestamp::now());
+        if let Some(delivery) = self.append(outbox, start, &record, settings, 0, waits)? {
+            return Ok(delivery);
+        }
+        let size = footprint(&record);
+        let (room, memory) = self.room(outbox, size, start, settings).await?;
+        // They are the outbox's now, whatever comes of the append.
+        room.forget();
+        memory.forget();
+        let delivery = self.append(outbox, now(), &record, settings, size, waits)?;
+        delivery.ok_or_else(|| self.full(outbox))
+    }
+
+    /// Appends one record if there is room for it now.
+    pub(crate) fn try_enqueue(
+        &self,
+        outbox: &Arc<Outbox>,
+        record: &Record<'_>,
+        settings: &BatchSettings,
+    ) -> Result<Delivery> {
+        let headers = wire_headers(record);
+        let record = wire_record(record, &headers, Timestamp::now());
+        let delivery = self.append(outbox, now(), &record, settings, 0, false)?;
+        delivery.ok_or_else(|| self.full(outbox))
+    }
+
+    fn append(
+        &self,
+        outbox: &Arc<Outbox>,
+        now: Instant,
+        record: &NewRecord<'_>,
+        settings: &BatchSettings,
+        granted: usize,
+        waits: bool,
+    ) -> Result<Option<Delivery>> {
+        let driver = &self.lease.driver;
+        let Some(accepted) = outbox.append_one(&driver.shared, now, record, settings, granted)? else {
+            return Ok(None);
+        };
+        if accepted.ready_changed {
+            let outbox = outbox.clone();
+            driver.post(if waits { Event::Appended(outbox) } else { Event::Ready(outbox) });
+        }
+        let AcceptedOne { waiter, index, .. } = accepted;
+        Ok(Some(Delivery { waiter, partition: outbox.partition, index }))
+    }
+
+    fn full(&self, outbox: &Outbox) -> Error {
+        let Limits { buffer, partition_buffer, .. } = self.lease.driver.shared.limits;
+        Error::Full { topic: outbox.topic.clone(), partition: outbox.partition, buffer, partition_buffer }
+    }
+
+    /// Waits until all that was accepted before is resolved, one way or the other.
+    ///
+    /// Cancel safe.
+    pub(crate) async fn flush(&self) {
+        let begun: Vec<_> = self.outboxes().iter().flat_map(|outbox| outbox.begun()).collect();
+        for batch in begun {
+            // What it came to was told to whoever keeps its deliveries.
+            let _told = batch.await;
+        }
+    }
+
+    /// Accepts nothing more, waits until all that was accepted is resolved, and ends the driver.
+    pub(crate) async fn close(&self) {
+        let outboxes = {
+            let mut outboxes = lock(&self.lease.driver.shared.outboxes);
+            outboxes.is_closed = true;
+            outboxes.by_partition.values().cloned().collect::<Vec<_>>()
+        };
+        outboxes.iter().for_each(|outbox| outbox.refuse_more());
+        self.flush().await;
+        self.lease.driver.post(Event::Close);
+        self.lease.driver.ended().await;
+    }
+
+    fn outboxes(&self) -> Vec<Arc<Outbox>> {
+        lock(&self.lease.driver.shared.outboxes).by_partition.values().cloned().collect()
+    }
+
+    pub(crate) fn cluster(&self) -> &Arc<Cluster> {
+        &self.lease.cluster
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.lease.driver.shared
+    }
+
+    async fn accept(
+        &self,
+        outbox: &Arc<Outbox>,
+        records: &[Record<'_>],
+        settings: &BatchSettings,
+    ) -> Result<Accepted> {
+        let start = now();
+        let headers: Vec<Vec<_>> = records.iter().map(wire_headers).collect();
+        let wall = Timestamp::now();
+        let records: Vec<NewRecord<'_>> = records
+            .iter()
+            .zip(&headers)
+            .map(|(record, headers)| wire_record(record, headers, wall))
+            .collect();
+        let size: usize = records.iter().map(footprint).sum();
+        let (room, memory) = self.room(outbox, size, start, settings).await?;
+        let accepted = outbox.append(start, &records, settings)?;
+        // They come back batch by batch, when the batches are resolved.
+        room.forget();
+        memory.forget();
+        if accepted.ready_changed {
+            self.lease.driver.post(Event::Appended(outbox.clone()));
+        }
+        Ok(accepted)
+    }
+
+    /// Waits for room, first in the partition, so that who waits there holds nothing that others could use.
+    async fn room<'a>(
+        &'a self,
+        outbox: &'a Outbox,
+        size: usize,
+        start: Instant,
+        settings: &BatchSettings,
+    ) -> Result<(SemaphorePermit<'a>, SemaphorePermit<'a>)> {
+        let Limits { buffer, partition_buffer: limit, .. } = self.lease.driver.shared.limits;
+        let permits = match u32::try_from(size) {
+            Ok(permits) if size <= limit => permits,
+            _ => {
+                let problem = format!(
+                    "together they take {size} bytes, the buffer of a partition holds {limit}: \
+                     produce them in several calls"
+                );
+                let topic = outbox.topic.clone();
+                return Err(Error::Record { topic, partition: outbox.partition, problem });
+            }
+        };
+        let both = async {
+            let room = outbox.room.acquire_many(permits).await;
+            let room = room.map_err(|_| outbox.closed().unwrap_or(Error::Closed))?;
+            let memory =
+                self.lease.driver.shared.memory.acquire_many(permits).await.map_err(|_| Error::Closed)?;
+            Ok((room, memory))
+        };
+        let deadline = start.checked_add(settings.delivery_timeout);
+        let timeout = async {
+            match deadline {
+                Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        match race(both, timeout).await {
+            Either::First(result) => result,
+            Either::Second(()) => {
+                let cause = DeliveryCause::BufferFull { size, limit: buffer };
+                Err(unsent(&outbox.topic, outbox.partition, DeliveryOutcome::NotWritten, cause))
+            }
+        }
+    }
+
+    /// The outbox of a partition of this very topic; an error when the topic was created again since.
+    pub(crate) fn outbox(&self, topic: &Topic, partition: i32) -> Result<Arc<Outbox>> {
+        let key = (topic.name.clone(), partition);
+        let mut outboxes = lock(&self.lease.driver.shared.outboxes);
+        if outboxes.is_closed {
+            return Err(Error::Closed);
+        }
+        if let Some(outbox) = outboxes.by_partition.get(&key) {
+            if is_same(outbox.topic_id, topic.id) && outbox.closed().is_none() {
+                return Ok(outbox.clone());
+            }
+            // What was believed of the topic's id has changed; the metadata knows what counts now.
+            if let Lookup::Known(current) =
+                self.lease.cluster.with_metadata(|metadata| metadata.topic(&topic.name))
+                && !is_same(current.id, topic.id)
+            {
+                return Err(recreated(&topic.name, partition, topic.id, current.id));
+            }
+        }
+        let outbox =
+            Arc::new(Outbox::new(topic.name.clone(), topic.id, partition, self.lease.driver.shared.limits));
+        outboxes.by_partition.insert(key, outbox.clone());
+        Ok(outbox)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.driver.post(Event::Close);
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            memory: Semaphore::new(limits.buffer),
+            outboxes: Mutex::default(),
+            topics: Mutex::default(),
+        }
+    }
+
+    /// The topic hears of changes as long as a handle of it is left.
+    pub(super) fn watch(&self, topic: &Arc<TopicShared>) {
+        lock(&self.topics).push(Arc::downgrade(topic));
+    }
+
+    /// The metadata has changed: topics may have more partitions.
+    pub(crate) fn grow(&self, cluster: &Cluster) {
+        let topics: Vec<_> = {
+            let mut topics = lock(&self.topics);
+            topics.retain(|topic| topic.strong_count() > 0);
+            topics.iter().filter_map(Weak::upgrade).collect()
+        };
+        for topic in topics {
+            if let Lookup::Known(known) = cluster.with_metadata(|metadata| metadata.topic(topic.name())) {
+                topic.update(&known);
+            }
+        }
+    }
+
+    /// Nothing is accepted any more, and nobody waits for room.
+    pub(crate) fn close(&self) {
+        let outboxes = {
+            let mut outboxes = lock(&self.outboxes);
+            outboxes.is_closed = true;
+            std::mem::take(&mut outboxes.by_partition)
+        };
+        self.memory.close();
+        for outbox in outboxes.into_values() {
+            outbox.close(&Error::Closed);
+        }
+    }
+}
+
+/// Brokers that are too old do not tell ids.
+pub(crate) fn is_same(one: Uuid, other: Uuid) -> bool {
+    one == other || one.is_nil() || other.is_nil()
+}
+
+/// The error of a partition whose topic was created again.
+pub(crate) fn recreated(topic: &str, partition: i32, old: Uuid, new: Uuid) -> Error {
+    unsent(topic, partition, DeliveryOutcome::NotWritten, DeliveryCause::TopicRecreated { old, new })
+}
+
+fn unsent(topic: &str, partition: i32, outcome: DeliveryOutcome, cause: DeliveryCause) -> Error {
+    Error::Delivery(Arc::new(DeliveryError {
+        topic: Str::from(topic),
+        partition,
+        attempts: 0,
+        outcome,
+        cause,
+    }))
+}
+
+/// A write that was confirmed without an offset is an error of its own: there is nothing to return.
+fn offset(outbox: &Outbox, written: Written) -> Result<i64> {
+    let no_offset =
+        || unsent(&outbox.topic, outbox.partition, DeliveryOutcome::Written, DeliveryCause::NoOffset);
+    written.base_offset.ok_or_else(no_offset)
+}
+
+fn wire_record<'a>(
+    record: &'a Record<'_>,
+    headers: &'a [(records::Payload<'a>, Option<records::Payload<'a>>)],
+    now: Timestamp,
+) -> NewRecord<'a> {
+    NewRecord {
+        key: record.key.as_ref().map(wire_payload),
+        value: record.value.as_ref().map(wire_payload),
+        headers,
+        timestamp: record.timestamp.unwrap_or(now).0,
+    }
+}
+
+fn wire_headers<'a>(record: &'a Record<'_>) -> Vec<(records::Payload<'a>, Option<records::Payload<'a>>)> {
+    record.headers.iter().map(|(key, value)| (wire_payload(key), value.as_ref().map(wire_payload))).collect()
+}
+
+fn wire_payload<'a>(payload: &'a Payload<'_>) -> records::Payload<'a> {
+    match payload {
+        Payload::Borrowed(bytes) => records::Payload::Borrowed(bytes),
+        Payload::Shared(bytes) => records::Payload::Shared(bytes),
+    }
+}

@@ -1,0 +1,205 @@
+//! Which partition a record goes to: by its key, as the Java client does; without one by turns, each of which lasts for
+//! some kilobytes and goes to the less loaded of two partitions (KIP-480, KIP-794).
+
+use std::fmt;
+
+use crate::record::Record;
+
+/// Chooses the partition of each record; a user's own, for [`ProducerBuilder::partitioner`](crate::ProducerBuilder::partitioner).
+///
+/// It is called in the task that hands the record over, under no lock. Should it panic, that call fails and no other.
+///
+/// ```
+/// use ottla::{Partitioner, Partitions, Record};
+///
+/// /// Records of one day share a partition.
+/// #[derive(Debug)]
+/// struct ByDay;
+///
+/// impl Partitioner for ByDay {
+///     fn partition(&self, record: &Record<'_>, partitions: &Partitions<'_>) -> i32 {
+///         let day = record.timestamp.map_or(0, |time| time.0 / 86_400_000);
+///         (day % i64::from(partitions.count())) as i32
+///     }
+/// }
+/// ```
+pub trait Partitioner: fmt::Debug + Send + Sync {
+    /// The partition of a record, from 0 to [`Partitions::count`] - 1; anything else is an error of that record.
+    fn partition(&self, record: &Record<'_>, partitions: &Partitions<'_>) -> i32;
+}
+
+/// The partitions of a topic, as a [`Partitioner`] sees them.
+pub struct Partitions<'a> {
+    pub(super) topic: &'a str,
+    pub(super) count: i32,
+    pub(super) is_available: &'a dyn Fn(i32) -> bool,
+}
+
+impl Partitions<'_> {
+    /// The topic.
+    pub fn topic(&self) -> &str {
+        self.topic
+    }
+
+    /// How many there are; at least one.
+    pub fn count(&self) -> i32 {
+        self.count
+    }
+
+    /// Whether the partition has a leader, as far as is known.
+    pub fn is_available(&self, partition: i32) -> bool {
+        (self.is_available)(partition)
+    }
+}
+
+impl fmt::Debug for Partitions<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Partitions")
+            .field("topic", &self.topic)
+            .field("count", &self.count)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The partition of a key among so many, the same that the Java client chooses.
+///
+/// ```
+/// assert_eq!(ottla::partition_of(b"order-1", 12), 10);
+/// ```
+///
+/// # Panics
+/// When there are no partitions.
+pub fn partition_of(key: &[u8], partitions: i32) -> i32 {
+    assert!(partitions > 0, "a topic has at least one partition");
+    (murmur2(key) & i32::MAX) % partitions
+}
+
+/// MurmurHash2, 32 bits, with the seed that Kafka's clients use.
+fn murmur2(bytes: &[u8]) -> i32 {
+    const MULTIPLIER: u32 = 0x5bd1_e995;
+    const SEED: u32 = 0x9747_b28c;
+    let mut hash = SEED ^ bytes.len() as u32;
+    let mut words = bytes.chunks_exact(4);
+    for word in &mut words {
+        let mut mixed = word.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
+        mixed = mixed.wrapping_mul(MULTIPLIER);
+        mixed ^= mixed >> 24;
+        hash = hash.wrapping_mul(MULTIPLIER) ^ mixed.wrapping_mul(MULTIPLIER);
+    }
+    let rest = words.remainder();
+    if !rest.is_empty() {
+        hash ^= rest.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
+        hash = hash.wrapping_mul(MULTIPLIER);
+    }
+    hash ^= hash >> 13;
+    hash = hash.wrapping_mul(MULTIPLIER);
+    (hash ^ (hash >> 15)).cast_signed()
+}
+
+/// The turn of a partition among records without keys. Each topic handle has its own.
+#[derive(Debug)]
+pub(super) struct Sticky {
+    partition: usize,
+    /// Bytes until the next turn.
+    left: usize,
+    random: u64,
+}
+
+impl Sticky {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { partition: 0, left: 0, random: seed | 1 }
+    }
+
+    /// The partition for a record of so many bytes. A new turn, every `run` bytes, goes to one of two that are drawn:
+    /// to the one with less `load`; those without a leader have none, if any has one.
+    pub(super) fn next(
+        &mut self,
+        size: usize,
+        run: usize,
+        partitions: usize,
+        load: impl Fn(usize) -> Option<usize>,
+    ) -> usize {
+        if self.left == 0 || self.partition >= partitions {
+            self.partition = self.draw(partitions, &load);
+            self.left = run;
+        }
+        self.left = self.left.saturating_sub(size);
+        self.partition
+    }
+
+    fn draw(&mut self, partitions: usize, load: &impl Fn(usize) -> Option<usize>) -> usize {
+        let available = |at: usize| load(at).is_some();
+        let mut one = self.below(partitions);
+        if !available(one) {
+            one = (one..partitions).chain(0..one).find(|at| available(*at)).unwrap_or(one);
+        }
+        let other = self.below(partitions);
+        match (load(one), load(other)) {
+            (Some(one_load), Some(other_load)) if other_load < one_load => other,
+            (None, Some(_)) => other,
+            _ => one,
+        }
+    }
+
+    /// Xorshift: cheap, and good enough for turns.
+    fn below(&mut self, limit: usize) -> usize {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        ((self.random >> 16) % limit as u64) as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Trap P11: what `org.apache.kafka.common.utils.Utils.murmur2` of the Java client gives.
+    #[test]
+    fn keys_hash_as_in_the_java_client() {
+        let vectors: [(&[u8], i32); 7] = [
+            (b"21", -973_932_308),
+            (b"foobar", -790_332_482),
+            (b"a-little-bit-long-string", -985_981_536),
+            (b"a-little-bit-longer-string", -1_486_304_829),
+            (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            (b"abc", 479_470_107),
+            (b"", 275_646_681),
+        ];
+        for (key, hash) in vectors {
+            assert_eq!(murmur2(key), hash, "{key:?}");
+        }
+    }
+
+    /// Trap P14: a turn lasts as long as was asked, not as long as a batch.
+    #[test]
+    fn a_turn_lasts_for_its_bytes() {
+        let mut sticky = Sticky::new(7);
+        let turns: Vec<_> = (0..100).map(|_| sticky.next(100, 1_000, 50, |_| Some(0))).collect();
+        for turn in turns.chunks(10) {
+            assert!(turn.iter().all(|partition| *partition == turn[0]), "{turns:?}");
+        }
+        let different: std::collections::BTreeSet<_> = turns.iter().collect();
+        assert!(different.len() > 5, "{turns:?}");
+    }
+
+    /// Trap P11: turns are even, and avoid partitions that are loaded or have no leader.
+    #[test]
+    fn turns_are_even_among_equals_and_rare_for_the_loaded() {
+        let mut counts = [0; 4];
+        let mut sticky = Sticky::new(7);
+        for _ in 0..4_000 {
+            counts[sticky.next(1, 1, 4, |_| Some(0))] += 1;
+        }
+        assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
+
+        let mut counts = [0; 4];
+        for _ in 0..4_000 {
+            counts[sticky.next(1, 1, 4, |at| [Some(900), Some(0), None, Some(0)][at])] += 1;
+        }
+        assert_eq!(counts[2], 0, "{counts:?}");
+        assert!(counts[0] * 4 < counts[1].min(counts[3]), "{counts:?}");
+
+        assert!(sticky.next(1, 1, 4, |_| None) < 4, "without any leader there still is a choice");
+    }
+}

@@ -1,0 +1,207 @@
+//! What becomes of a batch, told to everybody who waits for one of its records: one allocation a batch, whoever waits.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
+
+use ottla_core::producer::Written;
+
+use crate::driver::lock;
+use crate::error::{Error, Result};
+
+/// The end that tells. Dropped without a result it tells that its driver is gone, so that nobody waits for ever.
+#[derive(Debug)]
+pub(crate) struct Promise(Arc<Mutex<State>>);
+
+/// An end that waits. Dropping it detaches it and touches nothing else.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    state: Arc<Mutex<State>>,
+    slot: Option<usize>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The wakers of those who wait, by slot; the first is kept apart, for the batch with one waiter.
+    Pending {
+        first: Option<Waker>,
+        others: Vec<Option<Waker>>,
+        slots: usize,
+    },
+    Done(Result<Written>),
+}
+
+impl Promise {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(State::Pending { first: None, others: Vec::new(), slots: 0 })))
+    }
+
+    /// Another end that waits.
+    pub(crate) fn waiter(&self) -> Waiter {
+        Waiter { state: self.0.clone(), slot: None }
+    }
+
+    /// How many have begun to wait.
+    pub(crate) fn waiters(&self) -> usize {
+        match &*lock(&self.0) {
+            State::Pending { slots, .. } => *slots,
+            State::Done(_) => 0,
+        }
+    }
+
+    pub(crate) fn resolve(self, result: Result<Written>) {
+        self.finish(result);
+    }
+
+    /// The first result counts. No lock is held while others are woken.
+    fn finish(&self, result: Result<Written>) {
+        let mut state = lock(&self.0);
+        if matches!(*state, State::Done(_)) {
+            return;
+        }
+        let before = std::mem::replace(&mut *state, State::Done(result));
+        drop(state);
+        if let State::Pending { first, others, .. } = before {
+            first.into_iter().chain(others.into_iter().flatten()).for_each(Waker::wake);
+        }
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.finish(Err(Error::Closed));
+    }
+}
+
+impl State {
+    fn waker(&mut self, slot: usize) -> Option<&mut Option<Waker>> {
+        match self {
+            Self::Pending { first, others, .. } => match slot.checked_sub(1) {
+                None => Some(first),
+                Some(at) => {
+                    if others.len() <= at {
+                        others.resize(at + 1, None);
+                    }
+                    others.get_mut(at)
+                }
+            },
+            Self::Done(_) => None,
+        }
+    }
+}
+
+impl Waiter {
+    /// Another end that waits for the same.
+    pub(crate) fn another(&self) -> Self {
+        Self { state: self.state.clone(), slot: None }
+    }
+
+    /// Whether there is nothing to wait for any more.
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(*lock(&self.state), State::Done(_))
+    }
+}
+
+impl Future for Waiter {
+    type Output = Result<Written>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let mut state = lock(&this.state);
+        let slot = match &mut *state {
+            State::Done(result) => return Poll::Ready(result.clone()),
+            State::Pending { slots, .. } => *this.slot.get_or_insert_with(|| {
+                *slots += 1;
+                *slots - 1
+            }),
+        };
+        if let Some(waker) = state.waker(slot)
+            && !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
+            *waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot
+            && let Some(waker) = lock(&self.state).waker(slot)
+        {
+            *waker = None;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn poll(waiter: &mut Waiter, count: &Arc<Count>) -> Poll<Result<Written>> {
+        let waker = Waker::from(count.clone());
+        Pin::new(waiter).poll(&mut Context::from_waker(&waker))
+    }
+
+    const WRITTEN: Written = Written { base_offset: Some(4), log_append_time: None };
+
+    #[test]
+    fn everybody_who_waits_is_woken_once_and_told() {
+        let (delivery, count) = (Promise::new(), Arc::new(Count::default()));
+        let mut waiters = [(); 3].map(|()| delivery.waiter());
+        for waiter in &mut waiters {
+            assert!(poll(waiter, &count).is_pending());
+            assert!(poll(waiter, &count).is_pending());
+        }
+        delivery.resolve(Ok(WRITTEN));
+        assert_eq!(count.0.load(Ordering::Relaxed), 3);
+        for waiter in &mut waiters {
+            assert!(matches!(poll(waiter, &count), Poll::Ready(Ok(WRITTEN))));
+        }
+    }
+
+    #[test]
+    fn a_waiter_that_came_late_is_told_at_once() {
+        let (delivery, count) = (Promise::new(), Arc::new(Count::default()));
+        let mut waiter = delivery.waiter();
+        delivery.resolve(Ok(WRITTEN));
+        assert!(poll(&mut waiter, &count).is_ready());
+    }
+
+    /// Trap N2: the others still hear.
+    #[test]
+    fn a_waiter_that_left_is_not_woken() {
+        let (delivery, left, stayed) =
+            (Promise::new(), Arc::new(Count::default()), Arc::new(Count::default()));
+        let (mut first, mut second) = (delivery.waiter(), delivery.waiter());
+        assert!(poll(&mut first, &left).is_pending());
+        assert!(poll(&mut second, &stayed).is_pending());
+        drop(first);
+        delivery.resolve(Ok(WRITTEN));
+        assert_eq!((left.0.load(Ordering::Relaxed), stayed.0.load(Ordering::Relaxed)), (0, 1));
+    }
+
+    /// Trap N11: whatever happened to the driver, its waiters hear of it.
+    #[test]
+    fn a_delivery_that_is_dropped_tells_that_it_is_closed() {
+        let (delivery, count) = (Promise::new(), Arc::new(Count::default()));
+        let mut waiter = delivery.waiter();
+        assert!(poll(&mut waiter, &count).is_pending());
+        drop(delivery);
+        assert!(matches!(poll(&mut waiter, &count), Poll::Ready(Err(Error::Closed))));
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    }
+}

@@ -1,0 +1,214 @@
+//! The handle of one topic: which partition a record goes to, and from there into its outbox. On the way of a record
+//! there is no name and no map.
+
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+
+use ottla_core::metadata::Topic;
+use ottla_core::partition_queue::BatchSettings;
+
+use super::delivery::{Delivered, Delivery};
+use super::handle::ProducerHandle;
+use super::outbox::Outbox;
+use super::partitioner::{Partitioner, Partitions, Sticky, partition_of};
+use crate::driver::lock;
+use crate::error::{Error, Result};
+use crate::record::Record;
+
+/// Sends records to one topic; from [`Producer::topic`](crate::Producer::topic). Cheap to clone; records without keys take turns on the
+/// partitions, and each clone has a turn of its own.
+#[derive(Debug)]
+pub struct TopicProducer {
+    shared: Arc<TopicShared>,
+    sticky: Mutex<Sticky>,
+}
+
+/// What the clones of a handle share.
+#[derive(Debug)]
+pub(crate) struct TopicShared {
+    producer: ProducerHandle,
+    topic: Arc<Topic>,
+    /// By number; it grows with the topic.
+    partitions: RwLock<Vec<Arc<Outbox>>>,
+    settings: BatchSettings,
+    sticky_run: usize,
+    partitioner: Option<Arc<dyn Partitioner>>,
+}
+
+impl Clone for TopicProducer {
+    fn clone(&self) -> Self {
+        Self::of(self.shared.clone())
+    }
+}
+
+impl TopicProducer {
+    pub(super) fn new(
+        producer: ProducerHandle,
+        topic: Arc<Topic>,
+        settings: BatchSettings,
+        sticky_run: usize,
+        partitioner: Option<Arc<dyn Partitioner>>,
+    ) -> Result<Self> {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for partition in &topic.partitions {
+            let outbox = producer.outbox(&topic, partition.index)?;
+            outbox.set_leader(partition.leader.is_some());
+            partitions.push(outbox);
+        }
+        let partitions = RwLock::new(partitions);
+        let shared = TopicShared { producer, topic, partitions, settings, sticky_run, partitioner };
+        let shared = Arc::new(shared);
+        shared.producer.shared().watch(&shared);
+        Ok(Self::of(shared))
+    }
+
+    fn of(shared: Arc<TopicShared>) -> Self {
+        let seed = shared.producer.cluster().random();
+        Self { shared, sticky: Mutex::new(Sticky::new(seed)) }
+    }
+
+    /// The topic's name.
+    pub fn topic(&self) -> &str {
+        &self.shared.topic.name
+    }
+
+    /// Whether the topic was not created again since.
+    pub(super) fn is_open(&self) -> bool {
+        self.shared.partitions().first().is_some_and(|outbox| outbox.closed().is_none())
+    }
+
+    /// How many partitions the topic has, as far as is known.
+    pub fn partitions(&self) -> usize {
+        self.shared.partitions().len()
+    }
+
+    /// Sends a record and waits for its acknowledgement.
+    ///
+    /// # Errors
+    /// As [`enqueue`](Self::enqueue); and [`Error::Delivery`], which says whether the record was not written, or may
+    /// have been.
+    ///
+    /// # Cancel safety
+    /// Dropping the future gives up the answer, not the record: once accepted, it is sent.
+    pub async fn send(&self, record: Record<'_>) -> Result<Delivered> {
+        let outbox = self.outbox_for(&record)?;
+        self.shared.producer.enqueue(&outbox, &record, &self.shared.settings, true).await?.await
+    }
+
+    /// Sends a record to this partition and waits for its acknowledgement; see [`send`](Self::send).
+    pub async fn send_to(&self, partition: i32, record: Record<'_>) -> Result<Delivered> {
+        let outbox = self.outbox(partition)?;
+        self.shared.producer.enqueue(&outbox, &record, &self.shared.settings, true).await?.await
+    }
+
+    /// Hands a record over, once there is room for it: it is sent, whatever becomes of the [`Delivery`].
+    ///
+    /// # Errors
+    /// [`Error::Record`] when it is too large, [`Error::Partition`] when a partitioner chose one that is not there, [`Error::Delivery`] when
+    /// the delivery time-out passes before there is room, or the topic was created again; [`Error::Closed`].
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, nothing was accepted.
+    pub async fn enqueue(&self, record: Record<'_>) -> Result<Delivery> {
+        let outbox = self.outbox_for(&record)?;
+        self.shared.producer.enqueue(&outbox, &record, &self.shared.settings, false).await
+    }
+
+    /// Hands a record over to this partition; see [`enqueue`](Self::enqueue).
+    pub async fn enqueue_to(&self, partition: i32, record: Record<'_>) -> Result<Delivery> {
+        let outbox = self.outbox(partition)?;
+        self.shared.producer.enqueue(&outbox, &record, &self.shared.settings, false).await
+    }
+
+    /// Hands a record over if there is room for it now; it never waits.
+    ///
+    /// # Errors
+    /// [`Error::Full`] when there is no room; otherwise as [`enqueue`](Self::enqueue).
+    #[expect(clippy::needless_pass_by_value, reason = "as `enqueue` takes it")]
+    pub fn try_enqueue(&self, record: Record<'_>) -> Result<Delivery> {
+        let outbox = self.outbox_for(&record)?;
+        self.shared.producer.try_enqueue(&outbox, &record, &self.shared.settings)
+    }
+
+    /// Hands a record over to this partition if there is room for it now; see [`try_enqueue`](Self::try_enqueue).
+    #[expect(clippy::needless_pass_by_value, reason = "as `enqueue` takes it")]
+    pub fn try_enqueue_to(&self, partition: i32, record: Record<'_>) -> Result<Delivery> {
+        let outbox = self.outbox(partition)?;
+        self.shared.producer.try_enqueue(&outbox, &record, &self.shared.settings)
+    }
+
+    fn outbox(&self, partition: i32) -> Result<Arc<Outbox>> {
+        let partitions = self.shared.partitions();
+        let found = usize::try_from(partition).ok().and_then(|at| partitions.get(at));
+        found.cloned().ok_or_else(|| Error::Partition {
+            topic: self.shared.topic.name.clone(),
+            partition,
+            partitions: partitions.len(),
+        })
+    }
+
+    /// By the user's own choice, by key, or by turns.
+    fn outbox_for(&self, record: &Record<'_>) -> Result<Arc<Outbox>> {
+        if let Some(partitioner) = &self.shared.partitioner {
+            // The user's code runs under no lock, and sees one state of the topic.
+            let all = self.shared.partitions().clone();
+            let is_available = |at: i32| {
+                usize::try_from(at).ok().and_then(|at| all.get(at)).is_some_and(|it| it.has_leader())
+            };
+            let count = i32::try_from(all.len()).unwrap_or(i32::MAX);
+            let partitions =
+                Partitions { topic: &self.shared.topic.name, count, is_available: &is_available };
+            return self.outbox(partitioner.partition(record, &partitions));
+        }
+        let partitions = self.shared.partitions();
+        let at = match &record.key {
+            Some(key) => {
+                let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
+                usize::try_from(partition_of(key.as_slice(), count)).unwrap_or_default()
+            }
+            None => {
+                let size = record.value.as_ref().map_or(0, |value| value.as_slice().len()) + RECORD_OVERHEAD;
+                let load = |at: usize| {
+                    let outbox: &Arc<Outbox> = partitions.get(at)?;
+                    outbox.has_leader().then(|| outbox.load())
+                };
+                lock(&self.sticky).next(size, self.shared.sticky_run, partitions.len(), load)
+            }
+        };
+        partitions.get(at).cloned().ok_or(Error::Closed)
+    }
+}
+
+impl TopicShared {
+    fn partitions(&self) -> RwLockReadGuard<'_, Vec<Arc<Outbox>>> {
+        self.partitions.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.topic.name
+    }
+
+    /// Takes up what the metadata says of the topic now: more partitions, and which of them have leaders.
+    pub(super) fn update(&self, topic: &Topic) {
+        if !super::is_same(topic.id, self.topic.id) {
+            // Its outboxes are closed, and tell both ids.
+            return;
+        }
+        let known = self.partitions().len();
+        let mut more = Vec::new();
+        for partition in topic.partitions.iter().skip(known) {
+            // Of a producer that is closed nobody asks for more partitions.
+            let Ok(outbox) = self.producer.outbox(&self.topic, partition.index) else { return };
+            more.push(outbox);
+        }
+        let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
+        if partitions.len() == known {
+            partitions.extend(more);
+        }
+        for (outbox, partition) in partitions.iter().zip(&topic.partitions) {
+            outbox.set_leader(partition.leader.is_some());
+        }
+    }
+}
+
+/// What a record takes besides its value, about.
+const RECORD_OVERHEAD: usize = 8;

@@ -1,0 +1,316 @@
+//! The producer of many topics: handing over, waiting, partitions, limits, the end.
+
+use std::collections::BTreeSet;
+
+use ottla::{
+    Acks, Compression, Error, Partitioner, Partitions, Producer, Record, TopicProducer, partition_of,
+};
+use ottla_fake::{Reaction, Rule, Stage};
+use ottla_wire::{ApiKey, ErrorCode};
+
+use crate::support::{PipeTransport, millis, pass, polled, secs, timed, world};
+
+async fn producing(nodes: i32, partitions: i32) -> (Producer, TopicProducer, PipeTransport) {
+    let (client, pipes) = world(nodes, partitions).await;
+    let producer = client.producer().build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    (producer, topic, pipes)
+}
+
+fn lengths(pipes: &PipeTransport, partitions: i32) -> Vec<usize> {
+    (0..partitions).map(|partition| pipes.values("t", partition).len()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_is_sent_and_its_place_comes_back() {
+    let (producer, topic, pipes) = producing(1, 1).await;
+    let (written, took) = timed(producer.send("t", Record::new("a"))).await;
+    let written = written.unwrap();
+    assert_eq!((written.partition, written.offset, written.timestamp), (0, Some(0), None));
+    assert!(took < millis(2), "a lone record does not linger: {took:?}");
+    assert_eq!(topic.send(Record::new("b")).await.unwrap().offset, Some(1));
+    assert_eq!(topic.enqueue(Record::new("c")).await.unwrap().await.unwrap().offset, Some(2));
+    assert_eq!(topic.try_enqueue(Record::new("d")).unwrap().await.unwrap().offset, Some(3));
+    assert_eq!(pipes.values("t", 0), ["a", "b", "c", "d"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_enqueued_in_a_row_shares_requests() {
+    let (_producer, topic, pipes) = producing(1, 1).await;
+    topic.send(Record::new("first")).await.unwrap();
+    pipes.rule(Rule::new(Reaction::Delay(Stage::AfterApplying, millis(3))).api(ApiKey::PRODUCE));
+    let before = pipes.requests(ApiKey::PRODUCE);
+    let mut deliveries = Vec::new();
+    for number in 0..1_000 {
+        deliveries.push(topic.enqueue(Record::new(number.to_string())).await.unwrap());
+    }
+    for (offset, delivery) in (1..).zip(deliveries) {
+        assert_eq!(delivery.await.unwrap().offset, Some(offset));
+    }
+    assert!(pipes.requests(ApiKey::PRODUCE) - before <= 3);
+}
+
+/// Trap P11: with a key the partition is the one the Java client would choose; without one, turns.
+#[tokio::test(start_paused = true)]
+async fn keys_choose_partitions_and_records_without_take_turns() {
+    let (_producer, topic, pipes) = producing(2, 6).await;
+    for key in ["21", "foobar", "order-1", "abc"] {
+        let written = topic.send(Record::new("x").key(key)).await.unwrap();
+        assert_eq!(written.partition, partition_of(key.as_bytes(), 6));
+    }
+    let before = lengths(&pipes, 6);
+    let value = vec![0; 1_000];
+    let mut turns = Vec::new();
+    for _ in 0..600 {
+        let delivery = topic.enqueue(Record::new(&value)).await.unwrap();
+        if turns.last() != Some(&delivery.partition()) {
+            turns.push(delivery.partition());
+        }
+        delivery.await.unwrap();
+    }
+    assert!((8..=20).contains(&turns.len()), "600 kB in turns of 32 kB: {turns:?}");
+    assert!(turns.iter().collect::<BTreeSet<_>>().len() > 3, "{turns:?}");
+    assert_eq!(lengths(&pipes, 6).iter().sum::<usize>(), before.iter().sum::<usize>() + 600);
+}
+
+#[derive(Debug)]
+struct Last;
+
+impl Partitioner for Last {
+    fn partition(&self, record: &Record<'_>, partitions: &Partitions<'_>) -> i32 {
+        assert_eq!(partitions.topic(), "t");
+        assert!(partitions.is_available(0));
+        assert!(record.headers.is_empty(), "this partitioner knows nothing of headers");
+        if record.key.is_some() { 77 } else { partitions.count() - 1 }
+    }
+}
+
+/// Trap U2: a panic in the user's partitioner fails that call and no other.
+#[tokio::test(start_paused = true)]
+async fn a_partitioner_of_the_users_own_is_asked() {
+    let (client, pipes) = world(1, 3).await;
+    let producer = client.producer().partitioner(Last).build().await.unwrap();
+    assert_eq!(producer.send("t", Record::new("a")).await.unwrap().partition, 2);
+    let error = producer.send("t", Record::new("a").key("k")).await.unwrap_err();
+    assert!(matches!(error, Error::Partition { partition: 77, partitions: 3, .. }), "{error}");
+    let other = producer.clone();
+    let panicked =
+        tokio::spawn(async move { other.send("t", Record::new("a").header("h", "v")).await.map(drop) });
+    assert!(panicked.await.unwrap_err().is_panic());
+    assert_eq!(producer.send("t", Record::new("b")).await.unwrap().offset, Some(1));
+    assert_eq!(lengths(&pipes, 3), [0, 0, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_grows_gets_records_in_its_new_partitions() {
+    let (client, pipes) = world(1, 1).await;
+    let producer = client.producer().sticky_run(1).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    assert!(matches!(topic.send_to(1, Record::new("x")).await, Err(Error::Partition { .. })));
+    client.controller_client().await.unwrap().create_partitions("t", 4, 1_000).await.unwrap();
+    // The next refresh of the metadata tells.
+    pass(secs(301)).await;
+    assert_eq!(topic.partitions(), 4);
+    for _ in 0..40 {
+        topic.send(Record::new("x")).await.unwrap();
+    }
+    assert!(lengths(&pipes, 4).iter().all(|length| *length > 0), "{:?}", lengths(&pipes, 4));
+}
+
+/// Trap P12: who finds no room waits; a producer that never waits leaves time to others.
+#[tokio::test(start_paused = true)]
+async fn a_full_buffer_is_waited_for_and_nothing_accepted_is_lost() {
+    let (client, pipes) = world(2, 2).await;
+    let producer = client.producer().batch_size(10_000).buffer_memory(40_000).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    topic.send_to(0, Record::new("first")).await.unwrap();
+    let rule = pipes.rule(Rule::new(Reaction::Hold(Stage::BeforeApplying)).api(ApiKey::PRODUCE).partition(0));
+    let value = vec![b'x'; 1_000];
+    let mut deliveries = Vec::new();
+    let full = loop {
+        match topic.try_enqueue_to(0, Record::new(&value)) {
+            Ok(delivery) => deliveries.push(delivery),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full, Error::Full { buffer: 40_000, partition_buffer: 10_000, .. }), "{full}");
+    assert!(full.is_retriable());
+    assert!((8..=9).contains(&deliveries.len()), "{}", deliveries.len());
+    // The other partition has room of its own.
+    topic.send_to(1, Record::new(&value)).await.unwrap();
+    let waiting = tokio::spawn({
+        let (topic, value) = (topic.clone(), value.clone());
+        async move { topic.enqueue_to(0, Record::new(&value)).await.unwrap().await.unwrap() }
+    });
+    pass(secs(1)).await;
+    assert!(!waiting.is_finished());
+    pipes.control(|cluster, now| {
+        cluster.release(now, rule);
+        cluster.remove_rule(now, rule);
+    });
+    let count = deliveries.len() as i64;
+    for delivery in deliveries {
+        delivery.await.unwrap();
+    }
+    assert_eq!(waiting.await.unwrap().offset, Some(count + 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_room_ends_with_the_delivery_time_out() {
+    let (client, pipes) = world(1, 1).await;
+    let builder = client.producer().batch_size(2_000).buffer_memory(2_000);
+    let producer = builder.request_timeout(secs(1)).delivery_timeout(secs(3)).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    topic.send(Record::new("first")).await.unwrap();
+    pipes.rule(Rule::new(Reaction::Silence(Stage::BeforeApplying)).api(ApiKey::PRODUCE));
+    let value = vec![b'x'; 1_500];
+    let stuck = topic.enqueue(Record::new(&value)).await.unwrap();
+    let (result, took) = timed(topic.enqueue(Record::new(&value))).await;
+    let error = result.unwrap_err();
+    assert!(error.to_string().contains("buffer"), "{error}");
+    assert!(took <= secs(3) + millis(1), "{took:?}");
+    assert!(stuck.await.unwrap_err().may_have_happened());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_enqueue_accepted_nothing_or_all() {
+    let (client, pipes) = world(1, 1).await;
+    let producer = client.producer().build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    for polls in 0..4 {
+        let value = polls.to_string();
+        let ended = polled(polls, topic.enqueue(Record::new(&value))).await.is_some();
+        producer.flush().await;
+        assert_eq!(pipes.values("t", 0).contains(&value), ended, "after {polls} polls");
+    }
+}
+
+/// Trap P8: flush waits for what was accepted before it, and new records do not keep it waiting.
+#[tokio::test(start_paused = true)]
+async fn flush_is_not_starved_by_new_records() {
+    let (producer, topic, pipes) = producing(1, 2).await;
+    pipes.rule(Rule::new(Reaction::Delay(Stage::AfterApplying, millis(10))).api(ApiKey::PRODUCE));
+    let _kept: Vec<_> = {
+        let mut kept = Vec::new();
+        for number in 0..100 {
+            kept.push(topic.enqueue(Record::new(number.to_string())).await.unwrap());
+        }
+        kept
+    };
+    let more = tokio::spawn({
+        let topic = topic.clone();
+        async move {
+            loop {
+                let _delivery = topic.enqueue(Record::new("more")).await.unwrap();
+                pass(millis(1)).await;
+            }
+        }
+    });
+    let ((), took) = timed(producer.flush()).await;
+    assert!(took < millis(100), "{took:?}");
+    let logged: BTreeSet<_> = (0..2).flat_map(|partition| pipes.values("t", partition)).collect();
+    assert!((0..100).all(|number| logged.contains(&number.to_string())));
+    more.abort();
+}
+
+/// Trap P8: closing sends what was accepted, and ends the connections.
+#[tokio::test(start_paused = true)]
+async fn close_sends_what_was_accepted_and_refuses_more() {
+    let (producer, topic, pipes) = producing(1, 1).await;
+    let mut kept = vec![topic.enqueue(Record::new("first")).await.unwrap()];
+    producer.flush().await;
+    for number in 1..100 {
+        kept.push(topic.enqueue(Record::new(number.to_string())).await.unwrap());
+    }
+    let connections = pipes.connections_open();
+    producer.close().await;
+    assert_eq!(pipes.values("t", 0).len(), 100);
+    assert!(matches!(topic.enqueue(Record::new("late")).await, Err(Error::Closed)));
+    assert!(matches!(topic.try_enqueue(Record::new("late")), Err(Error::Closed)));
+    pass(secs(1)).await;
+    assert!(pipes.connections_open() < connections);
+    for (offset, delivery) in (0..).zip(kept) {
+        assert_eq!(delivery.await.unwrap().offset, Some(offset));
+    }
+}
+
+/// Trap P8: so does dropping the last handle, in the background.
+#[tokio::test(start_paused = true)]
+async fn what_a_dropped_producer_had_accepted_is_sent() {
+    let (producer, topic, pipes) = producing(1, 1).await;
+    for number in 0..100 {
+        drop(topic.enqueue(Record::new(number.to_string())).await.unwrap());
+    }
+    drop((producer, topic));
+    pass(secs(1)).await;
+    assert_eq!(pipes.values("t", 0).len(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_acks_deliveries_have_no_offset() {
+    let (client, pipes) = world(1, 1).await;
+    let producer = client.producer().acks(Acks::None).build().await.unwrap();
+    assert_eq!(producer.send("t", Record::new("a")).await.unwrap().offset, None);
+    pass(millis(10)).await;
+    assert_eq!(pipes.values("t", 0), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_are_compressed_and_full_ones_are_in_flight_together() {
+    let (client, pipes) = world(1, 1).await;
+    for codec in [Compression::None, Compression::Lz4] {
+        let producer = client.producer().compression(codec).batch_size(20_000).build().await.unwrap();
+        let topic = producer.topic("t").await.unwrap();
+        topic.send(Record::new("first")).await.unwrap();
+        let rule =
+            pipes.rule(Rule::new(Reaction::Delay(Stage::AfterApplying, millis(50))).api(ApiKey::PRODUCE));
+        let value = vec![b'x'; 1_000];
+        let mut deliveries = Vec::new();
+        for _ in 0..95 {
+            deliveries.push(topic.enqueue(Record::new(&value)).await.unwrap());
+        }
+        let mut last = None;
+        for delivery in deliveries {
+            let offset = delivery.await.unwrap().offset;
+            assert!(offset > last, "{offset:?} after {last:?}");
+            last = offset;
+        }
+        pipes.control(|cluster, now| cluster.remove_rule(now, rule));
+    }
+}
+
+/// Trap P6: one record that is refused is told to its caller, and the others are written.
+#[tokio::test(start_paused = true)]
+async fn one_refused_batch_does_not_freeze_the_others() {
+    let (_producer, topic, pipes) = producing(1, 1).await;
+    topic.send(Record::new("first")).await.unwrap();
+    pipes.rule(Rule::new(Reaction::Error(ErrorCode::INVALID_RECORD)).api(ApiKey::PRODUCE).times(1));
+    let refused = topic.enqueue(Record::new("refused")).await.unwrap();
+    let error = refused.await.unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::INVALID_RECORD));
+    assert!(!error.may_have_happened());
+    assert_eq!(topic.send(Record::new("next")).await.unwrap().offset, Some(1));
+}
+
+/// Trap U3: odd settings are refused, with their names.
+#[tokio::test(start_paused = true)]
+async fn odd_settings_of_a_producer_are_refused() {
+    let (client, _pipes) = world(1, 1).await;
+    let builders = [
+        ("linger", client.producer().linger(secs(3_601))),
+        ("batch_size", client.producer().batch_size(0)),
+        ("batch_size", client.producer().batch_size(usize::MAX)),
+        ("buffer_memory", client.producer().buffer_memory(1_000)),
+        ("delivery_timeout", client.producer().delivery_timeout(secs(1))),
+        ("request_timeout", client.producer().request_timeout(secs(0))),
+        ("sticky_run", client.producer().sticky_run(0)),
+    ];
+    for (name, builder) in builders {
+        match builder.build().await {
+            Err(Error::Config { setting, problem }) => {
+                assert_eq!(setting, name, "{problem}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
