@@ -28,7 +28,7 @@ pub enum DecodeErrorKind {
     },
     /// A length or count below -1.
     NegativeLength(i32),
-    /// An array announces more elements than bytes are left, and each has at least one.
+    /// An array announces more elements than the bytes that are left can be.
     Count {
         /// Elements announced.
         count: usize,
@@ -41,6 +41,8 @@ pub enum DecodeErrorKind {
         needed: usize,
         /// Bytes of memory that are left.
         left: usize,
+        /// Bytes of memory that the whole message may take.
+        budget: usize,
     },
     /// A varint longer than its type.
     Varint,
@@ -80,12 +82,10 @@ impl fmt::Display for DecodeErrorKind {
             Self::Truncated { needed, left } => write!(f, "needs {needed} bytes, {left} are left"),
             Self::NegativeLength(length) => write!(f, "negative length {length}"),
             Self::Count { count, left } => write!(f, "announces {count} elements, {left} bytes are left"),
-            Self::Budget { needed, left } => {
-                write!(
-                    f,
-                    "would take {needed} bytes of memory, the budget for a frame of this size has {left} left"
-                )
-            }
+            Self::Budget { needed, left, budget } => write!(
+                f,
+                "would take {needed} bytes of memory, of the {budget} that a frame of this size may take {left} are left"
+            ),
             Self::Varint => f.write_str("varint longer than its type"),
             Self::Null => f.write_str("null where this version has none"),
             Self::Utf8 => f.write_str("not utf-8"),

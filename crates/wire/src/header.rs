@@ -96,7 +96,7 @@ fn tags(r: &mut Reader<'_>) -> UnknownTags {
     let mut tags = UnknownTags::default();
     let mut left = r.tag_count();
     while let Some((tag, size)) = r.next_tag(&mut left) {
-        r.unknown_tag(&mut tags, tag, size);
+        r.unknown_tag(&mut tags, tag, size, left);
     }
     tags
 }

@@ -27,6 +27,11 @@ pub trait Wire: Sized {
     fn outcomes(&self, codes: &mut Vec<ErrorCode>) {
         let _none = codes;
     }
+
+    /// Reads the `count` elements of an array.
+    fn read_many(reader: &mut Reader<'_>, count: usize, version: i16) -> Vec<Self> {
+        reader.elements(count, version)
+    }
 }
 
 /// A type as the schema names it.
@@ -41,8 +46,11 @@ pub enum Kind {
 }
 
 /// `type name, value from a reader, value to a writer` for a primitive and, where it has a null, its `Option`.
+///
+/// A primitive with `array = f` is always the same number of bytes, of which `f` makes a value: arrays of it are read
+/// in one piece.
 macro_rules! primitive {
-    ($type:ty, $kind:literal, |$r:ident| $read:expr, |$value:ident, $w:ident| $write:expr) => {
+    ($type:ty, $kind:literal, $(array = $from:expr,)? |$r:ident| $read:expr, |$value:ident, $w:ident| $write:expr) => {
         impl Wire for $type {
             const KIND: Kind = Kind::Primitive($kind);
 
@@ -61,6 +69,12 @@ macro_rules! primitive {
                 let $value = self;
                 $write
             }
+
+            $(
+                fn read_many(reader: &mut Reader<'_>, count: usize, _: i16) -> Vec<Self> {
+                    reader.fixed_elements(count, $from)
+                }
+            )?
         }
     };
     ($type:ty, null = $null:expr, $kind:literal, |$r:ident| $read:expr, |$value:ident, $w:ident| $write:expr) => {
@@ -101,13 +115,13 @@ macro_rules! primitive {
 }
 
 primitive!(bool, "bool", |r| r.bool(), |v, w| w.bool(*v));
-primitive!(i8, "int8", |r| r.i8(), |v, w| w.i8(*v));
-primitive!(i16, "int16", |r| r.i16(), |v, w| w.i16(*v));
-primitive!(u16, "uint16", |r| r.u16(), |v, w| w.u16(*v));
-primitive!(i32, "int32", |r| r.i32(), |v, w| w.i32(*v));
-primitive!(i64, "int64", |r| r.i64(), |v, w| w.i64(*v));
-primitive!(f64, "float64", |r| r.f64(), |v, w| w.f64(*v));
-primitive!(Uuid, "uuid", |r| r.uuid(), |v, w| w.uuid(v));
+primitive!(i8, "int8", array = i8::from_be_bytes, |r| r.i8(), |v, w| w.i8(*v));
+primitive!(i16, "int16", array = i16::from_be_bytes, |r| r.i16(), |v, w| w.i16(*v));
+primitive!(u16, "uint16", array = u16::from_be_bytes, |r| r.u16(), |v, w| w.u16(*v));
+primitive!(i32, "int32", array = i32::from_be_bytes, |r| r.i32(), |v, w| w.i32(*v));
+primitive!(i64, "int64", array = i64::from_be_bytes, |r| r.i64(), |v, w| w.i64(*v));
+primitive!(f64, "float64", array = f64::from_be_bytes, |r| r.f64(), |v, w| w.f64(*v));
+primitive!(Uuid, "uuid", array = Uuid::from_bytes, |r| r.uuid(), |v, w| w.uuid(v));
 primitive!(ErrorCode, "int16", |r| ErrorCode(r.i16()), |v, w| w.i16(v.0));
 primitive!(Str, null = Some(Str::default()), "string", |r| r.string(), |v, w| w.string(v.map(Str::as_str)));
 primitive!(Bytes, null = Some(Bytes::new()), "bytes", |r| r.bytes(), |v, w| w.bytes(v.map(|b| &b[..])));

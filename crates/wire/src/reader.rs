@@ -2,7 +2,10 @@
 //!
 //! Every call yields a value; the first thing that is wrong is kept, everything after it reads as empty, and whoever
 //! made the reader asks once at the end ([`Reader::finish`]). So decoding a struct is a list of calls without a
-//! branch between them. Lengths that lie size no allocation: see [`Reader::array`].
+//! branch between them.
+//!
+//! Lengths that lie size no allocation (see [`Reader::array`]), and everything that is allocated, arrays and tagged
+//! fields that are not known, is first charged to a budget. Strings and bytes are slices of the frame and cost nothing.
 
 use std::fmt;
 
@@ -15,20 +18,24 @@ use crate::{Str, UnknownTags, Uuid};
 /// Reads big-endian primitives from a frame, keeping the first error and the place where it happened.
 pub struct Reader<'a> {
     frame: &'a Bytes,
-    position: usize,
+    /// What is left of the frame, or of the tagged field that is being read.
+    rest: &'a [u8],
+    /// Where `rest` ends in the frame.
     end: usize,
     flexible: bool,
     budget: usize,
+    /// What is left of the budget.
+    memory: usize,
     /// `Struct.field` of what is being read. A reference, so that telling the reader is one store.
     field: &'static &'static str,
-    error: Option<Box<DecodeError>>,
+    error: Option<DecodeError>,
 }
 
 /// Without the bytes, which may be secrets.
 impl fmt::Debug for Reader<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reader")
-            .field("position", &self.position)
+            .field("position", &self.position())
             .field("end", &self.end)
             .field("field", self.field)
             .finish_non_exhaustive()
@@ -36,12 +43,27 @@ impl fmt::Debug for Reader<'_> {
 }
 
 impl<'a> Reader<'a> {
-    /// A reader over a whole frame, for a version that is not flexible, with the default memory budget: 4 KiB and 32
-    /// bytes for each byte of the frame. (The dearest honest element takes about 20: an empty compact string is one
-    /// byte on the wire and 32 in memory.)
+    /// A reader over a whole frame, for a version that is not flexible, with the [default
+    /// budget](Reader::default_budget) of memory.
     pub fn new(frame: &'a Bytes) -> Self {
-        let budget = frame.len().saturating_mul(BUDGET_PER_BYTE).saturating_add(BUDGET_FLOOR);
-        Self { frame, position: 0, end: frame.len(), flexible: false, budget, field: &"", error: None }
+        let budget = Self::default_budget(frame.len());
+        Self {
+            frame,
+            rest: frame,
+            end: frame.len(),
+            flexible: false,
+            budget,
+            memory: budget,
+            field: &"",
+            error: None,
+        }
+    }
+
+    /// The bytes of memory that decoding a frame of `len` bytes may take, apart from the frame: 4 KiB, and 72 for each
+    /// byte. (The dearest honest element, a group in ListGroups version 3, has 45 bytes in memory for each on the wire,
+    /// and half as much again while the array grows.)
+    pub const fn default_budget(len: usize) -> usize {
+        len.saturating_mul(BUDGET_PER_BYTE).saturating_add(BUDGET_FLOOR)
     }
 
     /// Whether the version is flexible (KIP-482): compact lengths, tagged fields.
@@ -49,24 +71,24 @@ impl<'a> Reader<'a> {
         Self { flexible, ..self }
     }
 
-    /// Another limit, in bytes, for the memory that collections may take.
+    /// Another limit, in bytes, for the memory that what is decoded may take; to be set before anything is read.
     pub fn with_budget(self, budget: usize) -> Self {
-        Self { budget, ..self }
+        Self { budget, memory: budget, ..self }
     }
 
     /// Starts at `position` instead of 0; offsets in errors stay those of the frame.
     pub fn with_position(self, position: usize) -> Self {
-        Self { position: position.min(self.end), ..self }
+        Self { rest: self.frame.get(position..self.end).unwrap_or_default(), ..self }
     }
 
     /// Where the next byte comes from, counted from the start of the frame.
     pub fn position(&self) -> usize {
-        self.position
+        self.end - self.rest.len()
     }
 
     /// How many bytes are left.
     pub fn remaining(&self) -> usize {
-        self.end - self.position
+        self.rest.len()
     }
 
     /// The first error of reading `message`, or one that says how many bytes nobody wanted.
@@ -80,7 +102,7 @@ impl<'a> Reader<'a> {
 
     /// The first error, for those who do not want all bytes used.
     pub(crate) fn into_error(self) -> Option<DecodeError> {
-        self.error.map(|error| *error)
+        self.error
     }
 
     /// Tells what is read next; stays in force until told otherwise.
@@ -92,19 +114,18 @@ impl<'a> Reader<'a> {
     /// Keeps `kind` if it is the first error, and lets everything after it read as empty.
     #[cold]
     pub fn fail(&mut self, kind: DecodeErrorKind) {
-        let (field, offset) = (*self.field, self.position);
-        self.error.get_or_insert_with(|| Box::new(DecodeError { message: "", field, offset, kind }));
-        self.position = self.end;
+        let (field, offset) = (*self.field, self.position());
+        self.error.get_or_insert(DecodeError { message: "", field, offset, kind });
+        self.rest = &[];
     }
 
     #[inline]
     fn fixed<const N: usize>(&mut self) -> [u8; N] {
-        let left = self.frame.get(self.position..self.end).unwrap_or_default();
-        if let Some(bytes) = left.first_chunk::<N>() {
-            self.position += N;
+        if let Some((bytes, rest)) = self.rest.split_first_chunk() {
+            self.rest = rest;
             *bytes
         } else {
-            self.fail(DecodeErrorKind::Truncated { needed: N, left: left.len() });
+            self.fail(DecodeErrorKind::Truncated { needed: N, left: self.rest.len() });
             [0; N]
         }
     }
@@ -177,7 +198,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The length of bytes, records or an array; none is null.
-    #[inline]
+    #[inline(never)]
     pub fn length(&mut self) -> Option<usize> {
         if self.flexible {
             return self.uvarint().checked_sub(1).map(|n| n as usize);
@@ -217,9 +238,9 @@ impl<'a> Reader<'a> {
         if length == 0 {
             return Bytes::new();
         }
-        let start = self.position;
-        self.position += length;
-        self.frame.slice(start..self.position)
+        let start = self.position();
+        self.rest = self.rest.get(length..).unwrap_or_default();
+        self.frame.slice(start..start + length)
     }
 
     /// Bytes or records; none is null.
@@ -242,12 +263,12 @@ impl<'a> Reader<'a> {
     }
 
     fn string_of(&mut self, length: usize) -> Option<Str> {
-        let start = self.position;
+        let start = self.rest;
         let bytes = self.slice(length);
         match Str::from_utf8(bytes) {
             Ok(text) => Some(text),
             Err(_) => {
-                self.position = start;
+                self.rest = start;
                 self.fail(DecodeErrorKind::Utf8);
                 None
             }
@@ -267,38 +288,95 @@ impl<'a> Reader<'a> {
     ///
     /// The count from the wire is first held against the bytes that are left and against the memory budget. The first
     /// allocation is at most four times the bytes that are left; more comes only as elements really do.
+    #[inline]
     pub fn array<T: Wire>(&mut self, version: i16) -> Option<Vec<T>> {
-        let (count, capacity) = self.count_and_capacity(size_of::<T>().max(1))?;
-        let mut elements = Vec::with_capacity(capacity);
-        for _ in 0..count {
-            elements.push(T::read(self, version));
-            if self.error.is_some() {
-                break;
+        // Empty ones are frequent, and a vector that comes out of a call goes through memory.
+        match self.length()? {
+            0 => Some(Vec::new()),
+            count => Some(T::read_many(self, count, version)),
+        }
+    }
+
+    /// `count` elements, one after another.
+    pub(crate) fn elements<T: Wire>(&mut self, count: usize, version: i16) -> Vec<T> {
+        let field = self.field;
+        let mut elements = Vec::new();
+        let mut room = self.first_room(count, size_of::<T>());
+        while elements.len() < room && self.charge_room(elements.capacity(), room, size_of::<T>()) {
+            elements.reserve_exact(room - elements.len());
+            for _ in elements.len()..room {
+                elements.push(T::read(self, version));
+                if self.error.is_some() {
+                    return elements;
+                }
             }
+            room = count.min(2 * room);
+            self.field = field;
         }
-        Some(elements)
+        elements
     }
 
-    /// How many elements of `size` bytes of memory come, and room for how many is made at first. Not generic: there are
-    /// hundreds of types of elements.
-    fn count_and_capacity(&mut self, size: usize) -> Option<(usize, usize)> {
-        let count = self.length()?;
-        if count > self.remaining() {
-            self.fail(DecodeErrorKind::Count { count, left: self.remaining() });
-            return Some((0, 0));
+    /// For how many of `count` elements with `size` bytes of memory there is room at first; for none after an error.
+    /// Like the next not generic, since there are hundreds of types of elements.
+    fn first_room(&mut self, count: usize, size: usize) -> usize {
+        let left = self.remaining();
+        if count > left {
+            self.fail(DecodeErrorKind::Count { count, left });
+            return 0;
         }
-        self.charge(count.saturating_mul(size));
-        if self.error.is_some() {
-            return Some((0, 0));
+        if !self.affords(count.saturating_mul(size)) {
+            return 0;
         }
-        Some((count, count.min(self.remaining().saturating_mul(4) / size + 1)))
+        let justified = left.saturating_mul(4) / size.max(1) + 1;
+        let mut room = count;
+        while room > justified {
+            room = room.div_ceil(2);
+        }
+        room
     }
 
-    fn charge(&mut self, needed: usize) {
-        match self.budget.checked_sub(needed) {
-            Some(left) => self.budget = left,
-            None => self.fail(DecodeErrorKind::Budget { needed, left: self.budget }),
+    /// Charges room for `new` elements; the old room counts until the new one has been filled from it.
+    fn charge_room(&mut self, old: usize, new: usize, size: usize) -> bool {
+        let affords = self.charge(new.saturating_mul(size));
+        if affords {
+            self.memory += old * size;
         }
+        affords
+    }
+
+    /// `count` elements of `N` bytes each, in one piece.
+    pub(crate) fn fixed_elements<T, const N: usize>(
+        &mut self,
+        count: usize,
+        element: impl Fn([u8; N]) -> T,
+    ) -> Vec<T> {
+        let Some((bytes, rest)) = count.checked_mul(N).and_then(|len| self.rest.split_at_checked(len)) else {
+            self.fail(DecodeErrorKind::Count { count, left: self.rest.len() });
+            return Vec::new();
+        };
+        if !self.charge(count * size_of::<T>()) {
+            return Vec::new();
+        }
+        self.rest = rest;
+        bytes.as_chunks().0.iter().map(|bytes| element(*bytes)).collect()
+    }
+
+    /// Whether the budget has `needed` bytes left; an error if not.
+    fn affords(&mut self, needed: usize) -> bool {
+        let Self { memory: left, budget, .. } = *self;
+        if needed > left {
+            self.fail(DecodeErrorKind::Budget { needed, left, budget });
+        }
+        needed <= left
+    }
+
+    /// Takes memory from the budget, unless it would be too much.
+    fn charge(&mut self, needed: usize) -> bool {
+        let affords = self.affords(needed);
+        if affords {
+            self.memory -= needed;
+        }
+        affords
     }
 
     /// How many tagged fields end the struct that is being read: none in versions that are not flexible.
@@ -321,27 +399,37 @@ impl<'a> Reader<'a> {
     /// The value of a tagged field, which must be `size` bytes long.
     pub fn tagged<T: Wire>(&mut self, size: usize, version: i16) -> T {
         let outer = self.end;
-        self.end = outer.min(self.position + size);
+        let (value, behind) = self.rest.split_at_checked(size).unwrap_or((self.rest, &[]));
+        (self.rest, self.end) = (value, outer - behind.len());
         let value = T::read(self, version);
         if self.remaining() > 0 {
             self.fail(DecodeErrorKind::Leftover { unused: self.remaining() });
         }
         self.end = outer;
-        if self.error.is_some() {
-            self.position = outer;
-        }
+        self.rest = if self.error.is_none() { behind } else { &[] };
         value
     }
 
-    /// Keeps a tagged field whose meaning is not known.
-    pub fn unknown_tag(&mut self, tags: &mut UnknownTags, tag: u32, size: usize) {
-        self.charge(size_of::<crate::UnknownTag>());
+    /// Keeps a tagged field whose meaning is not known; `left` come behind it.
+    pub fn unknown_tag(&mut self, tags: &mut UnknownTags, tag: u32, size: usize, left: u32) {
         let value = self.slice(size);
-        if self.error.is_none() {
+        if self.error.is_none() && (!tags.is_full() || self.make_room(tags, left)) {
             tags.push(tag, value);
         }
     }
+
+    #[cold]
+    fn make_room(&mut self, tags: &mut UnknownTags, left: u32) -> bool {
+        let old = tags.memory();
+        let room = UnknownTags::room(tags.as_slice().len(), left);
+        if !self.charge(UnknownTags::memory_of(room)) {
+            return false;
+        }
+        tags.reserve(room);
+        self.memory += old;
+        true
+    }
 }
 
-const BUDGET_PER_BYTE: usize = 32;
+const BUDGET_PER_BYTE: usize = 72;
 const BUDGET_FLOOR: usize = 4096;

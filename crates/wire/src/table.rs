@@ -155,7 +155,7 @@ macro_rules! wire {
                 let mut left = r.tag_count();
                 while let Some((tag, size)) = r.next_tag(&mut left) {
                     $( attributes!(field_read_tag [r version $name $field tag size $type] $($($attribute)*)?); )*
-                    r.unknown_tag(&mut unknown_tags, tag, size);
+                    r.unknown_tag(&mut unknown_tags, tag, size, left);
                 }
                 Self { $( $field, )* unknown_tags }
             }

@@ -32,8 +32,50 @@ impl UnknownTags {
         self.as_slice().is_empty()
     }
 
+    /// Whether the next one needs more room.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.as_deref().is_none_or(|tags| tags.0.len() == tags.0.capacity())
+    }
+
+    /// Room for one more and for some of the `left` that are announced behind it: twice as much, or what is needed.
+    pub(crate) fn room(len: usize, left: u32) -> usize {
+        let announced = usize::try_from(left).unwrap_or(usize::MAX).saturating_add(1);
+        len + announced.min(len.max(4))
+    }
+
+    /// Makes room for exactly `room` in all.
+    pub(crate) fn reserve(&mut self, room: usize) {
+        let tags = &mut self.0.get_or_insert_default().0;
+        tags.reserve_exact(room.saturating_sub(tags.len()));
+    }
+
+    /// The bytes of memory it takes, apart from the frame that the values are slices of.
+    pub(crate) fn memory(&self) -> usize {
+        self.0.as_deref().map_or(0, |tags| Self::memory_of(tags.0.capacity()))
+    }
+
+    /// What room for that many takes.
+    pub(crate) fn memory_of(room: usize) -> usize {
+        size_of::<Tags>() + room.saturating_mul(size_of::<UnknownTag>())
+    }
+
     /// Adds one behind the others.
     pub fn push(&mut self, tag: u32, value: Bytes) {
         self.0.get_or_insert_default().0.push(UnknownTag { tag, value });
     }
+}
+
+/// Almost everywhere there are none, and every struct of the table asks: the question is inline, the rest is not.
+impl Drop for UnknownTags {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(tags) = self.0.take() {
+            drop_tags(tags);
+        }
+    }
+}
+
+#[cold]
+fn drop_tags(tags: Box<Tags>) {
+    drop(tags);
 }

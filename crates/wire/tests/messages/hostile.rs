@@ -143,7 +143,8 @@ fn many_empty_elements_meet_the_memory_budget() {
     let mut reader = Reader::new(&frame).with_budget(100_000);
     assert_eq!(strings(&mut reader), 0);
     let kind = reader.finish("test").unwrap_err().kind;
-    assert_eq!(kind, DecodeErrorKind::Budget { needed: 10_000 * size_of::<Str>(), left: 100_000 });
+    let needed = 10_000 * size_of::<Str>();
+    assert_eq!(kind, DecodeErrorKind::Budget { needed, left: 100_000, budget: 100_000 });
 }
 
 /// Trap W4, E7: a count never sizes an allocation beyond what the bytes behind it justify.
