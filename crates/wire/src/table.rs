@@ -163,9 +163,8 @@ macro_rules! wire {
             fn encode(&self, w: &mut $crate::Writer, version: i16) {
                 let mut tags = 0;
                 $( attributes!(field_write [self w version $name $field tags $type] $($($attribute)*)?); )*
-                if w.is_flexible() {
+                if w.tag_count(tags, &self.unknown_tags) {
                     let mut unknown = self.unknown_tags.as_slice();
-                    w.tag_count(tags, &self.unknown_tags);
                     $( attributes!(field_write_tag [self w version $name $field unknown $type] $($($attribute)*)?); )*
                     w.unknown_tags(u32::MAX, &mut unknown);
                 }

@@ -184,7 +184,7 @@ impl Writer {
     pub fn string(&mut self, value: Option<&str>) {
         if self.flexible {
             let length = value.map_or(-1, |text| self.string_length(text));
-            self.uvarint(i32::from(length + 1).unsigned_abs());
+            self.uvarint((i32::from(length) + 1).unsigned_abs());
             self.head.extend_from_slice(value.unwrap_or_default().as_bytes());
         } else {
             self.plain_string(value);
@@ -200,8 +200,8 @@ impl Writer {
 
     fn string_length(&mut self, text: &str) -> i16 {
         match i16::try_from(text.len()) {
-            Ok(length) if length < i16::MAX => length,
-            _ => {
+            Ok(length) => length,
+            Err(_) => {
                 self.fail(EncodeErrorKind::TooLong { length: text.len() });
                 0
             }
@@ -229,10 +229,17 @@ impl Writer {
         }
     }
 
-    /// How many tagged fields end the struct that is being written.
-    pub fn tag_count(&mut self, known: usize, unknown: &UnknownTags) {
-        let count = self.checked_i32(known + unknown.as_slice().len());
-        self.uvarint(count.unsigned_abs());
+    /// How many tagged fields end the struct that is being written. False, and an error if there are unknown ones, in
+    /// versions that have none.
+    pub fn tag_count(&mut self, known: usize, unknown: &UnknownTags) -> bool {
+        if self.flexible {
+            let count = self.checked_i32(known + unknown.as_slice().len());
+            self.uvarint(count.unsigned_abs());
+        } else if !unknown.is_empty() {
+            self.at(&"unknown_tags");
+            self.fail(EncodeErrorKind::NotInVersion);
+        }
+        self.flexible
     }
 
     /// Number, size and value of a tagged field, behind those of the unknown ones whose numbers are lower.

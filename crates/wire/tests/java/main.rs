@@ -3,7 +3,16 @@
 //! `OTTLA_KAFKA_LIBS` names the folder of the jars, of the release that the table is written after; `cargo xtask test`
 //! fetches them and sets it. `cargo test` leaves this target out.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod dump;
+mod exchange;
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "../messages/sample.rs"]
+mod sample;
 mod schema;
+#[path = "../messages/subject.rs"]
+mod subject;
 
 use std::path::PathBuf;
 use std::sync::OnceLock;

@@ -2,37 +2,58 @@
 
 use bytes::Bytes;
 use ottla_wire::messages::metadata::{MetadataRequest, MetadataResponse};
-use ottla_wire::{
-    DecodeErrorKind, Message, Reader, Request, Str, Wire, decode_request_body, decode_request_header,
-    decode_response,
-};
+use ottla_wire::{DecodeErrorKind, Message, Reader, Str, Wire, decode_request_header, decode_response};
 use proptest::prelude::*;
 
-use crate::{Check, for_every_version, response_payload, sample};
+use crate::sample;
+use crate::subject::{EachSubject, Subject, for_every_subject};
 
 struct Cut<'a>(&'a [u8]);
 
-impl Check for Cut<'_> {
-    fn check<R: Request>(&mut self, version: i16) {
-        let body = sample::body::<R::Response>(self.0, version, R::is_flexible(version));
-        let payload = response_payload::<R>(version, &body);
-        for len in 0..payload.len() {
-            let cut = decode_response::<R>(&payload.slice(..len), version);
-            assert!(cut.is_err(), "{} {version} was read from {len} of {} bytes", R::NAME, payload.len());
+impl EachSubject for Cut<'_> {
+    fn each<S: Subject>(&mut self) {
+        for version in S::versions() {
+            let body = sample::body::<S::Value>(self.0, version, S::is_flexible(version));
+            let payload = S::payload(version, &body);
+            for len in 0..payload.len() {
+                let cut = S::decode(&payload.slice(..len), version);
+                assert!(
+                    cut.is_err(),
+                    "{} {version} was read from {len} of {} bytes",
+                    S::label(),
+                    payload.len()
+                );
+            }
+            let more = Bytes::from([&payload[..], &[0]].concat());
+            let error = S::decode(&more, version).unwrap_err();
+            assert_eq!(error.kind, DecodeErrorKind::Leftover { unused: 1 });
+            assert_eq!(error.message, S::Value::NAME);
         }
-        let more = Bytes::from([&payload[..], &[0]].concat());
-        let error = decode_response::<R>(&more, version).unwrap_err();
-        assert_eq!(error.kind, DecodeErrorKind::Leftover { unused: 1 });
-        assert_eq!((error.message, error.offset), (R::Response::NAME, payload.len()));
     }
 }
 
-struct Random<'a>(&'a Bytes);
+struct Random<'a>(&'a [u8]);
 
-impl Check for Random<'_> {
-    fn check<R: Request>(&mut self, version: i16) {
-        let _ = decode_response::<R>(self.0, version);
-        let _ = decode_request_body::<R>(self.0, version);
+impl EachSubject for Random<'_> {
+    fn each<S: Subject>(&mut self) {
+        for version in S::versions() {
+            let _ = S::decode(&S::payload(version, self.0), version);
+        }
+    }
+}
+
+struct Wrong<'a>(&'a [u8], prop::sample::Index, u8);
+
+impl EachSubject for Wrong<'_> {
+    fn each<S: Subject>(&mut self) {
+        for version in S::versions() {
+            let mut body = sample::body::<S::Value>(self.0, version, S::is_flexible(version));
+            if !body.is_empty() {
+                let place = self.1.index(body.len());
+                body[place] = self.2;
+            }
+            let _ = S::decode(&S::payload(version, &body), version);
+        }
     }
 }
 
@@ -42,15 +63,14 @@ proptest! {
     /// E8: every byte counts; a message that lacks its end, or has more than its end, is an error.
     #[test]
     fn every_byte_of_a_message_is_needed_and_used(choices in prop::collection::vec(any::<u8>(), 0..60)) {
-        for_every_version(Cut(&choices));
+        for_every_subject(&mut Cut(&choices));
     }
 
     /// E8: no bytes make decoding panic.
     #[test]
     fn random_bytes_are_read_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let bytes = Bytes::from(bytes);
-        let _ = decode_request_header(&bytes);
-        for_every_version(Random(&bytes));
+        let _ = decode_request_header(&Bytes::copy_from_slice(&bytes));
+        for_every_subject(&mut Random(&bytes));
     }
 
     /// E8: nor do messages with one wrong byte.
@@ -58,20 +78,7 @@ proptest! {
     fn a_wrong_byte_is_read_without_panic(
         choices in prop::collection::vec(any::<u8>(), 0..200), place in any::<prop::sample::Index>(), byte: u8,
     ) {
-        struct Wrong<'a>(&'a [u8], prop::sample::Index, u8);
-
-        impl Check for Wrong<'_> {
-            fn check<R: Request>(&mut self, version: i16) {
-                let mut body = sample::body::<R::Response>(self.0, version, R::is_flexible(version));
-                if !body.is_empty() {
-                    let place = self.1.index(body.len());
-                    body[place] = self.2;
-                }
-                let _ = decode_response::<R>(&response_payload::<R>(version, &body), version);
-            }
-        }
-
-        for_every_version(Wrong(&choices, place, byte));
+        for_every_subject(&mut Wrong(&choices, place, byte));
     }
 }
 

@@ -6,9 +6,18 @@
 
 use ottla_wire::{FieldInfo, Kind, Message};
 
-/// The body of a message in `version`, with tagged fields and unknown tags where the version is flexible.
+/// The body of a message in `version`, with tagged fields and unknown tags where the version is flexible. Small.
 pub(crate) fn body<M: Message>(choices: &[u8], version: i16, flexible: bool) -> Vec<u8> {
-    let mut sampler = Sampler { choices, version, flexible };
+    sampled::<M>(Sampler { choices, version, flexible, edges: false })
+}
+
+/// The same, and now and then the longest string, an array whose compact length needs two bytes, extreme numbers, the
+/// default of a tagged field.
+pub(crate) fn with_edges<M: Message>(choices: &[u8], version: i16, flexible: bool) -> Vec<u8> {
+    sampled::<M>(Sampler { choices, version, flexible, edges: true })
+}
+
+fn sampled<M: Message>(mut sampler: Sampler<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     sampler.fields(M::FIELDS, &mut out);
     out
@@ -18,6 +27,7 @@ struct Sampler<'a> {
     choices: &'a [u8],
     version: i16,
     flexible: bool,
+    edges: bool,
 }
 
 impl Sampler<'_> {
@@ -25,6 +35,12 @@ impl Sampler<'_> {
         let (first, rest) = self.choices.split_first().unwrap_or((&0, &[]));
         self.choices = rest;
         *first
+    }
+
+    /// A choice that stands for itself, or with edges for one of a few rare cases: 250 to 255.
+    fn choose_edge(&mut self) -> (u8, Option<u8>) {
+        let choice = self.choose();
+        (choice, Some(choice).filter(|choice| self.edges && *choice >= 250))
     }
 
     fn raw(&mut self, len: usize) -> Vec<u8> {
@@ -43,8 +59,11 @@ impl Sampler<'_> {
         let mut tags = Vec::new();
         for field in present().filter(|field| field.tag.is_some()) {
             let (mut value, mut default) = (Vec::new(), Vec::new());
+            default_value(field, version, true, &mut default);
+            if self.edges && self.choose() % 8 == 1 {
+                continue;
+            }
             self.value(field.kind, field.is_nullable_in(version), &mut value);
-            default_value(field, version, &mut default);
             if value != default {
                 tags.push((field.tag.unwrap(), value));
             }
@@ -67,7 +86,12 @@ impl Sampler<'_> {
         }
         match kind {
             Kind::Primitive("string") => {
-                let text: String = (0..self.choose() % 10).map(|_| char::from(self.choose())).collect();
+                let text: String = match self.choose_edge() {
+                    (_, Some(255)) => "x".repeat(32_767),
+                    (_, Some(254)) => "\u{6f22}".repeat(42) + "\u{1f980}",
+                    (_, Some(253)) => "\u{e9}".repeat(63),
+                    (len, _) => (0..len % 10).map(|_| char::from(self.choose())).collect(),
+                };
                 length(kind, text.len(), self.flexible, out);
                 out.extend(text.bytes());
             }
@@ -83,9 +107,29 @@ impl Sampler<'_> {
             Kind::Primitive("bool") => out.push(self.choose() & 1),
             // Finite, because a NaN does not equal itself.
             Kind::Primitive("float64") => out.extend(f64::from(self.choose()).to_be_bytes()),
-            Kind::Primitive(name) => out.extend(self.raw(width(name))),
+            Kind::Primitive(name) => {
+                let extreme = match self.choose_edge() {
+                    (_, Some(255)) => Some((0xff, 0xff)),
+                    (_, Some(254)) => Some((0x80, 0)),
+                    (_, Some(253)) => Some((0x7f, 0xff)),
+                    (first, _) => {
+                        out.push(first);
+                        None
+                    }
+                };
+                match extreme {
+                    Some((first, others)) => {
+                        out.push(first);
+                        out.extend(std::iter::repeat_n(others, width(name) - 1));
+                    }
+                    None => out.extend(self.raw(width(name) - 1)),
+                }
+            }
             Kind::Array(element) => {
-                let count = self.choose() % 4;
+                let count = match self.choose_edge() {
+                    (_, Some(255)) => 130,
+                    (count, _) => count % 4,
+                };
                 length(kind, count.into(), self.flexible, out);
                 (0..count).for_each(|_| self.value(*element, false, out));
             }
@@ -99,13 +143,19 @@ impl Sampler<'_> {
     }
 }
 
-/// What a tagged field must not have, because its writer would have left it out.
-fn default_value(field: &FieldInfo, version: i16, out: &mut Vec<u8>) {
+/// A field's default; empty or zero where the default is a null that `version` does not have. What a tagged field must
+/// not have, because its writer would have left it out.
+pub(crate) fn default_value(field: &FieldInfo, version: i16, flexible: bool, out: &mut Vec<u8>) {
     let nullable = field.is_nullable_in(version);
     match (field.kind, field.default) {
-        (kind, Some("None")) => null(kind, true, out),
+        (kind, Some("None")) if nullable => null(kind, flexible, out),
+        (Kind::Primitive("records"), None) if nullable => null(field.kind, flexible, out),
         (Kind::Primitive("bool"), default) => out.push((default == Some("true")).into()),
-        (Kind::Primitive("string" | "bytes" | "records") | Kind::Array(_), _) => uvarint(1, out),
+        (kind @ (Kind::Primitive("string" | "bytes" | "records") | Kind::Array(_)), _) => {
+            length(kind, 0, flexible, out);
+        }
+        (Kind::Primitive("uuid"), _) => out.extend([0; 16]),
+        (Kind::Primitive("float64"), _) => out.extend([0; 8]),
         (Kind::Primitive(name), default) => {
             let text = default.unwrap_or("0");
             let number: i64 = match text.strip_prefix("0x") {
@@ -118,15 +168,22 @@ fn default_value(field: &FieldInfo, version: i16, out: &mut Vec<u8>) {
             if nullable {
                 out.push(1);
             }
-            for field in fields.iter().filter(|field| field.is_in(version) && field.tag.is_none()) {
-                default_value(field, version, out);
-            }
-            uvarint(0, out);
+            defaults(fields, version, flexible, out);
         }
     }
 }
 
-fn width(name: &str) -> usize {
+/// A struct all of whose fields have their defaults.
+pub(crate) fn defaults(fields: &[FieldInfo], version: i16, flexible: bool, out: &mut Vec<u8>) {
+    for field in fields.iter().filter(|field| field.is_in(version) && field.tag.is_none()) {
+        default_value(field, version, flexible, out);
+    }
+    if flexible {
+        uvarint(0, out);
+    }
+}
+
+pub(crate) fn width(name: &str) -> usize {
     match name {
         "int8" => 1,
         "int16" | "uint16" => 2,
@@ -137,7 +194,7 @@ fn width(name: &str) -> usize {
     }
 }
 
-fn length(kind: Kind, length: usize, flexible: bool, out: &mut Vec<u8>) {
+pub(crate) fn length(kind: Kind, length: usize, flexible: bool, out: &mut Vec<u8>) {
     match kind {
         _ if flexible => uvarint(length + 1, out),
         Kind::Primitive("string") => out.extend((length as i16).to_be_bytes()),
@@ -154,7 +211,7 @@ fn null(kind: Kind, flexible: bool, out: &mut Vec<u8>) {
     }
 }
 
-fn uvarint(mut value: usize, out: &mut Vec<u8>) {
+pub(crate) fn uvarint(mut value: usize, out: &mut Vec<u8>) {
     while value > 0x7f {
         out.push(0x80 | (value & 0x7f) as u8);
         value >>= 7;

@@ -1,0 +1,225 @@
+//! Messages that go back and forth between the table and the classes that Kafka generates from its schemas.
+//!
+//! ```text
+//! for every message in every version:
+//!   samples of ours, random  -->  Java: reads all of it, writes it again          -->  the same bytes?
+//!                                 and what it read, field by field                -->  the same values?
+//!                                 and writes it in another version                -->  the same bytes, or no one can?
+//!   samples of Java's own    -->  the same three, the other way round
+//! ```
+//!
+//! Bytes alone would not show a default that differs for fields that a version lacks, a field that is dropped where it
+//! must not be, or two fields of one type in each other's place. Values and other versions do.
+
+use std::fmt::Write as _;
+use std::io::{BufReader, Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use bytes::Bytes;
+
+use crate::dump::Dump;
+use crate::sample;
+use crate::subject::{EachSubject, Subject, for_every_subject};
+
+/// Samples of each side for each message and version, unless `OTTLA_SAMPLES` says how many.
+const SAMPLES: usize = 200;
+
+/// D3, D4, D5, D9, E1, Trap W11, Trap W13: bytes, values, and what another version makes of them, are those of Kafka's
+/// own classes. `OTTLA_SEED` chooses other samples.
+#[test]
+fn messages_are_exchanged_with_kafkas_own_classes() {
+    let number = |name| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
+    let (samples, seed) = (number("OTTLA_SAMPLES").unwrap_or(SAMPLES), number("OTTLA_SEED").unwrap_or(1));
+    let mut java = Java::start();
+    let (sent, received) = sync_channel(2);
+    let mut asking = Asking { java: java.0.stdin.take().unwrap(), sent, samples, seed: seed as u64 };
+    let answers = BufReader::new(java.0.stdout.take().unwrap());
+    let comparing = Comparing { answers, received, samples, seed, seen: 0, pairs: 0 };
+    std::thread::scope(|scope| {
+        scope.spawn(move || for_every_subject(&mut asking));
+        // Both end with this closure, so that the other thread ends too when something is different.
+        let (_java, mut comparing) = (java, comparing);
+        for_every_subject(&mut comparing);
+        println!("{} samples, {} of them written in another version", comparing.seen, comparing.pairs);
+    });
+}
+
+/// A process that does not outlive its test.
+struct Java(Child);
+
+impl Drop for Java {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _gone = self.0.wait();
+    }
+}
+
+impl Java {
+    fn start() -> Self {
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/java/Exchange.java");
+        let mut java = Command::new("java");
+        java.arg("-cp").arg(crate::libs().join("*")).arg(program);
+        Self(java.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("java starts"))
+    }
+}
+
+/// Sends samples, a message and version at a time, and tells the other half what it sent.
+struct Asking {
+    java: ChildStdin,
+    sent: SyncSender<Vec<Bytes>>,
+    samples: usize,
+    seed: u64,
+}
+
+impl EachSubject for Asking {
+    fn each<S: Subject>(&mut self) {
+        for version in S::versions() {
+            let samples: Vec<Bytes> = (0..self.samples).map(|i| self.sample::<S>(version, i)).collect();
+            let label = S::label();
+            let mut job = (label.len() as u16).to_be_bytes().to_vec();
+            job.extend(label.bytes());
+            for number in [version, *S::versions().start(), *S::versions().end()] {
+                job.extend(number.to_be_bytes());
+            }
+            job.extend(self.seed.to_be_bytes());
+            job.extend((samples.len() as u32).to_be_bytes());
+            for sample in &samples {
+                job.extend((sample.len() as u32).to_be_bytes());
+                job.extend_from_slice(sample);
+            }
+            // Where nobody listens any more, the other half has said why.
+            if self.java.write_all(&job).is_err() || self.sent.send(samples).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+impl Asking {
+    fn sample<S: Subject>(&mut self, version: i16, index: usize) -> Bytes {
+        let len = [0, 40, 400, 4000][index % 4];
+        let choices: Vec<u8> = (0..len).map(|_| (random(&mut self.seed) >> 32) as u8).collect();
+        S::payload(version, &sample::with_edges::<S::Value>(&choices, version, S::is_flexible(version)))
+    }
+}
+
+/// The next of a sequence of numbers (splitmix64).
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// Reads Java's answers and holds them against ours.
+struct Comparing<R> {
+    answers: R,
+    received: Receiver<Vec<Bytes>>,
+    samples: usize,
+    seed: usize,
+    seen: usize,
+    pairs: usize,
+}
+
+/// What Java says about one sample.
+struct Answer {
+    /// What it wrote after reading; for its own samples, the sample.
+    payload: Result<Bytes, String>,
+    dump: String,
+    /// The same value in another version.
+    other: Result<Bytes, String>,
+}
+
+impl<R: Read> EachSubject for Comparing<R> {
+    fn each<S: Subject>(&mut self) {
+        for version in S::versions() {
+            let ours = self.received.recv().expect("the other half goes on");
+            for index in 0..2 * self.samples {
+                let answer = self.answer();
+                let other = S::versions().start() + (index % S::versions().count()) as i16;
+                let sample = ours.get(index);
+                compare::<S>(version, other, sample, &answer).unwrap_or_else(|why| {
+                    let whose = if sample.is_some() { "ours" } else { "Java's" };
+                    panic!(
+                        "{} version {version}, sample {index} ({whose}, seed {}): {why}",
+                        S::label(),
+                        self.seed
+                    )
+                });
+                self.seen += 1;
+                self.pairs += usize::from(other != version && answer.other.is_ok());
+            }
+        }
+    }
+}
+
+impl<R: Read> Comparing<R> {
+    fn answer(&mut self) -> Answer {
+        Answer { payload: self.outcome(), dump: self.text(), other: self.outcome() }
+    }
+
+    /// Bytes, or after the length -1 why there are none.
+    fn outcome(&mut self) -> Result<Bytes, String> {
+        match self.length() {
+            Some(length) => Ok(self.bytes(length).into()),
+            None => Err(self.text()),
+        }
+    }
+
+    fn text(&mut self) -> String {
+        let length = self.length().expect("a text");
+        String::from_utf8(self.bytes(length)).unwrap()
+    }
+
+    fn length(&mut self) -> Option<usize> {
+        let bytes = self.bytes(4);
+        usize::try_from(i32::from_be_bytes(*bytes.first_chunk().unwrap())).ok()
+    }
+
+    fn bytes(&mut self, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        self.answers.read_exact(&mut bytes).expect("Java goes on");
+        bytes
+    }
+}
+
+fn compare<S: Subject>(
+    version: i16,
+    other: i16,
+    sample: Option<&Bytes>,
+    answer: &Answer,
+) -> Result<(), String> {
+    let payload = answer.payload.as_ref().map_err(|e| {
+        format!("Java cannot read and write it: {e}\n{}", sample.map_or_else(String::new, |bytes| hex(bytes)))
+    })?;
+    if let Some(sample) = sample.filter(|sample| *sample != payload) {
+        return Err(format!("Java writes other bytes\n{}\n{}", hex(sample), hex(payload)));
+    }
+    let value = S::decode(payload, version).map_err(|e| format!("{e}\n{}", hex(payload)))?;
+    let again = S::encode(&value, version).map_err(|e| format!("{e}\n{value:?}"))?;
+    if again != payload {
+        return Err(format!("we write other bytes\n{}\n{}\n{value:?}", hex(payload), hex(&again)));
+    }
+    if Dump::parse(&format!("{value:?}")) != Dump::parse(&answer.dump) {
+        return Err(format!("other values\n{value:?}\n{}", answer.dump));
+    }
+    match (S::encode(&value, other), &answer.other) {
+        (Ok(ours), Ok(java)) if ours == java => Ok(()),
+        (Err(_), Err(_)) => Ok(()),
+        (Ok(ours), Ok(java)) => {
+            Err(format!("version {other} of it differs\n{}\n{}\n{value:?}", hex(java), hex(&ours)))
+        }
+        (ours, java) => Err(format!("version {other} of it: {ours:?}\nJava: {java:?}\n{value:?}")),
+    }
+}
+
+/// The first bytes, for a person.
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for byte in bytes.iter().take(2000) {
+        write!(text, "{byte:02x}").unwrap();
+    }
+    text
+}
