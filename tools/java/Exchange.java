@@ -277,7 +277,9 @@ public final class Exchange {
         private TreeMap<Integer, Object> tags(TaggedFields known) {
             var tags = new TreeMap<Integer, Object>();
             known.fields().forEach((tag, field) -> {
-                if (random.nextBoolean()) tags.put(tag, value(field.type));
+                // The generated classes have another null for tagged structs than the Schema.
+                boolean isStruct = field.type instanceof Schema;
+                if (random.nextBoolean()) tags.put(tag, isStruct ? struct((Schema) field.type) : value(field.type));
             });
             for (int i = once(6) ? random.nextInt(3) : 0; i > 0; i--) {
                 int tag = once(2) ? 100 + random.nextInt(100) : Integer.MAX_VALUE - 1 - random.nextInt(9);

@@ -117,7 +117,7 @@ fn checked_tests(home: &Home) -> Outcome {
 fn java_tests(home: &Home, options: &Options) -> Outcome {
     tools::java()?;
     let mut cargo = cargo(home);
-    cargo.args(["test", "--profile", "checked", "-p", "ottla-wire", "--test", "java", "--"]);
+    cargo.args(["test", "-p", "ottla-wire", "--test", "java", "--"]);
     cargo
         .args(&options.words)
         .args(&options.flags)

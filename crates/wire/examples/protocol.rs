@@ -23,7 +23,7 @@ fn main() {
     for (name, there) in &jars {
         match table.get(name) {
             Some(here) => report(name, there.key, &schema::differences(here, there)),
-            None if schema::belongs(there, &jars) => {
+            None if schema::belongs(name, there, &jars) => {
                 let mut found = vec![format!("new: {there}")];
                 found.extend(there.fields.iter().map(ToString::to_string));
                 report(name, there.key, &found);

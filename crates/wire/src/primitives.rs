@@ -22,6 +22,18 @@ pub trait Wire: Sized {
     /// Writes one value.
     fn write(&self, writer: &mut Writer, version: i16);
 
+    /// Reads one value that is a tagged field.
+    #[inline]
+    fn read_tagged(reader: &mut Reader<'_>, version: i16) -> Self {
+        Self::read(reader, version)
+    }
+
+    /// Writes one value that is a tagged field.
+    #[inline]
+    fn write_tagged(&self, writer: &mut Writer, version: i16) {
+        self.write(writer, version);
+    }
+
     /// What became of each part, where parts have error codes; see [`Message::outcomes`].
     #[inline]
     fn outcomes(&self, codes: &mut Vec<ErrorCode>) {
@@ -192,7 +204,8 @@ impl<T: Message> Wire for T {
     }
 }
 
-/// One byte in front says whether there is a struct: -1 for none, 1 for one.
+/// One byte in front says whether there is a struct: -1 for none, 1 for one. In a tagged field it is a varint, and 0
+/// stands for none.
 impl<T: Message> Wire for Option<T> {
     const KIND: Kind = Kind::Struct(T::NAME, T::FIELDS);
     const NULLABLE: bool = true;
@@ -208,6 +221,17 @@ impl<T: Message> Wire for Option<T> {
 
     fn write(&self, writer: &mut Writer, version: i16) {
         writer.i8(if self.is_some() { 1 } else { -1 });
+        if let Some(value) = self {
+            value.encode(writer, version);
+        }
+    }
+
+    fn read_tagged(reader: &mut Reader<'_>, version: i16) -> Self {
+        (reader.uvarint() > 0).then(|| T::decode(reader, version))
+    }
+
+    fn write_tagged(&self, writer: &mut Writer, version: i16) {
+        writer.uvarint(self.is_some().into());
         if let Some(value) = self {
             value.encode(writer, version);
         }

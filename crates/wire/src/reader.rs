@@ -401,7 +401,7 @@ impl<'a> Reader<'a> {
         let outer = self.end;
         let (value, behind) = self.rest.split_at_checked(size).unwrap_or((self.rest, &[]));
         (self.rest, self.end) = (value, outer - behind.len());
-        let value = T::read(self, version);
+        let value = T::read_tagged(self, version);
         if self.remaining() > 0 {
             self.fail(DecodeErrorKind::Leftover { unused: self.remaining() });
         }

@@ -34,7 +34,7 @@ use crate::{ErrorCode, Kind, Reader, Writer};
 pub trait Message: Default + Clone + std::fmt::Debug + PartialEq + Send + Sync + 'static {
     /// The name in Kafka's schema.
     const NAME: &'static str;
-    /// The rows, in the order in which they are on the wire.
+    /// The rows, in the order in which they are on the wire: those of tagged fields by ascending number.
     const FIELDS: &'static [FieldInfo];
     /// Whether it or a part of it has an `error_code`. What has none leaves no code behind for [`Message::outcomes`].
     const HAS_OUTCOMES: bool;

@@ -247,7 +247,7 @@ impl Writer {
         self.unknown_tags(tag, unknown);
         self.uvarint(tag);
         let start = self.head.len();
-        value.write(self, version);
+        value.write_tagged(self, version);
         let size = self.checked_i32(self.head.len() - start);
         let (bytes, len) = uvarint(size.unsigned_abs());
         // The size goes in front of the value, whose length is only known now; tagged fields are small and rare.

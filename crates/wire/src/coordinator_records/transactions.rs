@@ -21,8 +21,6 @@ wire! {
         next_producer_id: i64 [1.., tag = 1, default = -1],
         /// Epoch of the producer.
         producer_epoch: i16,
-        /// Epoch that goes with `next_producer_id`; -1 if there is none.
-        next_producer_epoch: i16 [1.., tag = 3, default = -1],
         /// How long a transaction may take.
         transaction_timeout_ms: i32,
         /// 0 empty, 1 ongoing, 2 about to commit, 3 about to abort, 4 committed, 5 aborted, 6 dead, 7 about to be fenced.
@@ -35,6 +33,8 @@ wire! {
         transaction_start_timestamp_ms: i64,
         /// Version of transactions that the client uses.
         client_transaction_version: i16 [1.., tag = 2],
+        /// Epoch that goes with `next_producer_id`; -1 if there is none.
+        next_producer_epoch: i16 [1.., tag = 3, default = -1],
     }
 
     /// Partitions of one topic.

@@ -15,11 +15,19 @@ pub(crate) enum Dump {
     Hidden,
 }
 
+/// Fields that Java's classes have and no version of the table: Kafka removed all versions of the message that had them.
+const REMOVED: [&str; 1] = ["partitionmaxbytes"];
+
+/// Ours on the left.
 impl PartialEq for Dump {
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Hidden, _) | (_, Self::Hidden) => true,
-            (Self::Struct(a), Self::Struct(b)) => a == b,
+            (Self::Struct(a), Self::Struct(b)) => {
+                let removed = |name: &&String| REMOVED.contains(&name.as_str()) && !a.contains_key(*name);
+                a.iter().all(|(name, value)| b.get(name) == Some(value))
+                    && b.keys().all(|name| a.contains_key(name) || removed(&name))
+            }
             (Self::List(a), Self::List(b)) => a == b,
             (Self::Text(a), Self::Text(b)) => a == b,
             // Java spells floating point numbers otherwise.

@@ -41,7 +41,7 @@ fn the_table_is_what_the_schema_in_the_jars_says() {
             Some(here) => {
                 found.extend(schema::differences(here, there).into_iter().map(|line| (name.clone(), line)));
             }
-            None if schema::belongs(there, &jars) => {
+            None if schema::belongs(name, there, &jars) => {
                 found.push((name.clone(), "not in the table".to_owned()));
             }
             None => {}

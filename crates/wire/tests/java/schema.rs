@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::Path;
 use std::process::Command;
 
-use ottla_wire::{ErrorCode, FieldInfo, Kind, Message, Request, VersionRange, messages};
+use ottla_wire::{Data, ErrorCode, FieldInfo, Kind, Message, Request, VersionRange, messages};
 
 /// First and last version; [`i16::MAX`] where a range has no end.
 type Range = (i16, i16);
@@ -147,9 +147,27 @@ pub(crate) fn of_table() -> Schema {
         }
     }
 
+    impl messages::DataVisitor for Collect<'_> {
+        type Output = ();
+
+        fn visit<D: Data>(self) {
+            let data = MessageSchema {
+                key: D::RECORD_TYPE,
+                versions: Some((D::VERSIONS.min, D::VERSIONS.max)),
+                flexible: D::FLEXIBLE,
+                fields: rows(D::FIELDS),
+                ..MessageSchema::default()
+            };
+            self.0.insert(D::NAME.to_owned(), data);
+        }
+    }
+
     let mut schema = Schema::new();
     for &key in messages::KEYS {
         messages::visit(key, Collect(&mut schema)).expect("the table has its own keys");
+    }
+    for name in messages::DATA {
+        messages::visit_data(name, Collect(&mut schema)).expect("the table has its own structs");
     }
     schema
 }
@@ -215,22 +233,26 @@ pub(crate) fn differences(here: &MessageSchema, there: &MessageSchema) -> Vec<St
 
 fn field_differences(here: &MessageSchema, there: &MessageSchema, common: Range) -> Vec<String> {
     let mut found = Vec::new();
-    let by_path =
-        |message: &MessageSchema| message.fields.iter().map(|field| field.path.clone()).collect::<Vec<_>>();
-    let (paths_here, paths_there) = (by_path(here), by_path(there));
-    let (known_here, known_there) =
-        (paths_here.iter().collect::<BTreeSet<_>>(), paths_there.iter().collect::<BTreeSet<_>>());
+    let paths = |message: &MessageSchema, tagged| {
+        let rows = message.fields.iter().filter(move |row| tagged || row.tag.is_none());
+        rows.map(|row| row.path.clone()).collect::<Vec<_>>()
+    };
+    let known = |message| paths(message, true).into_iter().collect::<BTreeSet<_>>();
+    let (known_here, known_there) = (known(here), known(there));
     for field in &there.fields {
         match here.fields.iter().find(|candidate| candidate.path == field.path) {
+            // Kafka leaves rows standing whose last version it has removed.
+            None if overlap(Some(field.versions), there.versions).is_none() => {}
             None => found.push(format!("new: {field}")),
             Some(row) => found.extend(row.differs(field, common)),
         }
     }
     let gone = here.fields.iter().filter(|row| !known_there.contains(&row.path));
     found.extend(gone.map(|row| format!("not there: {row}")));
-    let order_here: Vec<_> = paths_here.iter().filter(|path| known_there.contains(path)).collect();
-    let order_there: Vec<_> = paths_there.iter().filter(|path| known_here.contains(path)).collect();
-    if let Some((a, b)) = order_here.into_iter().zip(order_there).find(|(a, b)| a != b) {
+    // Tagged fields are in the order of their numbers on the wire, wherever their rows are.
+    let order_here = paths(here, false).into_iter().filter(|path| known_there.contains(path));
+    let order_there = paths(there, false).into_iter().filter(|path| known_here.contains(path));
+    if let Some((a, b)) = order_here.zip(order_there).find(|(a, b)| a != b) {
         found.push(format!("order: {b} comes before {a}"));
     }
     found
@@ -325,12 +347,24 @@ pub(crate) fn code_differences(lines: &str) -> Vec<String> {
 
 /// Whether a message of the jars should be in the table: requests on the broker's listener and their responses, and
 /// what stands in records and group messages.
-pub(crate) fn belongs(message: &MessageSchema, jars: &Schema) -> bool {
+pub(crate) fn belongs(name: &str, message: &MessageSchema, jars: &Schema) -> bool {
     let is_on_brokers = |other: &MessageSchema| other.on_brokers && other.key == message.key;
     message.versions.is_some()
         && match &*message.sort {
             "request" => message.on_brokers,
             "response" => jars.values().any(|other| other.sort == "request" && is_on_brokers(other)),
+            "coordinator-key" | "coordinator-value" => true,
+            "data" => !READ_BY_HAND.contains(&name),
             _ => false,
         }
 }
+
+/// Data that need no rows.
+const READ_BY_HAND: [&str; 4] = [
+    // `records::control` reads these two.
+    "ControlRecordTypeSchema",
+    "EndTxnMarker",
+    // Only in requests between brokers and controllers, and in a file of a controller.
+    "DefaultPrincipalData",
+    "QuorumStateData",
+];

@@ -64,6 +64,10 @@ impl Sampler<'_> {
                 continue;
             }
             self.value(field.kind, field.is_nullable_in(version), &mut value);
+            if matches!(field.kind, Kind::Struct(..)) && value == [0xff] {
+                // What says in a tagged field that there is a struct is a varint.
+                value = vec![0];
+            }
             if value != default {
                 tags.push((field.tag.unwrap(), value));
             }
@@ -72,6 +76,7 @@ impl Sampler<'_> {
             let (tag, len) = (100 + u32::from(self.choose()) * 1000, usize::from(self.choose() % 20));
             tags.push((tag, self.raw(len)));
         }
+        tags.sort_by_key(|(tag, _)| *tag);
         uvarint(tags.len(), out);
         for (tag, value) in tags {
             uvarint(tag as usize, out);

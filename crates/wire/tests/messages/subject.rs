@@ -5,15 +5,15 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 use ottla_wire::{
-    ApiKey, DecodeError, EncodeError, Message, Request, decode_request_body, decode_request_header,
-    decode_response, encode_request, encode_response, messages,
+    ApiKey, Data, DecodeError, EncodeError, Message, Request, decode_data, decode_request_body,
+    decode_request_header, decode_response, encode_data, encode_request, encode_response, messages,
 };
 
-/// A request or a response, with its header, in the versions that the table has.
+/// A request or a response with its header, or a struct of its own, in the versions that the table has.
 pub(crate) trait Subject {
     type Value: Message;
 
-    /// What it is to those who look it up: `request 3`.
+    /// What it is to those who look it up: `request 3`, `data OffsetCommitKey`.
     fn label() -> String;
     /// Every version, the unstable ones included.
     fn versions() -> RangeInclusive<i16>;
@@ -33,9 +33,9 @@ pub(crate) trait EachSubject {
 
 /// Does it.
 pub(crate) fn for_every_subject(each: &mut impl EachSubject) {
-    struct Both<'a, E>(&'a mut E);
+    struct All<'a, E>(&'a mut E);
 
-    impl<E: EachSubject> messages::Visitor for Both<'_, E> {
+    impl<E: EachSubject> messages::Visitor for All<'_, E> {
         type Output = ();
 
         fn visit<R: Request>(self) {
@@ -44,8 +44,19 @@ pub(crate) fn for_every_subject(each: &mut impl EachSubject) {
         }
     }
 
+    impl<E: EachSubject> messages::DataVisitor for All<'_, E> {
+        type Output = ();
+
+        fn visit<D: Data>(self) {
+            self.0.each::<AsData<D>>();
+        }
+    }
+
     for &key in messages::KEYS {
-        messages::visit(key, Both(each)).expect("the table has its own keys");
+        messages::visit(key, All(each)).expect("the table has its own keys");
+    }
+    for name in messages::DATA {
+        messages::visit_data(name, All(each)).expect("the table has its own structs");
     }
 }
 
@@ -127,6 +138,36 @@ impl<R: Request> Subject for AsResponse<R> {
 
     fn encode(value: &R::Response, version: i16) -> Result<Bytes, EncodeError> {
         Ok(without_size(encode_response::<R>(value, version, 7)?))
+    }
+}
+
+struct AsData<D>(PhantomData<D>);
+
+impl<D: Data> Subject for AsData<D> {
+    type Value = D;
+
+    fn label() -> String {
+        format!("data {}", D::NAME)
+    }
+
+    fn versions() -> RangeInclusive<i16> {
+        D::VERSIONS.min..=D::VERSIONS.max
+    }
+
+    fn is_flexible(version: i16) -> bool {
+        D::is_flexible(version)
+    }
+
+    fn payload(_: i16, body: &[u8]) -> Bytes {
+        Bytes::copy_from_slice(body)
+    }
+
+    fn decode(payload: &Bytes, version: i16) -> Result<D, DecodeError> {
+        decode_data(payload, version)
+    }
+
+    fn encode(value: &D, version: i16) -> Result<Bytes, EncodeError> {
+        encode_data(value, version)
     }
 }
 
