@@ -19,7 +19,7 @@ pub(crate) fn check(plan: &Plan, pipes: &PipeTransport, seen: &Seen) -> Result<(
             read(partition, &log, seen)?;
         }
     }
-    let calls = plan.writers * plan.calls + seen.read.borrow().len() as u64 * 400;
+    let calls = plan.writers * plan.calls + plan.pourers * plan.pours + seen.read.borrow().len() as u64 * 400;
     let requests = pipes.control(|cluster, _| cluster.counters().all_requests());
     if requests > calls * REQUESTS_A_CALL {
         return Err(format!("{requests} requests for about {calls} calls"));

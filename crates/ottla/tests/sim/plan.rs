@@ -18,6 +18,13 @@ pub(crate) struct Plan {
     pub(crate) writers: u64,
     /// How many calls each writer makes.
     pub(crate) calls: u64,
+    /// Tasks that hand records to a producer without waiting for each.
+    pub(crate) pourers: u64,
+    /// How many records each of them hands over.
+    pub(crate) pours: u64,
+    /// Of the producer: small, so that batches fill up and are in flight together.
+    pub(crate) batch_size: usize,
+    pub(crate) linger: Duration,
     pub(crate) faults: Vec<Fault>,
 }
 
@@ -128,6 +135,10 @@ impl Plan {
             delivery_timeout: random.millis(3_000..20_000),
             writers: random.within(1..5),
             calls: random.within(5..25),
+            pourers: random.below(3),
+            pours: random.within(20..300),
+            batch_size: usize::try_from(random.within(1_024..4_000)).unwrap(),
+            linger: random.millis(0..20),
             faults,
         }
     }

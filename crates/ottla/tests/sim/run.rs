@@ -6,7 +6,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ottla::{Client, Error, PartitionClient, Record};
+use ottla::{Client, Error, PartitionClient, Producer, Record};
 use ottla_core::producer::DeliveryOutcome;
 use ottla_fake::{FakeCluster, Reaction, Rule, Stage};
 use tokio::task::LocalSet;
@@ -143,11 +143,26 @@ async fn play(plan: &Plan, history: Option<History>) -> Result<Outcome, String> 
         .map(|fault| tokio::task::spawn_local(world.clone().strike(fault.clone())))
         .collect();
     let random = Random::new(plan.seed);
-    world.seen.writing.set(plan.writers);
     let writers: Vec<_> = (0..plan.writers)
         .map(|writer| {
             let random = random.branch(100 + writer);
             tokio::task::spawn_local(world.clone().write(plan.clone(), client.clone(), writer, random))
+        })
+        .collect();
+    let producer = client
+        .producer()
+        .request_timeout(REQUEST_TIMEOUT)
+        .delivery_timeout(plan.delivery_timeout)
+        .batch_size(plan.batch_size)
+        .buffer_memory(plan.batch_size * 16)
+        .linger(plan.linger)
+        .build();
+    let producer = producer.await.map_err(|error| format!("the producer cannot be built: {error}"))?;
+    world.seen.writing.set(plan.writers + plan.pourers);
+    let pourers: Vec<_> = (0..plan.pourers)
+        .map(|pourer| {
+            let random = random.branch(300 + pourer);
+            tokio::task::spawn_local(world.clone().pour(plan.clone(), producer.clone(), pourer, random))
         })
         .collect();
     let readers: Vec<_> = (0..plan.partitions)
@@ -156,7 +171,7 @@ async fn play(plan: &Plan, history: Option<History>) -> Result<Outcome, String> 
             tokio::task::spawn_local(world.clone().read(client.clone(), partition, random))
         })
         .collect();
-    for task in writers {
+    for task in writers.into_iter().chain(pourers) {
         task.await.map_err(|error| format!("a writer: {error}"))??;
         world.seen.writing.set(world.seen.writing.get() - 1);
     }
@@ -165,6 +180,11 @@ async fn play(plan: &Plan, history: Option<History>) -> Result<Outcome, String> 
     }
     for task in readers {
         task.await.map_err(|error| format!("a reader: {error}"))??;
+    }
+    if random.branch(1).one_in(2) {
+        producer.close().await;
+    } else {
+        drop(producer);
     }
     drop(client);
     // What was accepted and whose caller is gone is still sent, up to its delivery time-out; then all connections end.
@@ -273,6 +293,66 @@ impl World {
             }
         }
         Ok(())
+    }
+
+    /// Hands records to a producer as fast as they go, and looks at what became of them later. Those of a partition are
+    /// written in this order.
+    async fn pour(
+        self: Rc<Self>,
+        plan: Plan,
+        producer: Producer,
+        pourer: u64,
+        mut random: Random,
+    ) -> Result<(), String> {
+        let topic = loop {
+            match producer.topic("t").await {
+                Ok(topic) => break topic,
+                Err(error) => self.note(|| format!("the topic cannot be opened: {error}")),
+            }
+            sleep(secs(1)).await;
+        };
+        let mut deliveries = Vec::new();
+        for number in 0..plan.pours {
+            // Digits in front: what comes of records that were not waited for is checked in this order.
+            let value =
+                format!("p{pourer}-{number}-{}", "x".repeat(usize::try_from(random.below(300)).unwrap()));
+            let partition = i32::try_from(random.below(plan.partitions as u64)).unwrap();
+            let call = topic.enqueue_to(partition, Record::new(value.as_str()));
+            let enqueued =
+                self.in_time("enqueue", plan.delivery_timeout, plan.delivery_timeout, call).await?;
+            match enqueued {
+                Ok(delivery) => deliveries.push((partition, value, Some(delivery))),
+                Err(error) => {
+                    self.note(|| format!("{value} for {partition}: {error}"));
+                    self.tell(partition, value, fate(&error)?);
+                }
+            }
+            if random.one_in(20) {
+                sleep(random.millis(0..400)).await;
+            }
+            if random.one_in(100) {
+                let flush = producer.flush();
+                self.in_time("flush", plan.delivery_timeout, plan.delivery_timeout, flush).await?;
+            }
+        }
+        for (partition, value, delivery) in deliveries {
+            let fate = match delivery {
+                Some(delivery) if !random.one_in(10) => {
+                    let limit = plan.delivery_timeout;
+                    match self.in_time("delivery", limit, limit, delivery).await? {
+                        Ok(delivered) => Fate::Written(delivered.offset.ok_or("no offset with acks = all")?),
+                        Err(error) => fate(&error)?,
+                    }
+                }
+                _ => Fate::Unknown,
+            };
+            self.tell(partition, value, fate);
+        }
+        Ok(())
+    }
+
+    fn tell(&self, partition: i32, value: String, fate: Fate) {
+        self.seen.sent.borrow_mut().push(Sent { partition, value, fate });
     }
 
     async fn open(
