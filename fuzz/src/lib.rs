@@ -1,7 +1,8 @@
 //! What each fuzz target does with its bytes. `cargo test` includes this file, too, to replay the seed corpus, so it
 //! depends on nothing of the fuzzer.
 //!
-//! A target fails by panicking; that no length sizes an allocation shows in the fuzzer's memory limit.
+//! A target fails by panicking. The memory that messages take is counted and held against their budget; for the others
+//! the fuzzer's memory limit shows that no length sizes an allocation.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,11 +13,11 @@ use ottla_core::connection::{Connection, Event, Outgoing};
 use ottla_core::error::{CloseReason, Peer};
 use ottla_wire::compression::{Codec, Compression, Compressor, Decompressor, Limits};
 use ottla_wire::messages::metadata::MetadataRequest;
-use ottla_wire::messages::{self, Visitor};
+use ottla_wire::messages::{self, DataVisitor, Visitor};
 use ottla_wire::records::{
     Attributes, BATCH_HEADER_LEN, BatchHeader, Decoder, RecordBatch, Restamp, control_record, restamp,
 };
-use ottla_wire::{ApiKey, Request, VersionRange};
+use ottla_wire::{ApiKey, Data, Reader, Request};
 
 /// What a batch may become while fuzzing: small, so that the memory limit means something.
 const LIMITS: Limits = Limits { max_batch_bytes: 1 << 20, max_ratio: 1000 };
@@ -34,44 +35,86 @@ pub const TARGETS: [Target; 6] = [
     ("connection", connection),
 ];
 
-/// `api key, version, direction, bytes`: what can be decoded can be encoded, to bytes that decode to the same again.
+/// `api key or place in the list of data, version, sort, payload`: reading takes no more memory than its budget, and
+/// what can be decoded can be encoded, to bytes that decode to the same again.
 pub fn messages(data: &[u8]) {
-    let Some((&[key, version, direction], body)) = data.split_first_chunk::<3>() else { return };
-    let body = Bytes::copy_from_slice(body);
-    messages::visit(
-        ApiKey(i16::from(key)),
-        Exchange { version: i16::from(version), is_response: direction & 1 == 1, body },
-    );
+    let Some((&[key, version, sort], payload)) = data.split_first_chunk::<3>() else { return };
+    let payload = Bytes::copy_from_slice(payload);
+    let version = i16::from(version);
+    match sort % 3 {
+        2 => {
+            let name = messages::DATA[usize::from(key) % messages::DATA.len()];
+            messages::visit_data(name, Exchange { version, is_response: false, payload });
+        }
+        sort => {
+            let exchange = Exchange { version, is_response: sort == 1, payload };
+            messages::visit(ApiKey(i16::from(key)), exchange);
+        }
+    }
 }
 
 struct Exchange {
     version: i16,
     is_response: bool,
-    body: Bytes,
+    payload: Bytes,
+}
+
+impl Exchange {
+    fn version(&self, first: i16, last: i16) -> i16 {
+        first + self.version % (last - first + 1)
+    }
 }
 
 impl Visitor for Exchange {
     type Output = ();
 
     fn visit<R: Request>(self) {
-        let VersionRange { min, max } = R::VERSIONS;
-        let version = min + self.version % (max - min + 1);
+        let version = self.version(R::VERSIONS.min, R::LATEST_UNSTABLE.unwrap_or(R::VERSIONS.max));
         if self.is_response {
-            let Ok((id, response)) = ottla_wire::decode_response::<R>(&self.body, version) else { return };
+            let decode = || ottla_wire::decode_response::<R>(&self.payload, version);
+            let Ok((id, response)) = within_budget(&self.payload, decode) else { return };
             // What was read may not be expressible, such as a string longer than its length field: an error, then.
             let Ok(frame) = ottla_wire::encode_response::<R>(&response, version, id) else { return };
             let again = ottla_wire::decode_response::<R>(&frame.into_bytes().slice(4..), version);
             assert_eq!(again.expect("our own bytes"), (id, response));
         } else {
-            let Ok(request) = ottla_wire::decode_request_body::<R>(&self.body, version) else { return };
-            let Ok(frame) = ottla_wire::encode_request(&request, version, 7, Some("fuzz")) else { return };
+            let Ok((header, start)) = ottla_wire::decode_request_header(&self.payload) else { return };
+            let client = header.client_id.as_deref().unwrap_or_default();
+            let body = self.payload.slice(start..);
+            let decode = || ottla_wire::decode_request_body::<R>(&body, version);
+            let Ok(request) = within_budget(&body, decode) else { return };
+            let Ok(frame) = ottla_wire::encode_request(&request, version, 7, Some(client)) else { return };
             let payload = frame.into_bytes().slice(4..);
             let (header, start) = ottla_wire::decode_request_header(&payload).expect("our own header");
             assert_eq!((header.key, header.version, header.correlation_id), (R::KEY, version, 7));
+            assert_eq!(header.client_id.as_deref(), Some(client));
             let again = ottla_wire::decode_request_body::<R>(&payload.slice(start..), version);
             assert_eq!(again.expect("our own bytes"), request);
         }
     }
+}
+
+impl DataVisitor for Exchange {
+    type Output = ();
+
+    fn visit<D: Data>(self) {
+        let version = self.version(D::VERSIONS.min, D::VERSIONS.max);
+        let decode = || ottla_wire::decode_data::<D>(&self.payload, version);
+        let Ok(data) = within_budget(&self.payload, decode) else { return };
+        let Ok(bytes) = ottla_wire::encode_data(&data, version) else { return };
+        assert_eq!(ottla_wire::decode_data::<D>(&bytes, version).expect("our own bytes"), data);
+    }
+}
+
+/// Reads a frame and counts the memory that it holds at once.
+fn within_budget<T>(frame: &Bytes, read: impl FnOnce() -> T) -> T {
+    let mut value = None;
+    // The first clone allocates the frame's own counter.
+    let _counter = frame.clone();
+    let counted = allocation_counter::measure(|| value = Some(read()));
+    let budget = Reader::default_budget(frame.len());
+    assert!(counted.bytes_max <= budget as u64, "{} bytes of {budget}", counted.bytes_max);
+    value.expect("it was read")
 }
 
 /// The records field of a Fetch response, as it comes.

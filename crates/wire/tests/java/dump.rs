@@ -77,13 +77,13 @@ impl Parser<'_> {
         }
         let end = self.rest.find([',', ']', '}', '{', '(', ')']).unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
-        if rest.starts_with('{') {
-            self.rest = rest[1..].trim_start();
+        if let Some(fields) = rest.strip_prefix('{') {
+            self.rest = fields.trim_start();
             return self.fields();
         }
-        if rest.starts_with('(') {
+        if let Some(inside) = rest.strip_prefix('(') {
             // `Some(value)`, or an error code: `NAME (6)`.
-            self.rest = &rest[1..];
+            self.rest = inside;
             let inside = self.value();
             assert!(self.skip(")"), "no end: {}", self.rest);
             return inside;

@@ -13,11 +13,12 @@
 
 use std::fmt::Write as _;
 use std::io::{BufReader, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use bytes::Bytes;
+use ottla_wire::{Message, messages};
 
 use crate::dump::Dump;
 use crate::sample;
@@ -27,16 +28,17 @@ use crate::subject::{EachSubject, Subject, for_every_subject};
 const SAMPLES: usize = 200;
 
 /// D3, D4, D5, D9, E1, Trap W11, Trap W13: bytes, values, and what another version makes of them, are those of Kafka's
-/// own classes. `OTTLA_SEED` chooses other samples.
+/// own classes. `OTTLA_SEED` chooses other samples, `OTTLA_WRITE_SEEDS` names a folder that gets a small one of each.
 #[test]
 fn messages_are_exchanged_with_kafkas_own_classes() {
     let number = |name| std::env::var(name).ok().map(|text| text.parse().expect("a number"));
     let (samples, seed) = (number("OTTLA_SAMPLES").unwrap_or(SAMPLES), number("OTTLA_SEED").unwrap_or(1));
+    let seeds = std::env::var_os("OTTLA_WRITE_SEEDS").map(PathBuf::from);
     let mut java = Java::start();
     let (sent, received) = sync_channel(2);
     let mut asking = Asking { java: java.0.stdin.take().unwrap(), sent, samples, seed: seed as u64 };
     let answers = BufReader::new(java.0.stdout.take().unwrap());
-    let comparing = Comparing { answers, received, samples, seed, seen: 0, pairs: 0 };
+    let comparing = Comparing { answers, received, samples, seed, seeds, seen: 0, pairs: 0 };
     std::thread::scope(|scope| {
         scope.spawn(move || for_every_subject(&mut asking));
         // Both end with this closure, so that the other thread ends too when something is different.
@@ -119,6 +121,7 @@ struct Comparing<R> {
     received: Receiver<Vec<Bytes>>,
     samples: usize,
     seed: usize,
+    seeds: Option<PathBuf>,
     seen: usize,
     pairs: usize,
 }
@@ -148,6 +151,9 @@ impl<R: Read> EachSubject for Comparing<R> {
                         self.seed
                     )
                 });
+                if sample.is_none() {
+                    self.keep_seed::<S>(version, answer.payload.as_ref().unwrap());
+                }
                 self.seen += 1;
                 self.pairs += usize::from(other != version && answer.other.is_ok());
             }
@@ -156,6 +162,24 @@ impl<R: Read> EachSubject for Comparing<R> {
 }
 
 impl<R: Read> Comparing<R> {
+    /// The first small sample of Java in each newest version, for the corpus of the fuzz target `messages`.
+    fn keep_seed<S: Subject>(&mut self, version: i16, payload: &[u8]) {
+        let is_wanted = version == *S::versions().end() && (20..150).contains(&payload.len());
+        let Some(folder) = self.seeds.as_ref().filter(|_| is_wanted) else { return };
+        let label = S::label();
+        let (sort, key) = label.split_once(' ').unwrap();
+        let (key, sort) = match sort {
+            "request" => (key.parse().unwrap(), 0),
+            "response" => (key.parse().unwrap(), 1),
+            _ => (messages::DATA.iter().position(|name| *name == key).unwrap() as u8, 2),
+        };
+        let version = (version - S::versions().start()) as u8;
+        let path = folder.join(S::Value::NAME);
+        if !path.exists() {
+            std::fs::write(path, [&[key, version, sort], payload].concat()).unwrap();
+        }
+    }
+
     fn answer(&mut self) -> Answer {
         Answer { payload: self.outcome(), dump: self.text(), other: self.outcome() }
     }
