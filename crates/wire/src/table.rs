@@ -367,6 +367,10 @@ macro_rules! named {
     (error_code $found:ident $self:ident error_code) => {
         $found = Some($self.error_code)
     };
+    // What AddPartitionsToTxn calls it.
+    (error_code $found:ident $self:ident partition_error_code) => {
+        $found = Some($self.partition_error_code)
+    };
     (error_message $found:ident $self:ident error_message) => {
         $found = $self.error_message.as_deref()
     };
@@ -376,6 +380,9 @@ macro_rules! named {
 /// Whether it is the row with a struct's own code.
 macro_rules! is_error_code {
     (error_code) => {
+        true
+    };
+    (partition_error_code) => {
         true
     };
     ($other:ident) => {

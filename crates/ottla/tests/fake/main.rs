@@ -7,6 +7,7 @@
 
 mod brokers;
 mod buffers;
+mod call;
 mod cancel;
 mod connections;
 mod events;

@@ -2,6 +2,9 @@
 
 use bytes::Bytes;
 
+use crate::messages::add_partitions_to_txn::{
+    AddPartitionsToTxnPartitionResult, AddPartitionsToTxnResponse, AddPartitionsToTxnTopicResult,
+};
 use crate::messages::delete_groups::{DeletableGroupResult, DeleteGroupsResponse};
 use crate::messages::describe_producers::{DescribeProducersRequest, TopicRequest};
 use crate::messages::init_producer_id::InitProducerIdRequest;
@@ -270,6 +273,15 @@ fn outcomes_are_those_of_the_innermost_that_can_tell() {
     OffsetFetchResponse::default().outcomes(&mut codes);
     assert_eq!(codes, [ErrorCode::NONE]);
     assert_eq!(OffsetFetchResponse::default().error_message(), None);
+
+    let code = ErrorCode::CONCURRENT_TRANSACTIONS;
+    let result = AddPartitionsToTxnPartitionResult { partition_error_code: code, ..Default::default() };
+    let topic = AddPartitionsToTxnTopicResult { results_by_partition: vec![result], ..Default::default() };
+    let response =
+        AddPartitionsToTxnResponse { results_by_topic_v3_and_below: vec![topic], ..Default::default() };
+    codes.clear();
+    response.outcomes(&mut codes);
+    assert_eq!(codes, [code], "by whatever name");
 }
 
 #[test]
