@@ -127,7 +127,7 @@ pub(crate) fn mark(partition: i32, number: u64) -> [u8; MARK] {
 pub(crate) const MARK: usize = 12;
 
 /// What this process has spent so far.
-fn cpu_time() -> Duration {
+pub fn cpu_time() -> Duration {
     let time = |value: TimeVal| {
         let micros = value.tv_sec() * 1_000_000 + value.tv_usec();
         Duration::from_micros(u64::try_from(micros).unwrap_or_default())
