@@ -66,7 +66,7 @@ impl Topic {
 
     /// The topic after `answer`, of which some may be older than what is known.
     pub(super) fn updated(known: Option<&Self>, name: &str, answer: &MetadataResponseTopic) -> Self {
-        let known = known.filter(|known| known.id == answer.topic_id);
+        let known = known.filter(|known| known.id == answer.topic_id || answer.topic_id.is_nil());
         let mut partitions: Vec<Partition> = answer
             .partitions
             .iter()
@@ -87,7 +87,7 @@ impl Topic {
         }
         Self {
             name: known.map_or_else(|| name.into(), |known| known.name.clone()),
-            id: answer.topic_id,
+            id: known.filter(|_| answer.topic_id.is_nil()).map_or(answer.topic_id, |known| known.id),
             is_internal: answer.is_internal,
             partitions,
         }
@@ -200,6 +200,18 @@ mod tests {
         let known = then(&topic(&[(0, 1, 7), (1, 2, 3)]), &[(0, 1, 8)]);
         assert_eq!(known.leader(1), Some(Leader { broker_id: 2, epoch: 3 }));
         assert_eq!(known.partitions.len(), 2);
+    }
+
+    /// Trap M3, Trap M4: an answer without an id, as brokers give that have no leaders to tell, or are too old, takes
+    /// nothing of what is known.
+    #[test]
+    fn an_answer_without_an_id_keeps_what_is_known() {
+        let id = Uuid::from_bytes([7; 16]);
+        let known = Topic::updated(None, "t", &answer(id, &[(0, 1, 7)]));
+        let kept = then(&known, &[]);
+        assert_eq!((kept.id, kept.leader(0)), (id, Some(Leader { broker_id: 1, epoch: 7 })));
+        let moved = then(&known, &[(0, 2, 8)]);
+        assert_eq!((moved.id, moved.leader(0)), (id, Some(Leader { broker_id: 2, epoch: 8 })));
     }
 
     #[test]
