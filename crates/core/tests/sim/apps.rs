@@ -156,6 +156,7 @@ impl World {
             at: self.now,
             delivery_timeout: settings.delivery_timeout,
             fate: None,
+            was_forgotten: false,
             must_by,
         });
         self.truth.work += 1;
@@ -300,7 +301,8 @@ impl World {
             max_bytes: plan.max_bytes,
         };
         self.truth.work += 1;
-        let call = self.start_call(what, plan.timeout + plan.max_wait, plan.max_wait);
+        let max_wait = if self.phase == Phase::Draining { Duration::ZERO } else { plan.max_wait };
+        let call = self.start_call(what, plan.timeout + max_wait, max_wait);
         self.readers[reader].call = Some(call);
         let it = &mut self.readers[reader];
         if it.draw.chance(plan.drops) {

@@ -1,7 +1,7 @@
 //! What goes wrong: each fault of the plan becomes a rule of the fake, something done to its nodes and partitions, or
 //! something done to the wires, for its time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ottla_fake::{Answer, FakeCluster, NodeState, Partition, Reaction, Rule, RuleId, Stage};
@@ -9,7 +9,7 @@ use ottla_wire::messages::produce::{PartitionProduceResponse, ProduceResponse};
 use ottla_wire::{ApiKey, ErrorCode, RecordSet, Uuid, VersionRange};
 
 use crate::plan::{FaultKind, Plan};
-use crate::world::{Event, Phase, World, topic_name};
+use crate::world::{Event, Phase, World, topic_name, topic_settings};
 
 pub(crate) struct Chaos {
     /// The rules of each fault.
@@ -21,15 +21,29 @@ pub(crate) struct Chaos {
     /// The end of the client's last stall.
     pub(crate) last_stall: Option<Instant>,
     moves: u64,
+    /// Topics that were deleted and not created again so far.
+    deleted: BTreeSet<usize>,
+    /// Frames may be damaged, so that a connection may rightly complain of its peer.
+    pub(crate) damages_frames: bool,
+    /// Two answers in a row may give a topic the same wrong id.
+    pub(crate) mistakes_ids: bool,
 }
 
 impl Chaos {
     pub(crate) fn new(plan: &Plan) -> Self {
-        let is_one = |kind: &FaultKind| matches!(kind, FaultKind::Misanswer { .. });
+        let any = |is_one: fn(&FaultKind) -> bool| plan.faults.iter().any(|fault| is_one(&fault.kind));
         Self {
             rules: BTreeMap::new(),
             struck: BTreeMap::new(),
-            misanswered: plan.faults.iter().any(|fault| is_one(&fault.kind)),
+            misanswered: any(|kind| matches!(kind, FaultKind::Misanswer { .. })),
+            damages_frames: any(|kind| matches!(kind, FaultKind::CorruptFrame { .. })),
+            mistakes_ids: plan
+                .faults
+                .iter()
+                .filter(|it| matches!(it.kind, FaultKind::WrongTopicId { .. }))
+                .count()
+                > 1,
+            deleted: BTreeSet::new(),
             last_stall: None,
             moves: 0,
         }
@@ -63,7 +77,7 @@ impl World {
         match *kind {
             FaultKind::MetadataFreeze { node } => self.cluster.freeze_metadata(node),
             FaultKind::OldApiVersions { .. } => {
-                self.cluster.set_versions(ApiKey::API_VERSIONS, Some(VersionRange { min: 0, max: 2 }));
+                self.cluster.set_versions(ApiKey::API_VERSIONS, Some(OLD_API_VERSIONS));
             }
             FaultKind::Kill { node } => self.cluster.kill(now, node),
             FaultKind::Pause { node } => self.cluster.pause(now, node),
@@ -73,14 +87,15 @@ impl World {
                 return !links.is_empty();
             }
             FaultKind::Hole { node } => {
-                self.net.holes.insert(node, until);
+                let end = self.net.holes.entry(node).or_insert(until);
+                *end = until.max(*end);
             }
             FaultKind::Slow { node, latency } => {
                 self.net.slow.insert(node, latency);
             }
             FaultKind::Stall => {
-                self.stalled_until = Some(until);
-                self.chaos.last_stall = Some(until);
+                self.stalled_until = self.stalled_until.max(Some(until));
+                self.chaos.last_stall = self.stalled_until;
             }
             FaultKind::MoveAddress { node } => {
                 self.chaos.moves += 1;
@@ -122,6 +137,7 @@ impl World {
                 for id in &ids {
                     let _gone_already = self.cluster.forget_producer(now, &name, partition, *id);
                 }
+                self.producers_forgotten(topic, partition);
                 return !ids.is_empty();
             }
             _ => return false,
@@ -142,13 +158,11 @@ impl World {
         let now = self.now;
         match *kind {
             FaultKind::MetadataFreeze { node } => self.cluster.thaw_metadata(node),
-            FaultKind::OldApiVersions { .. } => {
+            FaultKind::OldApiVersions { .. } if self.plan.old_api_versions.is_none() => {
                 self.cluster.set_versions(ApiKey::API_VERSIONS, Some(VersionRange { min: 0, max: 4 }));
             }
             FaultKind::Kill { node } | FaultKind::Pause { node } => self.cluster.restart(now, node),
-            FaultKind::Hole { node } => {
-                self.net.holes.remove(&node);
-            }
+            FaultKind::Hole { .. } => self.net.holes.retain(|_, end| *end > now),
             FaultKind::Slow { node, .. } => {
                 self.net.slow.remove(&node);
             }
@@ -165,8 +179,12 @@ impl World {
                 let _is_gone = self.cluster.release_replica(now, &topic_name(topic), partition, node);
             }
             FaultKind::Recreate { topic } => {
+                if self.chaos.deleted.remove(&topic) && self.cluster.topic(&topic_name(topic)).is_some() {
+                    self.violate("a look-up creates nothing", || format!("topic {topic} is there again"));
+                }
                 let (partitions, replicas) = (self.plan.topics[topic], self.plan.nodes.min(3) as i16);
-                let _is_there = self.cluster.create_topic(now, &topic_name(topic), partitions, replicas);
+                let (name, settings) = (topic_name(topic), topic_settings(&self.plan));
+                let _is_there = self.cluster.create_topic_with(now, &name, partitions, replicas, &settings);
             }
             _ => {}
         }
@@ -293,13 +311,28 @@ fn rule(kind: &FaultKind) -> Option<Rule> {
         FaultKind::Rebootstrap { times } => {
             Rule::new(Reaction::Error(ErrorCode::REBOOTSTRAP_REQUIRED)).api(ApiKey::METADATA).times(times)
         }
-        FaultKind::OldApiVersions { cuts: true } => Rule::new(Reaction::Disconnect(Stage::BeforeApplying))
-            .api(ApiKey::API_VERSIONS)
-            .when(|arrival| arrival.version > 2),
+        FaultKind::OldApiVersions { cuts: true } => old_and_cuts(),
         _ => return None,
     };
     Some(rule)
 }
+
+/// A broker that cuts the connection on a version of ApiVersions that it does not know.
+fn old_and_cuts() -> Rule {
+    Rule::new(Reaction::Disconnect(Stage::BeforeApplying))
+        .api(ApiKey::API_VERSIONS)
+        .when(|arrival| arrival.version > OLD_API_VERSIONS.max)
+}
+
+/// Makes all brokers old, for good.
+pub(crate) fn age(cluster: &mut FakeCluster, cuts: bool) {
+    match cuts {
+        true => drop(cluster.add_rule(old_and_cuts())),
+        false => cluster.set_versions(ApiKey::API_VERSIONS, Some(OLD_API_VERSIONS)),
+    }
+}
+
+const OLD_API_VERSIONS: VersionRange = VersionRange { min: 0, max: 2 };
 
 fn rows(answer: &mut ProduceResponse) -> impl Iterator<Item = &mut PartitionProduceResponse> {
     answer.responses.iter_mut().flat_map(|topic| &mut topic.partition_responses)
@@ -330,15 +363,17 @@ fn leave_out(answer: &mut Answer, how: u8) {
     }
 }
 
-/// Inverts the last byte of the first records.
+/// Behind the header of a batch and the lengths of its first record.
+const IN_FIRST_VALUE: usize = 61 + 14;
+
+/// Inverts a byte in the first records, where the first of them has its value.
 fn damage(answer: &mut Answer) {
     let Answer::Fetch(answer) = answer else { return };
     let rows = answer.responses.iter_mut().flat_map(|topic| &mut topic.partitions);
     if let Some(records) = rows.filter_map(|row| row.records.as_mut()).find(|records| !records.is_empty()) {
         let mut bytes = records.to_bytes().to_vec();
-        if let Some(last) = bytes.last_mut() {
-            *last = !*last;
-        }
+        let at = IN_FIRST_VALUE.min(bytes.len() - 1);
+        bytes[at] = !bytes[at];
         *records = RecordSet::from(bytes::Bytes::from(bytes));
     }
 }

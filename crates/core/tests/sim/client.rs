@@ -17,7 +17,7 @@ use ottla_core::error::{CloseReason, Failure, Outcome, Peer, RequestError};
 use ottla_core::metadata::{Destination, Metadata, MetadataSettings};
 use ottla_core::producer::RequestToken;
 use ottla_wire::messages::metadata::{MetadataRequest, MetadataResponse};
-use ottla_wire::{ApiKey, Request};
+use ottla_wire::{ApiKey, Request, Uuid};
 
 use crate::plan::Plan;
 use crate::random::Draw;
@@ -61,6 +61,9 @@ struct Pending {
     deadline: Instant,
 }
 
+/// So many answers in a row with an older epoch are not believed.
+const OLDER_IGNORED: u32 = 5;
+
 pub(crate) struct Client {
     pub(crate) metadata: Metadata,
     settings: Arc<ConnectionSettings>,
@@ -79,6 +82,8 @@ pub(crate) struct Client {
     refresh: Option<u64>,
     seen_generation: u64,
     takes_late_metadata: bool,
+    /// How many answers in a row had an older leader epoch.
+    regressions: BTreeMap<(Uuid, i32), u32>,
     /// Everybody has let go: nobody keeps the metadata fresh.
     is_closed: bool,
     draw: Draw,
@@ -88,6 +93,8 @@ struct Channel {
     machine: Connection<u64, Lane>,
     link: Option<u64>,
     incoming: BytesMut,
+    /// The broker asked to be left alone until then.
+    muted_until: Instant,
     /// What the coverage saw last.
     state: &'static str,
 }
@@ -126,6 +133,7 @@ impl Client {
             refresh: None,
             seen_generation: 0,
             takes_late_metadata: plan.client.takes_late_metadata,
+            regressions: BTreeMap::new(),
             is_closed: false,
             draw: Draw::new(plan.seed, 3),
         }
@@ -207,7 +215,8 @@ impl World {
         let machine = Connection::new(self.now, peer, self.client.settings.clone(), deadline);
         self.client.next_channel += 1;
         let channel = self.client.next_channel;
-        let opened = Channel { machine, link: None, incoming: BytesMut::new(), state: "" };
+        let opened =
+            Channel { machine, link: None, incoming: BytesMut::new(), muted_until: self.now, state: "" };
         self.client.channels.insert(channel, opened);
         if let Some(old) = self.client.slots.insert(key, Slot { channel, pauses }) {
             self.forget_closed(old.channel);
@@ -268,6 +277,7 @@ impl World {
             && let Some(it) = self.client.channels.get_mut(&channel)
         {
             it.machine.throttle(self.now, pause);
+            it.muted_until = it.muted_until.max(self.now + pause);
             self.client.dirty.insert(channel);
             self.coverage.hit("connection", "throttled");
         }
@@ -384,6 +394,9 @@ impl World {
             self.coverage.hit("connection", state);
         }
         let link = it.link;
+        if !chunks.is_empty() && it.muted_until > now {
+            self.violate("a throttled connection is quiet", || format!("channel {channel} writes"));
+        }
         if !chunks.is_empty()
             && let Some(link) = link
         {
@@ -401,10 +414,14 @@ impl World {
         let Some(it) = self.client.channels.get_mut(&channel) else { return };
         if let Some(reason) = it.machine.closed() {
             let name = format!("closed: {}", name_of(reason));
+            let complaint = matches!(reason, CloseReason::Protocol(_)).then(|| reason.to_string());
             if let Some(link) = it.link.take() {
                 self.note(|| format!("channel {channel}: {name}"));
                 self.coverage.hit("connection", name);
                 self.close_link(link);
+            }
+            if let Some(complaint) = complaint.filter(|_| !self.chaos.damages_frames) {
+                self.violate("connections stay in step", || format!("channel {channel}: {complaint}"));
             }
         }
     }
@@ -516,13 +533,38 @@ impl World {
         match response {
             Some(response) => {
                 self.note(|| format!("metadata: {}", summary(&response)));
-                self.client.metadata.handle_response(now, flight, &response);
+                self.take_metadata(flight, &response);
                 self.coverage.hit("metadata", "answered");
                 self.forget_connections();
             }
             None => {
                 self.coverage.hit("metadata", "no answer");
                 self.client.metadata.handle_failure(now, flight);
+            }
+        }
+    }
+
+    /// Older leader epochs are passed over, a few times in a row.
+    fn take_metadata(&mut self, flight: u64, response: &MetadataResponse) {
+        let mut before = Vec::new();
+        for topic in &response.topics {
+            let Some(known) = self.client.metadata.topic_by_id(topic.topic_id).cloned() else { continue };
+            for row in &topic.partitions {
+                let Some(partition) = known.partition(row.partition_index) else { continue };
+                let streak =
+                    self.client.regressions.entry((topic.topic_id, row.partition_index)).or_default();
+                *streak = if row.leader_epoch < partition.leader_epoch { *streak + 1 } else { 0 };
+                before.push((topic.topic_id, row.partition_index, partition.leader_epoch, *streak));
+            }
+        }
+        self.client.metadata.handle_response(self.now, flight, response);
+        for (id, index, epoch, streak) in before {
+            let known = self.client.metadata.topic_by_id(id).and_then(|topic| topic.partition(index));
+            let Some(now) = known.map(|partition| partition.leader_epoch) else { continue };
+            if now < epoch && streak <= OLDER_IGNORED {
+                self.violate("knowledge does not go back", || {
+                    format!("partition {index} of {id} is in epoch {epoch} and then in {now}")
+                });
             }
         }
     }

@@ -22,6 +22,14 @@ pub(crate) struct Plan {
     pub(crate) min_insync: i32,
     /// Until the cluster notices that a node is gone.
     pub(crate) session_timeout: Duration,
+    /// How long followers take to fetch; at once when there is none.
+    pub(crate) replication_delay: Option<(Duration, Duration)>,
+    /// Topics elect whoever is there when nobody in sync is.
+    pub(crate) elects_unclean: bool,
+    /// Brokers know ApiVersions up to 2 only, and cut the connection (true) or answer in version 0.
+    pub(crate) old_api_versions: Option<bool>,
+    /// Brokers answer acks = 0 although nobody asked for it.
+    pub(crate) answers_without_acks: bool,
     /// Partitions of each topic; every partition is on all nodes.
     pub(crate) topics: Vec<i32>,
     pub(crate) client: ClientPlan,
@@ -238,7 +246,7 @@ impl Plan {
         let mut draw = Draw::new(seed, 0);
         let nodes = draw.between(1, 4) as i32;
         let topics: Vec<i32> = (0..draw.between(1, 2)).map(|_| draw.between(1, 3) as i32).collect();
-        let heal = draw.millis(3_000, 12_000);
+        let heal = draw.millis(2_000, 8_000);
         let request_timeout = draw.millis(3_000, 8_000);
         let client = ClientPlan {
             request_timeout,
@@ -261,6 +269,23 @@ impl Plan {
             release: draw.pick(&[Release::V3_5, Release::V3_9, Release::V4_0, Release::V4_3, Release::V4_3]),
             min_insync: if nodes >= 3 { draw.between(1, 2) as i32 } else { 1 },
             session_timeout: draw.pick(&[0, 300, 2_000, 6_000]).then_millis(),
+            replication_delay: draw
+                .pick(&[None, Some((0, 5_000)), Some((1_000, 80_000))])
+                .map(|(low, high)| (Duration::from_micros(low), Duration::from_micros(high))),
+            elects_unclean: draw.chance(25),
+            old_api_versions: draw.pick(&[
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+                None,
+                Some(true),
+                Some(false),
+            ]),
+            answers_without_acks: draw.chance(25),
             topics,
             client,
             writers,
@@ -270,7 +295,7 @@ impl Plan {
             latency: draw.pick(&[(50, 400), (200, 3_000), (2_000, 40_000)]),
         };
         let mut faults = Draw::new(seed, 1);
-        let count = faults.pick(&[0, 1, 2, 3, 4, 6, 8]);
+        let count = faults.pick(&[0, 1, 2, 3, 4, 5, 6, 8, 12]);
         for _ in 0..count {
             let fault = fault(&mut faults, &plan);
             plan.faults.push(fault);
@@ -308,7 +333,7 @@ fn writer(draw: &mut Draw, topics: &[i32], client: &ClientPlan) -> WriterPlan {
         topic,
         partition,
         is_closed_loop,
-        pause: draw.pick(&[(100, 3_000), (5_000, 60_000), (100_000, 900_000)]),
+        pause: draw.pick(&[(1_000, 40_000), (10_000, 150_000), (100_000, 900_000)]),
         group: draw.between(1, 6),
         record_bytes: (10, draw.pick(&[40, 200, 500])),
         acks: draw.pick(&[Acks::All, Acks::All, Acks::All, Acks::All, Acks::All, Acks::Leader, Acks::None]),
@@ -325,7 +350,7 @@ fn writer(draw: &mut Draw, topics: &[i32], client: &ClientPlan) -> WriterPlan {
             Duration::from_secs(12),
         ]),
         delivery_timeout: draw.millis(1_500, 20_000),
-        turns: draw.between(5, 80),
+        turns: draw.pick(&[20, 100, 1_000]),
         retries: draw.chance(50),
     }
 }

@@ -251,7 +251,7 @@ impl World {
         match is_slow {
             false => self.sealed(sealed),
             true => {
-                let at = self.now + self.produce.draw.millis(0, 20);
+                let at = self.now + self.produce.draw.millis(0, 3);
                 self.at(at, Event::Sealed { sealed: Box::new(sealed) });
             }
         }
@@ -396,6 +396,11 @@ impl World {
 
     fn closed(&mut self, partition: PartitionId, old: Uuid, new: Uuid) {
         self.coverage.hit("producer", "topic created again");
+        if !self.chaos.mistakes_ids && self.cluster.topics().any(|topic| topic.id() == old) {
+            self.violate("a topic is its id", || {
+                format!("{partition:?} is closed, and topic {old} is still there")
+            });
+        }
         self.note(|| format!("{partition:?} is closed: the topic was {old} and is {new}"));
         loop {
             let Some(it) = self.produce.queues.get_mut(&partition) else { return };

@@ -44,6 +44,8 @@ pub(crate) struct Accepted {
     pub(crate) at: Instant,
     pub(crate) delivery_timeout: Duration,
     pub(crate) fate: Option<Fate>,
+    /// Under way when the broker forgot its producers: it cannot tell a second copy from the first.
+    pub(crate) was_forgotten: bool,
     /// Accepted when nothing was wrong any more: it must be acknowledged before.
     pub(crate) must_by: Option<Instant>,
 }
@@ -137,7 +139,10 @@ impl Truth {
             Some(("in its place", format!("record {id:?} was written to {place:?}")))
         } else if record.fate == Some(Fate::NotWritten) {
             Some(("not written is not in the log", format!("record {id:?} was written at {place:?}")))
-        } else if record.acks == Acks::All && places.iter().any(|before| is_at(cluster, id, *before, place)) {
+        } else if record.acks == Acks::All
+            && !record.was_forgotten
+            && places.iter().any(|before| is_at(cluster, id, *before, place))
+        {
             Some(("in the log once", format!("record {id:?} is at {places:?} and now at {place:?}")))
         } else {
             None
@@ -231,6 +236,14 @@ impl World {
         self.writer_told(writer, id, fate, error);
     }
 
+    /// The broker forgets whose records a partition has.
+    pub(crate) fn producers_forgotten(&mut self, topic: usize, partition: i32) {
+        let under_way = self.truth.records.iter_mut().filter(|record| record.fate.is_none());
+        for record in under_way.filter(|it| (it.topic, it.partition) == (topic, partition)) {
+            record.was_forgotten = true;
+        }
+    }
+
     /// What must hold at any moment.
     pub(crate) fn check_running(&mut self) {
         if let Some(problem) = self.produce.miscounted() {
@@ -321,7 +334,7 @@ impl World {
                     if record.acks != Acks::All {
                         continue;
                     }
-                    if places.len() > 1 {
+                    if places.len() > 1 && !record.was_forgotten {
                         problem.get_or_insert(("in the log once", format!("record {id:?} is at {places:?}")));
                     }
                     let Some(Fate::Written(offset)) = record.fate else { continue };
@@ -337,13 +350,14 @@ impl World {
                                 format!("record {id:?}, acknowledged at {offset:?}, is not in the log");
                             problem.get_or_insert(("acknowledged is in the log", what));
                         }
-                        (Some(found), Some(offset)) if *found != offset && !excused => {
+                        (Some(found), Some(offset)) if !places.contains(&offset) && !excused => {
                             let what = format!("record {id:?}, acknowledged at {offset}, is at {found}");
                             problem.get_or_insert(("acknowledged is in the log", what));
                         }
                         _ => {}
                     }
-                    if let Some(found) = places.first() {
+                    let told = offset.filter(|offset| places.contains(offset));
+                    if let Some(found) = told.as_ref().or(places.first()) {
                         if *found <= last {
                             let what = format!("record {id:?} at {found} comes after the one at {last}");
                             problem.get_or_insert(("in order", what));

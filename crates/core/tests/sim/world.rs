@@ -18,7 +18,7 @@ use ottla_wire::records::Decoder;
 
 use crate::apps::{Reader, Writer};
 use crate::calls::Calls;
-use crate::chaos::Chaos;
+use crate::chaos::{Chaos, age};
 use crate::client::Client;
 use crate::history::{Coverage, History};
 use crate::net::Net;
@@ -166,12 +166,25 @@ impl World {
             .release(plan.release)
             .min_insync_replicas(plan.min_insync)
             .session_timeout(plan.session_timeout)
-            .build(start, WALL_MS);
+            .auto_create_topics(true)
+            .seed(plan.seed);
+        if plan.answers_without_acks {
+            cluster = cluster.answers_without_acks();
+        }
+        if let Some((shortest, longest)) = plan.replication_delay {
+            cluster = cluster.replication_delay(shortest, longest);
+        }
+        let mut cluster = cluster.build(start, WALL_MS);
+        if let Some(cuts) = plan.old_api_versions {
+            age(&mut cluster, cuts);
+        }
         let mut truth = Truth::default();
         truth.by_name = plan.release < Release::V4_3;
         for (topic, partitions) in plan.topics.iter().enumerate() {
             let replicas = plan.nodes.min(3) as i16;
-            let created = cluster.create_topic(start, &topic_name(topic), *partitions, replicas);
+            let settings = topic_settings(plan);
+            let created =
+                cluster.create_topic_with(start, &topic_name(topic), *partitions, replicas, &settings);
             created.expect("the plan asks for a topic that can be");
         }
         truth.look(&cluster);
@@ -384,6 +397,12 @@ impl World {
     pub(crate) fn queue_of(&self, topic: usize, partition: i32) -> Option<PartitionId> {
         self.produce.open_at(topic, partition)
     }
+}
+
+/// What topics are created with.
+pub(crate) fn topic_settings(plan: &Plan) -> Vec<(&'static str, &'static str)> {
+    let unclean = ("unclean.leader.election.enable", "true");
+    plan.elects_unclean.then_some(unclean).into_iter().collect()
 }
 
 pub(crate) fn topic_name(topic: usize) -> String {
