@@ -2,8 +2,8 @@
 //!
 //! In order: the tests that need no broker; those of the libraries once more, optimised, with overflow checks; the wire
 //! table against Kafka's classes; the target `kafka` against one node and three; the walk-through against the embedded
-//! fake, each supported release and librdkafka's mock cluster; the brokers' logs. A step that does not succeed is
-//! reported and the next one runs; the exit code tells.
+//! fake, each supported release and librdkafka's mock cluster; the brokers' logs; the fake's answers against those of
+//! three nodes. A step that does not succeed is reported and the next one runs; the exit code tells.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -164,6 +164,22 @@ fn against_our_own(home: &Home, options: &Options, report: &mut Report) {
             running.remove()
         });
     }
+    if options.words.is_empty() {
+        report.step("the fake against Kafka", || compare(home));
+    }
+}
+
+/// What the fake answers against what Kafka answers, in a cluster of its own: much of it is wrong on purpose, and makes
+/// brokers log exceptions.
+fn compare(home: &Home) -> Outcome {
+    const NAME: &str = "compare";
+    let running = Running::find_or_start(home, NAME, tools::NEWEST, 3)?;
+    let mut cargo = cargo(home);
+    cargo.args(["test", "-p", "ottla-fake", "--test", "compare_kafka"]);
+    cargo.env(THREE_VARIABLE, running.cluster.bootstrap()).env("OTTLA_KAFKA_NAME", NAME);
+    cargo.envs(kafka::tools_environment(home)?);
+    tied::run(&cargo, STEP_LIMIT)?;
+    running.remove()
 }
 
 fn walkthroughs(home: &Home, newest: &Running, report: &mut Report) {

@@ -21,7 +21,7 @@ use ottla_wire::{ErrorCode, Str, Uuid};
 
 use crate::call::Answer;
 use crate::cluster::FakeCluster;
-use crate::config::{SETTINGS, TopicConfig};
+use crate::config::{SETTINGS, Setting, TopicConfig};
 use crate::partition::Partition;
 use crate::serve::{Context, Served};
 use crate::topics::is_legal_name;
@@ -46,6 +46,7 @@ impl FakeCluster {
             let name = topic.name.clone();
             let planned = match (context.struck.error(&name, None), named.get(&name)) {
                 (Some(code), _) => Err((code, code.to_string())),
+                (None, _) if request.timeout_ms <= 0 => Err((ErrorCode::REQUEST_TIMED_OUT, String::new())),
                 (None, Some(2..)) => Err((ErrorCode::INVALID_REQUEST, "Duplicate topic name.".to_owned())),
                 (None, _) => self.plan(topic),
             };
@@ -57,7 +58,7 @@ impl FakeCluster {
                 Err((error_code, message)) => CreatableTopicResult {
                     name,
                     error_code,
-                    error_message: Some(message.into()),
+                    error_message: Some(message).filter(|text| !text.is_empty()).map(Into::into),
                     ..Default::default()
                 },
             });
@@ -74,11 +75,14 @@ impl FakeCluster {
     ) -> CreatableTopicResult {
         let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
         let factor = plan.replicas.first().map_or(0, Vec::len);
-        let described = |(setting, default, ..): &(&str, &str, _, _)| CreatableTopicConfigs {
-            name: (*setting).into(),
-            value: Some(plan.config.explicit(setting).unwrap_or(default).into()),
-            config_source: if plan.config.explicit(setting).is_some() { 1 } else { 5 },
-            ..Default::default()
+        let described = |setting: &Setting| {
+            let (name, value, source) = self.value_of(&plan.config, setting);
+            CreatableTopicConfigs {
+                name: name.into(),
+                value: Some(value.into()),
+                config_source: source,
+                ..Default::default()
+            }
         };
         let mut result = CreatableTopicResult {
             name: name.clone(),
@@ -98,6 +102,9 @@ impl FakeCluster {
 
     fn plan(&self, topic: &CreatableTopic) -> Result<Plan, Refused> {
         self.check_free(&topic.name)?;
+        if let Some(null) = topic.configs.iter().find(|config| config.value.is_none()) {
+            return Err((ErrorCode::INVALID_CONFIG, format!("{} has no value", null.name)));
+        }
         let settings = topic.configs.iter().map(|c| (&*c.name, c.value.as_deref().unwrap_or_default()));
         let config = TopicConfig::parse(settings, self.settings.min_insync_replicas)
             .map_err(|why| (ErrorCode::INVALID_CONFIG, why))?;
@@ -125,11 +132,11 @@ impl FakeCluster {
             -1 => self.settings.default_replication_factor,
             n => n,
         };
+        if factor <= 0 {
+            return Err((ErrorCode::INVALID_REPLICATION_FACTOR, format!("{factor} replicas are too few")));
+        }
         if partitions <= 0 {
-            return Err((
-                ErrorCode::INVALID_PARTITIONS,
-                "Number of partitions was set to an invalid non-positive value.".to_owned(),
-            ));
+            return Err((ErrorCode::INVALID_PARTITIONS, format!("{partitions} partitions are too few")));
         }
         Ok(Plan { config, replicas: self.assign(0, partitions, factor)? })
     }
@@ -234,8 +241,12 @@ impl FakeCluster {
         };
         let mut responses = Vec::new();
         for asked in &asked {
-            let (name, topic_id, code) = self.delete_one(context, asked);
-            let error_message = Some(Str::from(code.to_string())).filter(|_| !code.is_none());
+            let (name, topic_id, code) = match request.timeout_ms {
+                ..=0 => (asked.name.clone(), asked.topic_id, ErrorCode::REQUEST_TIMED_OUT),
+                _ => self.delete_one(context, asked),
+            };
+            let silent = matches!(code, ErrorCode::NONE | ErrorCode::REQUEST_TIMED_OUT);
+            let error_message = (!silent).then(|| Str::from(code.to_string()));
             responses.push(DeletableTopicResult {
                 name,
                 topic_id,
@@ -277,6 +288,7 @@ impl FakeCluster {
         for topic in &request.topics {
             let outcome = match context.struck.error(&topic.name, None) {
                 Some(code) => Err((code, code.to_string())),
+                None if request.timeout_ms <= 0 => Err((ErrorCode::REQUEST_TIMED_OUT, String::new())),
                 None => self.grow(topic, request.validate_only),
             };
             let (error_code, message) = outcome.err().unzip();
@@ -340,7 +352,11 @@ impl FakeCluster {
                 let (partition_index, offset) = (asked.partition_index, asked.offset);
                 let outcome = self.delete_records_before(context, &topic.name, partition_index, offset);
                 let (low_watermark, error_code) = match outcome {
-                    Ok(start) => (start, ErrorCode::NONE),
+                    // It is deleted, but that the followers have done so too takes time.
+                    Ok((before, _, true)) if request.timeout_ms <= 0 => {
+                        (before, ErrorCode::REQUEST_TIMED_OUT)
+                    }
+                    Ok((_, start, _)) => (start, ErrorCode::NONE),
                     Err(code) => (-1, code),
                 };
                 partitions.push(DeleteRecordsPartitionResult {
@@ -357,13 +373,14 @@ impl FakeCluster {
         Served::Answer(Answer::DeleteRecords(answer))
     }
 
+    /// Where the log began, where it begins now, and whether there are followers.
     fn delete_records_before(
         &mut self,
         context: &Context<'_>,
         topic: &str,
         index: i32,
         offset: i64,
-    ) -> Result<i64, ErrorCode> {
+    ) -> Result<(i64, i64, bool), ErrorCode> {
         let unknown = ErrorCode::UNKNOWN_TOPIC_OR_PARTITION;
         if let Some(code) = context.struck.error(topic, Some(index)) {
             return Err(code);
@@ -381,7 +398,8 @@ impl FakeCluster {
         if !(0..=partition.high_watermark).contains(&offset) {
             return Err(ErrorCode::OFFSET_OUT_OF_RANGE);
         }
+        let before = partition.log.start();
         partition.log.raise_start(offset);
-        Ok(partition.log.start())
+        Ok((before, partition.log.start(), partition.replicas.len() > 1))
     }
 }

@@ -88,6 +88,9 @@ pub(crate) fn only_batch(records: Option<Bytes>, version: i16) -> Result<RecordB
     if records.get(16).is_some_and(|magic| *magic < 2) {
         return Err(invalid());
     }
+    if records.get(57).is_some_and(|sign| sign.cast_signed() < 0) {
+        return Err(Refusal::by_log(ErrorCode::INVALID_RECORD));
+    }
     let mut all = batches(records);
     let batch = all.next().ok_or_else(invalid)?.map_err(|_| corrupt())?;
     if version < 7 && matches!(batch.header().attributes.compression(), Ok(Compression::Zstd)) {

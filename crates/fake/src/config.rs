@@ -94,16 +94,18 @@ impl TopicConfig {
         let value =
             |name: &str| set.get(name).map(String::as_str).or_else(|| default_of(name)).unwrap_or_default();
         let invalid = |name: &str| format!("Invalid value {} for configuration {name}", value(name));
+        if let Some(name) = set.keys().find(|name| !may_be(name, value(name).trim())) {
+            return Err(invalid(name));
+        }
         let long = |name: &str| value(name).trim().parse::<i64>().map_err(|_| invalid(name));
         let natural = |name: &str| value(name).trim().parse::<usize>().map_err(|_| invalid(name));
-        let boolean = |name: &str| value(name).trim().parse::<bool>().map_err(|_| invalid(name));
-        let policies: Vec<&str> = value("cleanup.policy").split(',').map(str::trim).collect();
-        if policies.iter().any(|policy| !matches!(*policy, "delete" | "compact" | "")) {
-            return Err(invalid("cleanup.policy"));
+        if long("min.compaction.lag.ms")? > long("max.compaction.lag.ms")? {
+            return Err(invalid("min.compaction.lag.ms"));
         }
+        let policies: Vec<&str> = value("cleanup.policy").split(',').map(str::trim).collect();
         Ok(Self {
             max_message_bytes: natural("max.message.bytes")?,
-            timestamp_type: match value("message.timestamp.type") {
+            timestamp_type: match value("message.timestamp.type").trim() {
                 "CreateTime" => TimestampType::CreateTime,
                 "LogAppendTime" => TimestampType::LogAppendTime,
                 _ => return Err(invalid("message.timestamp.type")),
@@ -115,10 +117,9 @@ impl TopicConfig {
                 natural("min.insync.replicas")?,
             ) {
                 (false, _) => usize::try_from(min_insync_replicas).unwrap_or(1),
-                (true, 0) => return Err(invalid("min.insync.replicas")),
                 (true, replicas) => replicas,
             },
-            compression: match value("compression.type") {
+            compression: match value("compression.type").trim() {
                 "producer" => None,
                 "uncompressed" => Some(Compression::None),
                 "gzip" => Some(Compression::Gzip),
@@ -131,7 +132,7 @@ impl TopicConfig {
             deleted: policies.contains(&"delete"),
             retention_ms: long("retention.ms")?,
             retention_bytes: long("retention.bytes")?,
-            unclean_election: boolean("unclean.leader.election.enable")?,
+            unclean_election: value("unclean.leader.election.enable").trim().eq_ignore_ascii_case("true"),
             set,
         })
     }
@@ -159,4 +160,39 @@ impl TopicConfig {
 
 pub(crate) fn default_of(name: &str) -> Option<&'static str> {
     SETTINGS.iter().find(|(known, ..)| *known == name).map(|(_, default, ..)| *default)
+}
+
+/// Whether a broker without tiered storage takes that value for that setting.
+fn may_be(name: &str, value: &str) -> bool {
+    let int = |least: i32, most: i32| value.parse().is_ok_and(|number| (least..=most).contains(&number));
+    let long = |least: i64| value.parse().is_ok_and(|number: i64| number >= least);
+    let boolean = || ["true", "false"].iter().any(|word| value.eq_ignore_ascii_case(word));
+    match name {
+        "cleanup.policy" => value.split(',').all(|one| matches!(one.trim(), "delete" | "compact" | "")),
+        "compression.type" => {
+            matches!(value, "producer" | "uncompressed" | "gzip" | "snappy" | "lz4" | "zstd")
+        }
+        "compression.gzip.level" => value == "-1" || int(1, 9),
+        "compression.lz4.level" => int(1, 17),
+        "compression.zstd.level" => int(-131_072, 22),
+        "message.timestamp.type" => matches!(value, "CreateTime" | "LogAppendTime"),
+        "min.cleanable.dirty.ratio" => value.parse().is_ok_and(|ratio: f64| (0.0..=1.0).contains(&ratio)),
+        "min.insync.replicas" => int(1, i32::MAX),
+        "segment.bytes" => int(1 << 20, i32::MAX),
+        "segment.index.bytes" => int(4, i32::MAX),
+        "index.interval.bytes" | "max.message.bytes" => int(0, i32::MAX),
+        "flush.messages" | "max.compaction.lag.ms" | "segment.ms" => long(1),
+        "local.retention.bytes" | "local.retention.ms" => long(-2),
+        "retention.bytes" => long(i64::MIN),
+        "retention.ms" => long(-1),
+        "remote.storage.enable" => value.eq_ignore_ascii_case("false"),
+        "preallocate" | "remote.log.copy.disable" | "remote.log.delete.on.disable" => boolean(),
+        "unclean.leader.election.enable" => boolean(),
+        "follower.replication.throttled.replicas" | "leader.replication.throttled.replicas" => {
+            let number = |part: &str| part.trim().parse::<i32>().is_ok();
+            let pair = |one: &str| one.split_once(':').is_some_and(|(a, b)| number(a) && number(b));
+            matches!(value, "" | "*" | "none") || value.split(',').all(pair)
+        }
+        _ => long(0),
+    }
 }

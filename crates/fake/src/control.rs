@@ -2,6 +2,7 @@
 //!
 //! Every function that may wake a waiting request takes the time, and serves what became servable before it returns.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Instant;
 
@@ -141,6 +142,37 @@ impl FakeCluster {
         self.changed = true;
         self.settle(now);
         Ok(())
+    }
+
+    /// Puts a partition on those nodes, the preferred leader first: new replicas fetch what there is, old ones are gone.
+    /// A leader that stays a replica stays the leader.
+    ///
+    /// # Errors
+    /// When there is no such partition or node, a node is named twice, or no replica in sync would be left.
+    pub fn set_replicas(
+        &mut self,
+        now: Instant,
+        topic: &str,
+        partition: i32,
+        nodes: &[i32],
+    ) -> Result<(), ControlError> {
+        self.advance(now);
+        let distinct: BTreeSet<i32> = nodes.iter().copied().collect();
+        if distinct.len() != nodes.len() || distinct.iter().any(|node| !self.nodes.contains_key(node)) {
+            return Err(ControlError(format!(
+                "nodes {nodes:?} are not all nodes of this cluster, each once"
+            )));
+        }
+        let alive: Vec<i32> = nodes.iter().filter(|node| self.live_nodes().contains(node)).copied().collect();
+        let found = self.partition_of(topic, partition)?;
+        let Some(heir) = alive.iter().find(|node| found.isr.contains(node)).copied() else {
+            return Err(ControlError(format!("no node of {nodes:?} is in sync with {topic}-{partition}")));
+        };
+        if !nodes.contains(&found.leader) {
+            found.elect(heir);
+        }
+        found.reassign(nodes);
+        self.change(now, topic, partition, |_| {})
     }
 
     /// Takes the leader away: the partition has none, under the next epoch.

@@ -47,6 +47,9 @@ impl FakeCluster {
         let known = |id: &Str| self.producer_ids.transactional.get(id).copied();
         let refused = match &request.transactional_id {
             _ if context.struck.error_of_all().is_some() => context.struck.error_of_all(),
+            _ if (request.producer_id < 0) != (request.producer_epoch < 0) => {
+                Some(ErrorCode::INVALID_REQUEST)
+            }
             None => None,
             Some(id) if id.is_empty() => Some(ErrorCode::INVALID_REQUEST),
             Some(id) if self.coordinator_of(id) != Some(context.node) => Some(ErrorCode::NOT_COORDINATOR),

@@ -65,10 +65,8 @@ impl FakeCluster {
             }
             TOPIC => match self.topics.by_name(name) {
                 Some(topic) => {
-                    let describe = |setting: &Setting| topic_setting(&topic.config, *setting, synonyms);
-                    let mut all: Vec<_> = SETTINGS.iter().map(describe).collect();
-                    self.add_cluster_default(&mut all);
-                    Ok(all)
+                    let describe = |setting: &Setting| self.topic_setting(&topic.config, setting, synonyms);
+                    Ok(SETTINGS.iter().map(describe).collect())
                 }
                 None => Err((ErrorCode::UNKNOWN_TOPIC_OR_PARTITION, String::new())),
             },
@@ -81,15 +79,46 @@ impl FakeCluster {
         }
     }
 
-    /// The cluster's own default of `min.insync.replicas`, where the topic has none.
-    fn add_cluster_default(&self, settings: &mut [DescribeConfigsResourceResult]) {
-        let replicas = self.settings.min_insync_replicas;
-        let unset = |s: &&mut DescribeConfigsResourceResult| {
-            s.name == "min.insync.replicas" && s.config_source == DEFAULT_CONFIG && replicas != 1
+    /// Name, value and source of a topic's setting.
+    pub(crate) fn value_of(&self, config: &TopicConfig, setting: &Setting) -> (&'static str, String, i8) {
+        let (name, default, ..) = *setting;
+        let least = self.settings.min_insync_replicas;
+        match config.explicit(name) {
+            Some(value) => (name, value.to_owned(), TOPIC_CONFIG),
+            None if name == "min.insync.replicas" && least != 1 => {
+                (name, least.to_string(), DYNAMIC_DEFAULT_BROKER_CONFIG)
+            }
+            None => (name, default.to_owned(), DEFAULT_CONFIG),
+        }
+    }
+
+    fn topic_setting(
+        &self,
+        config: &TopicConfig,
+        setting: &Setting,
+        synonyms: bool,
+    ) -> DescribeConfigsResourceResult {
+        let (_, default, kind, broker_name) = *setting;
+        let (name, value, source) = self.value_of(config, setting);
+        let synonym = |name: &str, value: &str, source| DescribeConfigsSynonym {
+            name: name.into(),
+            value: Some(value.into()),
+            source,
+            ..Default::default()
         };
-        if let Some(setting) = settings.iter_mut().find(unset) {
-            setting.value = Some(replicas.to_string().into());
-            setting.config_source = DYNAMIC_DEFAULT_BROKER_CONFIG;
+        let mut known = Vec::new();
+        if synonyms {
+            known.extend((source == TOPIC_CONFIG).then(|| synonym(name, &value, TOPIC_CONFIG)));
+            known.extend((!broker_name.is_empty()).then(|| synonym(broker_name, default, DEFAULT_CONFIG)));
+        }
+        DescribeConfigsResourceResult {
+            name: name.into(),
+            value: Some(value.into()),
+            config_source: source,
+            config_type: kind as i8,
+            synonyms: known,
+            documentation: None,
+            ..Default::default()
         }
     }
 
@@ -105,38 +134,12 @@ impl FakeCluster {
         let row = |(name, value, kind): (&str, String, Kind)| DescribeConfigsResourceResult {
             name: name.into(),
             value: Some(value.into()),
+            documentation: None,
             read_only: true,
             config_source: STATIC_BROKER_CONFIG,
             config_type: kind as i8,
             ..Default::default()
         };
         rows.into_iter().map(row).collect()
-    }
-}
-
-fn topic_setting(
-    config: &TopicConfig,
-    (name, default, kind, broker_name): Setting,
-    synonyms: bool,
-) -> DescribeConfigsResourceResult {
-    let explicit = config.explicit(name);
-    let synonym = |name: &str, value: &str, source| DescribeConfigsSynonym {
-        name: name.into(),
-        value: Some(value.into()),
-        source,
-        ..Default::default()
-    };
-    let mut known = Vec::new();
-    if synonyms {
-        known.extend(explicit.map(|value| synonym(name, value, TOPIC_CONFIG)));
-        known.extend((!broker_name.is_empty()).then(|| synonym(broker_name, default, DEFAULT_CONFIG)));
-    }
-    DescribeConfigsResourceResult {
-        name: name.into(),
-        value: Some(explicit.unwrap_or(default).into()),
-        config_source: if explicit.is_some() { TOPIC_CONFIG } else { DEFAULT_CONFIG },
-        config_type: kind as i8,
-        synonyms: known,
-        ..Default::default()
     }
 }

@@ -42,6 +42,12 @@ impl StoredBatch {
         batch.decode(&mut Decoder::default()).ok()
     }
 
+    fn newest(&self) -> Option<Newest> {
+        let timestamp = self.header.max_timestamp;
+        let (offset, _) = self.stamps().into_iter().find(|(_, stamp)| *stamp == timestamp)?;
+        Some(Newest { timestamp, offset, leader_epoch: self.header.partition_leader_epoch })
+    }
+
     /// Offset and timestamp of every record.
     fn stamps(&self) -> Vec<(i64, i64)> {
         self.checked()
@@ -73,6 +79,16 @@ pub struct Log {
     /// Open transactions: first offset -> producer id.
     ongoing: BTreeMap<i64, i64>,
     aborted: Vec<AbortedTransaction>,
+    /// The newest record among those that DeleteRecords took away: brokers still know it.
+    deleted: Option<Newest>,
+}
+
+/// The newest record of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Newest {
+    pub(crate) timestamp: i64,
+    pub(crate) offset: i64,
+    pub(crate) leader_epoch: i32,
 }
 
 /// What a read found.
@@ -95,6 +111,7 @@ impl Log {
             producers: Producers::default(),
             ongoing: BTreeMap::new(),
             aborted: Vec::new(),
+            deleted: None,
         }
     }
 
@@ -238,20 +255,23 @@ impl Log {
             .find(|(offset, stamp)| *stamp >= timestamp && *offset >= self.start)
     }
 
-    /// The record with the largest timestamp, the first of them when several have it (KIP-734).
-    pub(crate) fn max_timestamp(&self) -> Option<(i64, i64)> {
-        let max = self.batches.iter().map(|batch| batch.header.max_timestamp).max()?;
-        self.batches
-            .iter()
-            .filter(|batch| batch.header.max_timestamp == max)
-            .flat_map(StoredBatch::stamps)
-            .find(|(_, stamp)| *stamp == max)
+    /// The record with the largest timestamp, the first of them when several have it (KIP-734). It may have been deleted.
+    pub(crate) fn newest(&self) -> Option<Newest> {
+        let max = self.batches.iter().map(|batch| batch.header.max_timestamp).max();
+        match self.deleted {
+            Some(deleted) if max.is_none_or(|max| max <= deleted.timestamp) => Some(deleted),
+            _ => self.batches.iter().find(|batch| Some(batch.header.max_timestamp) == max)?.newest(),
+        }
     }
 
     /// Forgets what lies below `offset`; a batch that reaches over it stays whole.
     pub(crate) fn raise_start(&mut self, offset: i64) {
         self.start = self.start.max(offset.min(self.end));
-        while self.batches.front().is_some_and(|batch| batch.last_offset() < self.start) {
+        while let Some(batch) = self.batches.front().filter(|batch| batch.last_offset() < self.start) {
+            let known = self.deleted.map_or(i64::MIN, |deleted| deleted.timestamp);
+            if batch.header.max_timestamp > known {
+                self.deleted = batch.newest();
+            }
             self.batches.pop_front();
         }
         self.aborted.retain(|transaction| transaction.last_offset >= self.start);
@@ -276,6 +296,7 @@ impl Log {
             (size, start) = (rest, batch.last_offset() + 1);
         }
         self.raise_start(start);
+        self.deleted = None;
     }
 
     /// Drops everything from `offset` on, and returns the batches that were lost, oldest first.

@@ -144,13 +144,19 @@ fn look_up(version: i16, partition: &Partition, timestamp: i64, committed: bool)
         LATEST_TIERED | EARLIEST_PENDING_UPLOAD => Ok(NOTHING),
         _ => {
             let found = match timestamp {
-                MAX_TIMESTAMP => log.max_timestamp(),
-                _ => log.first_at_or_after(timestamp),
+                MAX_TIMESTAMP => log.newest().map(|n| Found {
+                    offset: n.offset,
+                    timestamp: n.timestamp,
+                    leader_epoch: n.leader_epoch,
+                }),
+                _ => log.first_at_or_after(timestamp).map(|(offset, timestamp)| Found {
+                    offset,
+                    timestamp,
+                    leader_epoch: epoch_of(offset),
+                }),
             };
             match found {
-                Some((offset, timestamp)) if offset < end => {
-                    Ok(Found { offset, timestamp, leader_epoch: epoch_of(offset) })
-                }
+                Some(found) if found.offset < end => Ok(found),
                 _ => unsure.map(|()| NOTHING),
             }
         }

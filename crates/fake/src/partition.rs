@@ -163,6 +163,13 @@ impl Partition {
         lost
     }
 
+    /// Other replicas, or another order of them.
+    pub(crate) fn reassign(&mut self, nodes: &[i32]) {
+        self.replicas = nodes.to_vec();
+        self.isr.retain(|node| nodes.contains(node));
+        self.followers.reassign(nodes);
+    }
+
     /// Leaves the partition without a leader, under the next epoch.
     pub(crate) fn lose_leader(&mut self) {
         self.followers.keep(self.leader, self.log.end(), self.high_watermark);

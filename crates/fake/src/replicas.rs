@@ -148,6 +148,14 @@ impl Replicas {
         }
     }
 
+    /// Other nodes: new ones have nothing yet.
+    pub(crate) fn reassign(&mut self, nodes: &[i32]) {
+        self.followers.retain(|node, _| nodes.contains(node));
+        for node in nodes {
+            self.followers.entry(*node).or_default();
+        }
+    }
+
     /// What the leader knew, before it stops being the leader.
     pub(crate) fn keep(&mut self, leader: i32, end: i64, high_watermark: i64) {
         if let Some(follower) = self.followers.get_mut(&leader) {

@@ -121,7 +121,8 @@ fn topics_are_deleted_by_name_and_by_id() {
     let by_id = |topic_id| DeleteTopicState { name: None, topic_id, ..Default::default() };
     let both = DeleteTopicState { topic_id: id, ..named("u") };
     let topics = vec![both, named("t"), by_id(id), named("unknown"), by_id(Uuid::from_bytes([9; 16]))];
-    let answer = world.call(conn, 6, &DeleteTopicsRequest { topics, ..Default::default() });
+    let answer =
+        world.call(conn, 6, &DeleteTopicsRequest { topics, timeout_ms: 1_000, ..Default::default() });
     let codes: Vec<_> = answer.responses.iter().map(|r| r.error_code).collect();
     let expected = [
         ErrorCode::INVALID_REQUEST,
@@ -134,7 +135,7 @@ fn topics_are_deleted_by_name_and_by_id() {
     assert_eq!(answer.responses[2].name.as_deref(), Some("u"));
     assert_eq!(world.cluster.topics().count(), 0);
     world.topic("t", 1, 1);
-    let old = DeleteTopicsRequest { topic_names: vec!["t".into()], ..Default::default() };
+    let old = DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 1_000, ..Default::default() };
     assert!(world.call(conn, 5, &old).responses[0].error_code.is_none());
 }
 
@@ -146,7 +147,8 @@ fn partitions_are_added_and_never_taken_away() {
     let mut grow = |name: &str, count| {
         let topic =
             CreatePartitionsTopic { name: name.into(), count, assignments: None, ..Default::default() };
-        let request = CreatePartitionsRequest { topics: vec![topic], ..Default::default() };
+        let request =
+            CreatePartitionsRequest { topics: vec![topic], timeout_ms: 1_000, ..Default::default() };
         world.call(conn, 3, &request).results.remove(0).error_code
     };
     assert_eq!(grow("t", 2), ErrorCode::INVALID_PARTITIONS);

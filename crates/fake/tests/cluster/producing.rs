@@ -362,6 +362,7 @@ fn each_producer_without_a_transactional_id_gets_a_fresh_id_at_epoch_0() {
     let named = InitProducerIdRequest {
         transactional_id: None,
         producer_id: first.producer_id,
+        producer_epoch: 0,
         ..Default::default()
     };
     let second = world.call(conn, 4, &named);

@@ -1,0 +1,54 @@
+//! The fake as a place to talk to.
+
+use ottla_fake::FakeCluster;
+use ottla_fake::net::Server;
+use tokio::runtime::{Builder, Runtime};
+
+use crate::talk::Place;
+
+/// Three nodes of the fake on loopback ports.
+pub(crate) struct Fake {
+    // Before the runtime, which it needs to end.
+    server: Server,
+    _runtime: Runtime,
+}
+
+impl Fake {
+    pub(crate) fn start() -> Self {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let _guard = runtime.enter();
+        let cluster = FakeCluster::builder().nodes(3).racks().min_insync_replicas(2);
+        let server = Server::start(cluster.build_now()).unwrap();
+        drop(_guard);
+        Self { server, _runtime: runtime }
+    }
+}
+
+impl Place for Fake {
+    fn address(&self, node: i32) -> String {
+        let address = |cluster: &mut FakeCluster, _| {
+            let (host, port) = cluster.address(node).unwrap();
+            format!("{host}:{port}")
+        };
+        self.server.control(address)
+    }
+
+    fn move_leader(&self, topic: &str, replicas: &[i32]) {
+        self.server.control(|cluster, now| {
+            cluster.set_replicas(now, topic, 0, replicas).unwrap();
+            cluster.move_leader(now, topic, 0, replicas[0]).unwrap();
+        });
+    }
+
+    fn kill(&self, node: i32) {
+        self.server.control(|cluster, now| cluster.kill(now, node));
+    }
+
+    fn restart(&self, node: i32) {
+        self.server.control(|cluster, now| cluster.restart(now, node));
+    }
+
+    fn elect_uncleanly(&self, topic: &str, node: i32) {
+        self.server.control(|cluster, now| cluster.move_leader(now, topic, 0, node).unwrap());
+    }
+}

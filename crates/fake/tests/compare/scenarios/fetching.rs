@@ -1,0 +1,138 @@
+//! What a fetch brings: how much, from where, and how long it waits.
+
+use ottla_wire::Uuid;
+use ottla_wire::compression::Compression;
+use ottla_wire::messages::fetch::FetchPartition;
+use ottla_wire::records::Stamp;
+
+use crate::requests::{batch, delete_records, fetch, plain, produce};
+use crate::talk::{Talk, Topic};
+
+const ALL: [i32; 3] = [1, 2, 3];
+
+/// A topic with five batches of two records, on all replicas.
+fn filled(talk: &mut Talk<'_>, name: &str) -> Topic {
+    let topic = talk.topic(name, &ALL, &[]);
+    for number in 0..5 {
+        let records = plain(&["a", "b"], talk.names.stamp + 10 * number);
+        let answer = talk.call(1, 9, &produce(&topic, -1, records)).unwrap();
+        assert!(answer.responses[0].partition_responses[0].error_code.is_none(), "{answer:?}");
+    }
+    for node in ALL {
+        talk.wait_for_high_watermark(node, &topic, 10);
+    }
+    topic
+}
+
+/// From the first offset to past the last one, in every version.
+pub(crate) fn places(talk: &mut Talk<'_>) {
+    let topic = filled(talk, "t");
+    for version in 4..=18 {
+        talk.ask_fetch(&format!("version {version}"), 1, version, &fetch(&topic, 8));
+    }
+    for offset in [-1, 0, 1, 9, 10, 11, i64::MAX] {
+        talk.ask_fetch(&format!("from {offset}"), 1, 12, &fetch(&topic, offset));
+        talk.ask_fetch(&format!("from {offset}, at a follower"), 2, 12, &fetch(&topic, offset));
+    }
+    for index in [1, -1] {
+        let mut elsewhere = fetch(&topic, 0);
+        elsewhere.topics[0].partitions[0].partition = index;
+        for version in [12, 13, 18] {
+            talk.ask_fetch(&format!("partition {index}, version {version}"), 1, version, &elsewhere);
+        }
+    }
+    let nowhere = Topic { name: talk.name("nowhere"), id: Uuid::from_bytes([3; 16]) };
+    talk.names.texts.push((nowhere.id.to_string(), "made-up-id".to_owned()));
+    for version in [12, 13, 18] {
+        talk.ask_fetch(&format!("an unknown topic, version {version}"), 1, version, &fetch(&nowhere, 0));
+    }
+}
+
+/// The first batch comes whole, whatever the limits; partitions share the rest.
+pub(crate) fn limits(talk: &mut Talk<'_>) {
+    let (topic, other) = (filled(talk, "t"), filled(talk, "u"));
+    let size = i32::try_from(plain(&["a", "b"], 0).len()).unwrap();
+    for most in [0, 1, size - 1, size, size + 1, 2 * size, 2 * size + 5] {
+        let mut request = fetch(&topic, 1);
+        request.topics[0].partitions[0].partition_max_bytes = most;
+        talk.ask_fetch(&format!("at most {most} bytes of the partition"), 1, 12, &request);
+        let mut request = fetch(&topic, 1);
+        request.max_bytes = most;
+        talk.ask_fetch(&format!("at most {most} bytes"), 1, 12, &request);
+    }
+    for (of_each, of_all) in
+        [(1 << 20, size), (1 << 20, 3 * size), (size, 1 << 20), (1, 1 << 20), (2 * size, 3 * size)]
+    {
+        let mut request = fetch(&topic, 0);
+        request.topics.extend(fetch(&other, 0).topics);
+        request.max_bytes = of_all;
+        for topic in &mut request.topics {
+            topic.partitions[0].partition_max_bytes = of_each;
+        }
+        talk.ask_fetch(&format!("two partitions, {of_each} each, {of_all} in all"), 1, 12, &request);
+    }
+}
+
+/// Sessions that are not wanted, not known, and closed.
+pub(crate) fn no_sessions(talk: &mut Talk<'_>) {
+    let topic = filled(talk, "t");
+    for (id, epoch) in [(0, -1), (0, 1), (99, 1), (99, -1), (99, 5)] {
+        let mut request = fetch(&topic, 8);
+        (request.session_id, request.session_epoch) = (id, epoch);
+        talk.ask_fetch(&format!("session {id}, epoch {epoch}"), 1, 12, &request);
+    }
+    let mut nothing = fetch(&topic, 8);
+    nothing.topics.clear();
+    nothing.max_wait_ms = 30_000;
+    talk.ask_fetch("nothing is asked for", 1, 12, &nothing);
+    let mut twice = fetch(&topic, 8);
+    let again = FetchPartition { fetch_offset: 100, ..twice.topics[0].partitions[0].clone() };
+    twice.topics[0].partitions.push(again);
+    twice.max_wait_ms = 30_000;
+    talk.ask_fetch("an error ends the wait", 1, 12, &{
+        let mut wrong = fetch(&topic, 100);
+        wrong.max_wait_ms = 30_000;
+        wrong
+    });
+}
+
+/// A fetch waits until there is enough, or its time is over.
+pub(crate) fn waits(talk: &mut Talk<'_>) {
+    let topic = filled(talk, "t");
+    let mut enough = fetch(&topic, 0);
+    (enough.max_wait_ms, enough.min_bytes) = (30_000, 300);
+    talk.ask_fetch("there is enough", 1, 12, &enough);
+    let mut little = fetch(&topic, 0);
+    (little.max_wait_ms, little.min_bytes) = (200, 1 << 20);
+    talk.ask_fetch("time is over before there is enough", 1, 12, &little);
+    let mut end = fetch(&topic, 10);
+    end.max_wait_ms = 200;
+    talk.ask_fetch("nothing comes", 1, 12, &end);
+    (end.max_wait_ms, end.min_bytes) = (30_000, 0);
+    talk.ask_fetch("no byte is enough", 1, 12, &end);
+}
+
+/// Below the start of the log there is nothing; a batch that reaches over it comes whole.
+pub(crate) fn deleted_records(talk: &mut Talk<'_>) {
+    let topic = filled(talk, "t");
+    for offset in [3, 2, 0, -2, 11, 4] {
+        talk.ask(&format!("delete what is below {offset}"), 1, 2, &delete_records(&topic, offset));
+    }
+    talk.ask("at a follower", 2, 2, &delete_records(&topic, 1));
+    for offset in [0, 3, 4, 5, 6] {
+        talk.ask_fetch(&format!("from {offset}"), 1, 12, &fetch(&topic, offset));
+    }
+    talk.ask("delete 5 as well", 1, 2, &delete_records(&topic, 5));
+    talk.ask_fetch("from 5", 1, 12, &fetch(&topic, 5));
+    talk.ask("delete all", 1, 2, &delete_records(&topic, -1));
+    talk.ask_fetch("from 10", 1, 12, &fetch(&topic, 10));
+    let records = batch(&["c"], talk.names.stamp, Compression::None, &Stamp::default());
+    talk.ask("what comes then", 1, 9, &produce(&topic, -1, records));
+    let mut unknown = delete_records(&topic, 0);
+    unknown.topics[0].partitions[0].partition_index = 3;
+    talk.ask("an unknown partition", 1, 2, &unknown);
+    let nowhere = Topic { name: talk.name("nowhere"), id: Uuid::NIL };
+    talk.ask("an unknown topic", 1, 2, &delete_records(&nowhere, 0));
+    let compacted = talk.topic("compacted", &ALL, &[("cleanup.policy", "compact")]);
+    talk.ask("a compacted topic", 1, 2, &delete_records(&compacted, 0));
+}
