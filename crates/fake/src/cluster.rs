@@ -284,10 +284,13 @@ impl FakeCluster {
         self.settle(now);
     }
 
-    /// The client closed the connection.
+    /// The client closed the connection. Requests that came before that are served nevertheless.
     pub fn handle_disconnect(&mut self, now: Instant, conn: ConnId) {
         self.advance(now);
-        self.connections.remove(&conn);
+        if let Some(connection) = self.connections.get_mut(&conn) {
+            connection.is_gone = true;
+        }
+        self.forget_if_over(conn);
         self.settle(now);
     }
 
@@ -319,12 +322,13 @@ impl FakeCluster {
 
     /// Whether a connection is open.
     pub fn is_open(&self, conn: ConnId) -> bool {
-        self.connections.contains_key(&conn)
+        self.connections.get(&conn).is_some_and(|connection| !connection.is_gone)
     }
 
     /// The open connections, with their nodes.
     pub fn connections(&self) -> impl Iterator<Item = (ConnId, i32)> {
-        self.connections.iter().map(|(conn, connection)| (*conn, connection.node))
+        let open = self.connections.iter().filter(|(_, connection)| !connection.is_gone);
+        open.map(|(conn, connection)| (*conn, connection.node))
     }
 
     /// What the wall clock shows at `now`, in milliseconds since the epoch.

@@ -31,6 +31,8 @@ pub(crate) struct Connection {
     frames: VecDeque<Bytes>,
     backlog: usize,
     pub(crate) phase: Phase,
+    /// The client has closed it: what it had sent is served, and nobody reads the answers.
+    pub(crate) is_gone: bool,
 }
 
 /// The header of the request in service, and the rules that struck it.
@@ -82,7 +84,14 @@ impl Waiting {
 
 impl Connection {
     pub(crate) fn new(node: i32) -> Self {
-        Self { node, partial: BytesMut::new(), frames: VecDeque::new(), backlog: 0, phase: Phase::Idle }
+        Self {
+            node,
+            partial: BytesMut::new(),
+            frames: VecDeque::new(),
+            backlog: 0,
+            phase: Phase::Idle,
+            is_gone: false,
+        }
     }
 
     /// Takes bytes of the client's stream, cut anywhere. An impossible frame size is an error.
@@ -122,6 +131,15 @@ impl Connection {
             Phase::Purgatory { waiting, .. } => Some(waiting.deadline()),
             Phase::Muted { until } => Some(*until),
             _ => None,
+        }
+    }
+
+    /// Whether it ends for the cluster, too, now that its client has closed it.
+    pub(crate) fn is_over(&self) -> bool {
+        match self.phase {
+            Phase::Idle | Phase::Muted { .. } => self.is_gone && self.frames.is_empty(),
+            Phase::Silent => self.is_gone,
+            _ => false,
         }
     }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use bytes::Bytes;
+use ottla_wire::records::{Decoder, OwnedRecord, batches};
 use ottla_wire::{ApiKey, Str, Uuid};
 
 use crate::connection::ConnId;
@@ -37,6 +39,22 @@ pub struct Accepted {
     pub base_sequence: i32,
     /// It was in the log already and was not written again.
     pub duplicate: bool,
+    /// The batch as it came.
+    pub batch: Bytes,
+}
+
+impl Accepted {
+    /// Its records, with the offsets they have in the log.
+    pub fn decoded(&self) -> Vec<OwnedRecord> {
+        let Some(Ok(batch)) = batches(self.batch.clone()).next() else { return Vec::new() };
+        let Ok(decoded) = batch.decode(&mut Decoder::default()) else { return Vec::new() };
+        let first = batch.header().base_offset;
+        let placed = |view| {
+            let record = decoded.owned(&view);
+            OwnedRecord { offset: self.base_offset + record.offset - first, ..record }
+        };
+        decoded.iter().flatten().map(placed).collect()
+    }
 }
 
 /// A batch that a log had and lost, because a replica was elected that did not have it.

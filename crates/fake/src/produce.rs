@@ -120,6 +120,7 @@ impl FakeCluster {
         if let Some(code) = context.struck.error(&name, Some(index)) {
             return Err(Refusal::plain(code));
         }
+        let as_it_came = records.clone().unwrap_or_default();
         let batch = batch::only_batch(records, context.version)?;
         if !matches!(acks, -1..=1) {
             return Err(Refusal::plain(ErrorCode::INVALID_REQUIRED_ACKS));
@@ -171,6 +172,7 @@ impl FakeCluster {
             producer_epoch: header.producer_epoch,
             base_sequence: header.base_sequence,
             duplicate,
+            batch: as_it_came,
         });
         Ok(Appended { base_offset, log_append_time, log_start, required: last_offset + 1 })
     }

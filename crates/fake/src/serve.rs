@@ -15,7 +15,7 @@ use ottla_wire::{ApiKey, ErrorCode, RequestHeader, decode_request_header};
 use crate::call::{Answer, Request};
 use crate::chance;
 use crate::cluster::{FakeCluster, NodeState, Output};
-use crate::connection::{Call, ConnId, Phase, Until, Waiting};
+use crate::connection::{Call, ConnId, Connection, Phase, Until, Waiting};
 use crate::faults::{Arrival, Reaction, RuleId, Stage, Struck};
 
 /// What a handler knows of the request besides its body.
@@ -244,9 +244,20 @@ impl FakeCluster {
                 self.ready.insert(conn);
             }
         }
+        self.forget_if_over(conn);
+    }
+
+    /// Forgets a connection that its client has closed, once all that came on it is served.
+    pub(crate) fn forget_if_over(&mut self, conn: ConnId) {
+        if self.connections.get(&conn).is_some_and(Connection::is_over) {
+            self.connections.remove(&conn);
+        }
     }
 
     pub(crate) fn send(&mut self, conn: ConnId, frame: Bytes) {
+        if !self.is_open(conn) {
+            return;
+        }
         self.counters.sent += frame.len() as u64;
         self.outputs.push_back((conn, Output::Bytes(frame)));
     }
@@ -258,7 +269,7 @@ impl FakeCluster {
     }
 
     pub(crate) fn close(&mut self, conn: ConnId) {
-        if self.connections.remove(&conn).is_some() {
+        if self.connections.remove(&conn).is_some_and(|connection| !connection.is_gone) {
             self.outputs.push_back((conn, Output::Close));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ottla_fake::{FakeCluster, Release};
+use ottla_fake::{Accepted, FakeCluster, Reaction, Release, Rule, Stage};
 use ottla_wire::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
 use ottla_wire::messages::fetch::FetchRequest;
 use ottla_wire::messages::metadata::MetadataRequest;
@@ -186,4 +186,34 @@ fn counters_know_requests_connections_and_bytes() {
         encode_request(&MetadataRequest::default(), 9, 1, Some("test")).unwrap().into_bytes().len() as u64;
     assert_eq!(counters.received, 2 * asked + metadata);
     assert!(counters.sent > 100);
+}
+
+/// Trap P1: who closes a connection does not take back what it has sent on it.
+#[test]
+fn what_came_before_a_client_closed_is_served() {
+    let (mut world, conn) = World::three_nodes();
+    world.cluster.pause(world.now, 1);
+    world.send(conn, 9, &produce("t", 0, 1, plain(&["a"])));
+    world.send(conn, 9, &produce("t", 0, 1, plain(&["b"])));
+    world.cluster.handle_disconnect(world.now, conn);
+    assert!(!world.cluster.is_open(conn) && world.cluster.connections().next().is_none());
+    world.cluster.move_leader(world.now, "t", 0, 2).unwrap();
+    world.cluster.resume(world.now, 1);
+    world.cluster.move_leader(world.now, "t", 0, 1).unwrap();
+    assert_eq!(world.cluster.accepted().len(), 0, "it was not the leader when it looked at them");
+
+    let conn = world.connect(1);
+    world.cluster.pause(world.now, 2);
+    let delay = Reaction::Delay(Stage::BeforeApplying, Duration::from_millis(10));
+    world.cluster.add_rule(Rule::new(delay).api(ApiKey::PRODUCE).nth(1));
+    world.send(conn, 9, &produce("t", 0, 1, plain(&["a"])));
+    world.send(conn, 9, &produce("t", 0, 1, plain(&["b", "c"])));
+    world.cluster.handle_disconnect(world.now, conn);
+    assert!(world.cluster.accepted().is_empty());
+    world.pass(Duration::from_millis(10));
+    assert!(world.frame(conn).is_none());
+    let values: Vec<_> = world.cluster.accepted().iter().flat_map(Accepted::decoded).collect();
+    let values: Vec<_> = values.into_iter().map(|r| (r.offset, r.value.unwrap())).collect();
+    assert_eq!(values, [(0, "a".into()), (1, "b".into()), (2, "c".into())]);
+    assert_eq!(world.cluster.poll_timeout(), None);
 }
