@@ -127,3 +127,40 @@ fn warm_decoders_cost_a_few_allocations_a_partition() {
         assert_at_most(&warm_read(codec), READ_LIMIT, &format!("an answer of 8 partitions with {codec}"));
     }
 }
+
+/// The payload of an answer to Fetch with `partitions` in each of ten topics, whose names, records and racks are `len` bytes.
+fn named(partitions: i32, len: usize) -> Bytes {
+    let text = "x".repeat(len);
+    let partition = |partition_index| PartitionData {
+        partition_index,
+        records: Some(Bytes::from(text.clone()).into()),
+        aborted_transactions: None,
+        ..PartitionData::default()
+    };
+    let topic = FetchableTopicResponse {
+        topic: text.as_str().into(),
+        partitions: (0..partitions).map(partition).collect(),
+        ..FetchableTopicResponse::default()
+    };
+    let response = FetchResponse { responses: vec![topic; 10], ..FetchResponse::default() };
+    let frame = encode_response::<FetchRequest>(&response, 12, 7).expect("encodes").into_bytes();
+    Bytes::from_owner(frame.slice(4..))
+}
+
+fn allocations_of_reading(payload: &Bytes) -> u64 {
+    let counted = measure(|| drop(decode_response::<FetchRequest>(payload, 12).expect("an answer")));
+    counted.count_total
+}
+
+/// Strings, bytes and records are slices of the frame; only arrays are allocated, once each, or twice where the bytes do
+/// not justify the whole array at first.
+#[test]
+fn strings_bytes_and_records_cost_no_allocation() {
+    for partitions in [1, 100] {
+        let [empty, long] = [0, 1000].map(|len| allocations_of_reading(&named(partitions, len)));
+        println!(
+            "{partitions} partitions in each of 10 topics: {empty} allocations, with strings and records {long}"
+        );
+        assert!(long <= empty && long >= 11 && empty <= 22, "{partitions} partitions: {empty}, {long}");
+    }
+}

@@ -65,7 +65,7 @@ fn the_table_is_what_the_schema_in_the_jars_says() {
     println!("{} messages, {fields} rows are as in the jars", table.len());
 }
 
-/// E6: every error code has Kafka's name, and is retriable where the Java client's exception is.
+/// Every error code has Kafka's name, and is retriable where the Java client's exception is.
 #[test]
 fn error_codes_are_those_in_the_jars() {
     assert_eq!(schema::code_differences(lines()), [""; 0]);
