@@ -7,7 +7,7 @@ use allocation_counter::measure;
 use ottla_core::HostPort;
 use ottla_core::metadata::{Leader, Lookup, Metadata, MetadataSettings, Query, Topic};
 use ottla_wire::messages::metadata::*;
-use ottla_wire::{Str, Uuid, decode_response, encode_response};
+use ottla_wire::{BrokerIds, Str, Uuid, decode_response, encode_response};
 
 const TOPICS: usize = 1_000;
 const PARTITIONS: i32 = 100;
@@ -48,7 +48,7 @@ fn answer(moved: Option<usize>) -> MetadataResponse {
 }
 
 fn partition(partition_index: i32, leader_epoch: i32) -> MetadataResponsePartition {
-    let replicas: Vec<i32> = (0..3).map(|replica| (partition_index + replica) % BROKERS).collect();
+    let replicas: BrokerIds = (0..3).map(|replica| (partition_index + replica) % BROKERS).collect();
     MetadataResponsePartition {
         partition_index,
         leader_id: replicas[0],

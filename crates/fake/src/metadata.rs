@@ -129,8 +129,8 @@ impl FakeCluster {
             partition_index,
             leader_id: partition.leader,
             leader_epoch: partition.leader_epoch,
-            replica_nodes: partition.replicas.clone(),
-            isr_nodes: partition.isr.clone(),
+            replica_nodes: partition.replicas[..].into(),
+            isr_nodes: partition.isr[..].into(),
             offline_replicas: partition.replicas.iter().filter(gone).copied().collect(),
             ..Default::default()
         }

@@ -28,6 +28,7 @@
 mod table;
 
 mod api;
+mod broker_ids;
 mod error;
 mod error_code;
 mod frame;
@@ -50,6 +51,7 @@ pub mod varint;
 
 pub use self::str::Str;
 pub use api::{AnyRequest, ApiKey, Data, Request, Route, RouteKey, VersionRange};
+pub use broker_ids::BrokerIds;
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
 pub use error_code::ErrorCode;
 pub use frame::{

@@ -350,15 +350,22 @@ impl<'a> Reader<'a> {
         count: usize,
         element: impl Fn([u8; N]) -> T,
     ) -> Vec<T> {
+        let chunks = self.chunks(count, count.saturating_mul(size_of::<T>()));
+        chunks.iter().map(|bytes| element(*bytes)).collect()
+    }
+
+    /// The bytes of `count` elements, none after an error. What becomes of them will take `memory`.
+    #[inline]
+    pub(crate) fn chunks<const N: usize>(&mut self, count: usize, memory: usize) -> &'a [[u8; N]] {
         let Some((bytes, rest)) = count.checked_mul(N).and_then(|len| self.rest.split_at_checked(len)) else {
             self.fail(DecodeErrorKind::Count { count, left: self.rest.len() });
-            return Vec::new();
+            return &[];
         };
-        if !self.charge(count * size_of::<T>()) {
-            return Vec::new();
+        if !self.charge(memory) {
+            return &[];
         }
         self.rest = rest;
-        bytes.as_chunks().0.iter().map(|bytes| element(*bytes)).collect()
+        bytes.as_chunks().0
     }
 
     /// Whether the budget has `needed` bytes left; an error if not.

@@ -127,9 +127,9 @@ impl Partition {
             index: answer.partition_index,
             leader: (!leaderless).then_some(answer.leader_id),
             leader_epoch: if answer.leader_epoch < 0 { known_epoch } else { answer.leader_epoch },
-            replicas: answer.replica_nodes.clone(),
-            in_sync_replicas: answer.isr_nodes.clone(),
-            offline_replicas: answer.offline_replicas.clone(),
+            replicas: answer.replica_nodes.to_vec(),
+            in_sync_replicas: answer.isr_nodes.to_vec(),
+            offline_replicas: answer.offline_replicas.to_vec(),
             regressions: 0,
         }
     }

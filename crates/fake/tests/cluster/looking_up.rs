@@ -54,7 +54,7 @@ fn brokers_leaders_and_replicas_are_listed() {
     assert_eq!(answer.brokers[2].rack.as_deref(), Some("rack-3"));
     assert_eq!(answer.topics[0].topic_id, id);
     let leaders: Vec<_> =
-        answer.topics[0].partitions.iter().map(|p| (p.leader_id, p.replica_nodes.clone())).collect();
+        answer.topics[0].partitions.iter().map(|p| (p.leader_id, p.replica_nodes.to_vec())).collect();
     assert_eq!(leaders, [(1, vec![1, 2]), (2, vec![2, 3]), (3, vec![3, 1]), (1, vec![1, 2])]);
 }
 

@@ -1,6 +1,6 @@
 //! Metadata: brokers, topics, partitions and their leaders.
 
-use crate::{ErrorCode, Str, Uuid};
+use crate::{BrokerIds, ErrorCode, Str, Uuid};
 
 wire! {
     /// Asks who leads what.
@@ -83,10 +83,10 @@ wire! {
         /// Epoch of the leader; -1 if not known.
         leader_epoch: i32 [7.., default = -1, ignorable],
         /// Brokers that have a copy.
-        replica_nodes: Vec<i32>,
+        replica_nodes: BrokerIds,
         /// Brokers whose copies are in sync.
-        isr_nodes: Vec<i32>,
+        isr_nodes: BrokerIds,
         /// Copies that cannot be reached.
-        offline_replicas: Vec<i32> [5.., ignorable],
+        offline_replicas: BrokerIds [5.., ignorable],
     }
 }

@@ -107,8 +107,8 @@ fn metadata_is_as_java_writes_it() {
         error_code: ErrorCode::REPLICA_NOT_AVAILABLE,
         partition_index: 3,
         leader_id: 2,
-        replica_nodes: vec![2, 1],
-        isr_nodes: vec![2],
+        replica_nodes: [2, 1].into(),
+        isr_nodes: [2].into(),
         ..Default::default()
     };
     let topic = MetadataResponseTopic { name: text("orders"), ..Default::default() };
@@ -121,7 +121,7 @@ fn metadata_is_as_java_writes_it() {
             ..Default::default()
         },
     );
-    let partition = MetadataResponsePartition { leader_epoch: 4, offline_replicas: vec![1], ..partition };
+    let partition = MetadataResponsePartition { leader_epoch: 4, offline_replicas: [1].into(), ..partition };
     response::<MetadataRequest>(
         13,
         &MetadataResponse {
