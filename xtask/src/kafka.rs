@@ -16,6 +16,9 @@ pub(crate) const THREE: &str = "three";
 pub(crate) const ONE_VARIABLE: &str = "OTTLA_KAFKA_ONE";
 pub(crate) const THREE_VARIABLE: &str = "OTTLA_KAFKA_THREE";
 
+/// The address of a cluster that a test may spoil.
+pub(crate) const DISPOSABLE_VARIABLE: &str = "OTTLA_KAFKA_DISPOSABLE";
+
 pub(crate) fn run(args: &[String]) -> Outcome {
     let home = Home::find()?;
     let options = Options::parse(args)?;

@@ -14,13 +14,16 @@ use std::time::{Duration, Instant};
 use crate::cluster::Cluster;
 use crate::guardian::{self, Tie};
 use crate::home::Home;
-use crate::kafka::{self, ONE, ONE_VARIABLE, THREE, THREE_VARIABLE};
+use crate::kafka::{self, DISPOSABLE_VARIABLE, ONE, ONE_VARIABLE, THREE, THREE_VARIABLE};
 use crate::logs::Marks;
 use crate::process::output;
 use crate::{Outcome, USAGE, control, tied, tools};
 
 /// Older releases that the walk-through must work with; the newest one is what the tests run against.
 const OLDER: [&str; 3] = ["4.0.2", "3.9.1", "3.5.2"];
+
+/// The releases that are asked for every API in every version, each on a cluster that is thrown away.
+const DISPOSABLE: [&str; 3] = [tools::NEWEST, "4.0.2", "3.9.1"];
 
 /// No step of a run is to hang for ever.
 const STEP_LIMIT: Duration = Duration::from_secs(30 * 60);
@@ -157,6 +160,7 @@ fn against_our_own(home: &Home, options: &Options, report: &mut Report) {
     if options.words.is_empty() {
         walkthroughs(home, &one, report);
     }
+    disposable(home, options, report);
     for running in [one, three] {
         let name = format!("logs of cluster '{}'", running.cluster.name);
         report.step(&name, || {
@@ -180,6 +184,22 @@ fn compare(home: &Home) -> Outcome {
     cargo.envs(kafka::tools_environment(home)?);
     tied::run(&cargo, STEP_LIMIT)?;
     running.remove()
+}
+
+/// What spoils a cluster. The logs are not looked at: most of these requests make no sense to a broker.
+fn disposable(home: &Home, options: &Options, report: &mut Report) {
+    let tests = match list(home) {
+        Ok(tests) => Sorted::from(tests, options, true).disposable,
+        Err(e) => return report.step("every API in every version", || Err(e)),
+    };
+    for version in DISPOSABLE.into_iter().filter(|_| !tests.is_empty()) {
+        report.step(&format!("every API in every version of Kafka {version}"), || {
+            let running = Running::find_or_start(home, &format!("disposable-{version}"), version, 1)?;
+            let environment = [(DISPOSABLE_VARIABLE, PathBuf::from(running.cluster.bootstrap()))];
+            run_tests(home, options, &environment, &tests, &["--nocapture"])?;
+            running.remove()
+        });
+    }
 }
 
 fn walkthroughs(home: &Home, newest: &Running, report: &mut Report) {
@@ -226,7 +246,7 @@ fn kafka_tests(home: &Home, options: &Options, environment: &[(&str, PathBuf)], 
     let tests = Sorted::from(list(home)?, options, three);
     if !tests.left_out.is_empty() {
         let names = tests.left_out.join("\n  ");
-        eprintln!("left out, because they need the three-node cluster:\n  {names}");
+        eprintln!("left out, because they need clusters of their own:\n  {names}");
     }
     let together = run_tests(home, options, environment, &tests.together, &[]);
     let alone = run_tests(home, options, environment, &tests.alone, &["--test-threads=1"]);
@@ -237,16 +257,21 @@ fn kafka_tests(home: &Home, options: &Options, environment: &[(&str, PathBuf)], 
 struct Sorted {
     together: Vec<String>,
     alone: Vec<String>,
+    /// Not part of a run against the usual clusters.
+    disposable: Vec<String>,
     left_out: Vec<String>,
 }
 
 impl Sorted {
     fn from(tests: Vec<String>, options: &Options, three: bool) -> Self {
-        let mut sorted = Self { together: Vec::new(), alone: Vec::new(), left_out: Vec::new() };
+        let mut sorted =
+            Self { together: Vec::new(), alone: Vec::new(), disposable: Vec::new(), left_out: Vec::new() };
         for test in tests.into_iter().filter(|test| options.wants(test)) {
             let is_in = |module: &str| test.split("::").any(|part| part == module);
             let group = match () {
                 () if !three && (is_in("three") || is_in("faults")) => &mut sorted.left_out,
+                () if !three && is_in("disposable") => &mut sorted.left_out,
+                () if is_in("disposable") => &mut sorted.disposable,
                 () if is_in("faults") || is_in("alone") => &mut sorted.alone,
                 () => &mut sorted.together,
             };
@@ -371,7 +396,14 @@ mod tests {
     use super::*;
 
     fn sorted(words: &[&str], three: bool) -> Sorted {
-        let names = ["peers::a", "three::b", "faults::kill::c", "codecs::alone::d", "peers::faultless"];
+        let names = [
+            "peers::a",
+            "three::b",
+            "faults::kill::c",
+            "codecs::alone::d",
+            "peers::faultless",
+            "disposable::e",
+        ];
         let options =
             Options { words: words.iter().map(|&word| word.to_owned()).collect(), ..Options::default() };
         Sorted::from(names.map(str::to_owned).to_vec(), &options, three)
@@ -382,12 +414,13 @@ mod tests {
         let tests = sorted(&[], true);
         assert_eq!(tests.together, ["peers::a", "three::b", "peers::faultless"]);
         assert_eq!(tests.alone, ["faults::kill::c", "codecs::alone::d"]);
+        assert_eq!(tests.disposable, ["disposable::e"]);
         assert!(tests.left_out.is_empty());
     }
 
     #[test]
-    fn what_needs_three_nodes_is_left_out_by_name_without_them() {
-        assert_eq!(sorted(&[], false).left_out, ["three::b", "faults::kill::c"]);
+    fn what_needs_clusters_of_its_own_is_left_out_by_name_without_them() {
+        assert_eq!(sorted(&[], false).left_out, ["three::b", "faults::kill::c", "disposable::e"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@
 mod alone;
 mod codecs;
 mod connections;
+mod disposable;
 mod faults;
 mod logs;
 mod peers;

@@ -9,12 +9,14 @@
 //! | `three`     | three nodes, all of them well                                        |
 //! | `faults`    | three nodes, for itself alone, because it harms them                 |
 //! | `alone`     | one node and an otherwise idle machine, because it measures time     |
+//! | `disposable` | a cluster that is thrown away, of each release                      |
 //! | any other   | one node of any broker                                               |
 
 // Each test module uses its part.
 #![allow(dead_code)]
 
 pub(crate) mod cluster;
+pub(crate) mod filled;
 pub(crate) mod java;
 pub(crate) mod peer;
 pub(crate) mod proxy;
