@@ -1,9 +1,10 @@
 //! `cargo xtask test`: every test there is, against brokers that live as long as the run.
 //!
 //! In order: the tests that need no broker; those of the libraries once more, optimised, with overflow checks; the wire
-//! table against Kafka's classes; the target `kafka` against one node and three; the walk-through against the embedded
-//! fake, each supported release and librdkafka's mock cluster; the brokers' logs; the fake's answers against those of
-//! three nodes. A step that does not succeed is reported and the next one runs; the exit code tells.
+//! table against Kafka's classes; other programs against the fake; the target `kafka` against one node and three; the
+//! walk-through against the embedded fake, each supported release and librdkafka's mock cluster; the brokers' logs; the
+//! fake's answers against those of three nodes. A step that does not succeed is reported and the next one runs; the exit
+//! code tells.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -37,6 +38,9 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         report.step("the libraries, optimised with overflow checks", || checked_tests(&home));
     }
     report.step("the wire table against Kafka's classes", || java_tests(&home, &options));
+    if options.words.is_empty() {
+        report.step("other programs against the fake", || programs(&home));
+    }
     match &options.kafka {
         Some(address) => against_given(&home, &options, address, &mut report),
         None => against_our_own(&home, &options, &mut report),
@@ -125,6 +129,14 @@ fn java_tests(home: &Home, options: &Options) -> Outcome {
         .args(&options.words)
         .args(&options.flags)
         .env("OTTLA_KAFKA_LIBS", tools::libs(home, tools::NEWEST)?);
+    tied::run(&cargo, STEP_LIMIT)
+}
+
+/// librdkafka, the Java client and Kafka's console tools, which need no broker.
+fn programs(home: &Home) -> Outcome {
+    tools::java()?;
+    let mut cargo = cargo(home);
+    cargo.args(["test", "-p", "ottla-fake", "--test", "programs"]).envs(kafka::tools_environment(home)?);
     tied::run(&cargo, STEP_LIMIT)
 }
 

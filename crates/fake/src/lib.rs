@@ -1,19 +1,17 @@
-//! A Kafka cluster in one process, for tests of Kafka clients and their users.
-//!
-//! [`FakeCluster`] is a machine without I/O and clock: bytes in, bytes out, time as an argument. It answers as Apache
-//! Kafka 4.3.1 does, in the versions of the release it pretends to be, and like a broker it looks at the next request
-//! of a connection only after it has answered the last.
-//!
-//! ```text
-//!  net/ (feature `net`)   sockets or in-memory pipes around one cluster
-//!  cluster   nodes, connections, time          control, edit   what tests do to it     oracle   what tests ask it
-//!  serve     a request's way through a connection: rules (faults), handler, purgatory, answer
-//!  call      the requests, one row per API     versions  what each release serves
-//!  api_versions metadata produce fetch offsets admin describe coordinator        one file per group of APIs
-//!  topics -> partition -> log -> producers     what there is to serve            replicas    batch    config
-//! ```
-//!
-//! It knows the wire and nothing of the client, so that it cannot share the client's mistakes.
+#![doc = include_str!("../README.md")]
+
+// How it is built:
+//
+//  net/ (feature `net`)   sockets or in-memory pipes around one cluster
+//  cluster   nodes, connections, time     control, edit   what tests do to it     oracle   what tests ask it
+//  serve     a request's way through a connection: rules (faults), handler, purgatory, answer
+//  call      the requests, one row per API     versions  what each release serves     chance  luck that repeats
+//  api_versions metadata produce fetch offsets admin describe coordinator        one file per group of APIs
+//  topics -> partition -> log -> producers     what there is to serve     replicas    batch    config
+//
+// It knows the wire and nothing of the client, so that it cannot share the client's mistakes. Fetch sessions, groups,
+// transactions and the rest of administration are to be one file each: a file with the handlers, a row in `call`, a row
+// in `versions`, an arm in `serve`.
 
 mod admin;
 mod api_versions;
@@ -51,6 +49,7 @@ pub use control::ControlError;
 pub use faults::{Arrival, Reaction, Rule, RuleId, Stage, Target};
 pub use log::{AbortedTransaction, Log, Marker, StoredBatch};
 pub use oracle::{Accepted, Counters, Lost};
+pub use ottla_wire::{ApiKey, ErrorCode};
 pub use partition::Partition;
 pub use producers::{Producer, Producers, WINDOW, Written};
 pub use topics::Topic;

@@ -9,6 +9,11 @@ mod partition;
 mod producer;
 mod record;
 
+// The page's snippets are tested as documentation of this crate.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/testing-your-service.md")]
+mod testing_your_service {}
+
 pub use client::{Client, ClientBuilder, ClusterDescription, ControllerClient, NewTopic, Topic};
 pub use error::{Error, Result};
 pub use ottla_core::calls::{CallError, Cause, End, Target};
