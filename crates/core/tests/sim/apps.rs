@@ -51,7 +51,9 @@ pub(crate) struct Reader {
     epoch: i32,
     seen: VecDeque<(i64, Option<RecordId>)>,
     call: Option<u64>,
-    high_watermark: i64,
+    /// The call under way, and the last one that was answered, began when nobody wrote any more.
+    asks_at_end: bool,
+    knows_end: bool,
 }
 
 impl Reader {
@@ -65,7 +67,8 @@ impl Reader {
             epoch: -1,
             seen: VecDeque::new(),
             call: None,
-            high_watermark: -1,
+            asks_at_end: false,
+            knows_end: false,
         }
     }
 
@@ -268,6 +271,7 @@ fn settings(plan: &WriterPlan) -> BatchSettings {
         acks: plan.acks,
         request_timeout: plan.request_timeout,
         delivery_timeout: plan.delivery_timeout,
+        linger: plan.linger,
     }
 }
 
@@ -286,6 +290,11 @@ impl World {
             self.client.metadata.request_refresh(self.now, None);
             return self.reader_turn_at(reader, self.now + UNKNOWN_TOPIC_PAUSE);
         };
+        if topic.id.is_nil() {
+            // It is being created: its id comes later.
+            self.client.metadata.request_refresh(self.now, None);
+            return self.reader_turn_at(reader, self.now + UNKNOWN_TOPIC_PAUSE);
+        }
         if self.readers[reader].topic_id != Some(topic.id) {
             self.note(|| format!("reader {reader} begins {name}/{} of {}", plan.partition, topic.id));
             self.readers[reader].start_over(topic.id);
@@ -304,6 +313,7 @@ impl World {
         let max_wait = if self.phase == Phase::Draining { Duration::ZERO } else { plan.max_wait };
         let call = self.start_call(what, plan.timeout + max_wait, max_wait);
         self.readers[reader].call = Some(call);
+        self.readers[reader].asks_at_end = self.phase == Phase::Draining;
         let it = &mut self.readers[reader];
         if it.draw.chance(plan.drops) {
             let at = self.now + it.draw.millis(0, 200);
@@ -402,7 +412,7 @@ impl World {
         }
         let index = self.readers[reader].plan.partition;
         let records = data.records.map(|records| records.to_bytes()).unwrap_or_default();
-        self.readers[reader].high_watermark = data.high_watermark;
+        self.readers[reader].knows_end = self.readers[reader].asks_at_end;
         for batch in batches(records) {
             let Ok(batch) = batch else { break };
             if batch.check_crc().is_err() {
@@ -455,7 +465,7 @@ impl World {
             let Some(topic) = self.cluster.topic(&name) else { continue };
             let Some(partition) = topic.partition(it.plan.partition) else { continue };
             let end = partition.high_watermark();
-            if it.topic_id != Some(topic.id()) || it.position != end {
+            if it.topic_id != Some(topic.id()) || it.position != end || !it.knows_end {
                 behind.push(format!("reader {number} is at {} of {end}", it.position));
             }
         }

@@ -203,6 +203,7 @@ impl World {
                 self.call_over(call, Err(error));
             }
             Step::Send { to, leader } => self.send_call(call, &to, leader),
+            Step::FindCoordinator { .. } => unreachable!("no call of a run goes to a coordinator"),
         }
     }
 

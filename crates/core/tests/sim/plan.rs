@@ -74,6 +74,7 @@ pub(crate) struct WriterPlan {
     pub(crate) compression: Compression,
     pub(crate) request_timeout: Duration,
     pub(crate) delivery_timeout: Duration,
+    pub(crate) linger: Option<Duration>,
     pub(crate) turns: u64,
     /// Appends what was reported as not written again.
     pub(crate) retries: bool,
@@ -350,6 +351,7 @@ fn writer(draw: &mut Draw, topics: &[i32], client: &ClientPlan) -> WriterPlan {
             Duration::from_secs(12),
         ]),
         delivery_timeout: draw.millis(1_500, 20_000),
+        linger: draw.pick(&[None, None, Some(0), Some(5), Some(60)]).map(Duration::from_millis),
         turns: draw.pick(&[20, 100, 1_000]),
         retries: draw.chance(50),
     }

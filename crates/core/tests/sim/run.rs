@@ -42,6 +42,7 @@ pub(crate) fn all(from: u64, count: u64) -> Report {
     let next = AtomicU64::new(from);
     let stop = AtomicBool::new(false);
     let report = Mutex::new(Report { from, ..Report::default() });
+    let most_failures = most_failures();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -54,7 +55,7 @@ pub(crate) fn all(from: u64, count: u64) -> Report {
                     let one = one(seed);
                     let mut report = report.lock().expect("no run panics while it holds the report");
                     report.add(one);
-                    if report.failures.len() >= FAILURES {
+                    if report.failures.len() >= most_failures {
                         stop.store(true, Ordering::Relaxed);
                     }
                 }
@@ -67,8 +68,10 @@ pub(crate) fn all(from: u64, count: u64) -> Report {
     report
 }
 
-/// With more than these nothing new is learnt.
-const FAILURES: usize = 3;
+/// With more failures than these nothing new is learnt.
+fn most_failures() -> usize {
+    std::env::var("OTTLA_SIM_FAILURES").ok().and_then(|value| value.parse().ok()).unwrap_or(3)
+}
 
 struct One {
     seed: u64,
