@@ -1,10 +1,11 @@
 //! `cargo xtask`: what the project does to itself.
 //!
 //! `test` runs every test against brokers it starts and stops; `kafka` keeps a cluster running between test
-//! runs; `protocol` compares the wire table with another Kafka release. None needs anything but cargo: what is missing
+//! runs; `protocol` compares the wire table with another Kafka release; `bites` tests the simulations. None needs anything but cargo: what is missing
 //! is installed. This crate depends on nothing of the
 //! workspace, so it builds and works however broken the rest is.
 
+mod bites;
 mod cluster;
 mod control;
 mod guardian;
@@ -36,7 +37,10 @@ usage: cargo xtask COMMAND
   kafka kill|pause|resume|stop|restart|logs N [--name NAME]
       SIGKILL; SIGSTOP; SIGCONT; SIGTERM; starts the node again; prints its log
   protocol VERSION
-      prints what the protocol of another Kafka release has that the wire table has not, and the other way round";
+      prints what the protocol of another Kafka release has that the wire table has not, and the other way round
+  bites [check] [NAME...]
+      puts known mistakes back into a copy of the code, one at a time, and sees whether the simulations notice;
+      `check` sees only whether the patches apply and compile";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -59,6 +63,7 @@ fn run(args: &[String]) -> Outcome {
         "test" => test::run(rest),
         "kafka" => kafka::run(rest),
         "protocol" => protocol::run(rest),
+        "bites" => bites::run(rest),
         guardian::COMMAND => guardian::run(rest),
         _ => Err(USAGE.to_owned()),
     }

@@ -1,6 +1,6 @@
 //! The way from callers to a producer's driver: room in the buffers, the outbox of a partition, waiting for the outcome.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
@@ -63,7 +63,7 @@ pub(crate) struct Shared {
 
 #[derive(Debug, Default)]
 struct Outboxes {
-    by_partition: HashMap<(Arc<str>, i32), Arc<Outbox>>,
+    by_partition: BTreeMap<(Arc<str>, i32), Arc<Outbox>>,
     is_closed: bool,
 }
 

@@ -30,6 +30,12 @@ const GRACE: Duration = secs(1);
 /// What calls may take beyond the wait they ask for while nothing is wrong.
 const PROMPT: Duration = millis(300);
 
+/// After so long every pause between attempts is over.
+const MENDED: Duration = secs(10);
+
+/// How long calls take when nothing is wrong, the first look at things included.
+const AT_ONCE: Duration = secs(1);
+
 /// Everything is over by then, or something waits for ever.
 const LONGEST: Duration = secs(600);
 
@@ -181,6 +187,7 @@ async fn play(plan: &Plan, history: Option<History>) -> Result<Outcome, String> 
     for task in readers {
         task.await.map_err(|error| format!("a reader: {error}"))??;
     }
+    world.works_again(plan, &client, &producer).await?;
     if random.branch(1).one_in(2) {
         producer.close().await;
     } else {
@@ -347,6 +354,40 @@ impl World {
                 _ => Fate::Unknown,
             };
             self.tell(partition, value, fate);
+        }
+        Ok(())
+    }
+
+    /// Some time after everything is mended, nothing is the worse for what has been.
+    async fn works_again(&self, plan: &Plan, client: &Client, producer: &Producer) -> Result<(), String> {
+        sleep(MENDED).await;
+        for partition in 0..plan.partitions {
+            // The first to meet a leader that has lost records may be refused; whoever comes then starts over there.
+            let lossy =
+                self.pipes.control(|cluster, _| cluster.lost().iter().any(|it| it.partition == partition));
+            let mut left = if lossy { 3 } else { 1 };
+            let written = async {
+                let low = client.partition("t", partition).timeout(CALL_TIMEOUT).build().await?;
+                let high = producer.topic("t").await?;
+                loop {
+                    left -= 1;
+                    let both = async {
+                        low.produce(vec![Record::new(format!("low-{partition}-{left}"))]).await?;
+                        high.send_to(partition, Record::new(format!("high-{partition}-{left}"))).await
+                    };
+                    match both.await {
+                        Err(_) if left > 0 => {}
+                        result => return result,
+                    }
+                }
+            };
+            match tokio::time::timeout(AT_ONCE, written).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(format!("partition {partition} does not work again: {error}")),
+                Err(_) => {
+                    return Err(format!("partition {partition} does not work again within {AT_ONCE:?}"));
+                }
+            }
         }
         Ok(())
     }

@@ -101,6 +101,8 @@ struct Key {
 #[derive(Debug)]
 struct Slot {
     handle: Handle,
+    /// When it is or was dialled.
+    dialled_at: Instant,
     pauses: Pauses,
 }
 
@@ -204,7 +206,7 @@ impl Cluster {
         loop {
             let mut connections = lock(&self.connections);
             let mut pauses = Pauses::new(self.settings.reconnect, self.random());
-            let mut not_before = now();
+            let mut dialled_at = now();
             if let Some(slot) = connections.get(&key) {
                 let (has_moved, is_closed) = (slot.handle.peer().address != address, slot.handle.is_closed());
                 if !is_closed {
@@ -219,11 +221,12 @@ impl Cluster {
                 }
                 if slot.handle.never_ready() && !has_moved {
                     pauses = slot.pauses.clone();
-                    not_before += pauses.next_delay();
+                    // A pause that is long over costs whoever comes now nothing.
+                    dialled_at = dialled_at.max(slot.dialled_at + pauses.next_delay());
                 }
             }
-            let handle = self.dial(to, address, not_before);
-            connections.insert(key, Slot { handle: handle.clone(), pauses });
+            let handle = self.dial(to, address, dialled_at);
+            connections.insert(key, Slot { handle: handle.clone(), dialled_at, pauses });
             return Some(handle);
         }
     }
