@@ -17,6 +17,9 @@ mod run;
 #[allow(dead_code, reason = "it serves two targets")]
 mod support;
 
+use std::sync::mpsc;
+use std::time::Duration;
+
 use plan::Plan;
 use run::{Outcome, run};
 
@@ -33,8 +36,10 @@ fn everything_promised_holds_under_faults() {
     let from = setting("OTTLA_SIM_FROM").unwrap_or(0);
     let seeds = setting("OTTLA_SIM_SEEDS").unwrap_or(FEW);
     let mut total = Outcome::default();
+    let watch = Watch::start();
     for seed in from..from + seeds {
         let plan = Plan::of(seed);
+        watch.begin(seed);
         match run(&plan, None) {
             Ok(outcome) => total.add(&outcome),
             Err(problem) => panic!("{}", explain(plan, problem)),
@@ -42,6 +47,37 @@ fn everything_promised_holds_under_faults() {
     }
     println!("{seeds} seeds from {from}: {total}");
 }
+
+/// Ends the process when a seed makes no end: in virtual time a loop that waits for nothing lasts for ever, and no
+/// time-out of the run ends it.
+struct Watch(mpsc::Sender<u64>);
+
+impl Watch {
+    fn start() -> Self {
+        let (sender, begun) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut now = None;
+            loop {
+                match begun.recv_timeout(LONGEST) {
+                    Ok(seed) => now = Some(seed),
+                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
+                    Err(mpsc::RecvTimeoutError::Timeout) => {
+                        println!("seed {}: a loop without end", now.unwrap_or_default());
+                        std::process::exit(1);
+                    }
+                }
+            }
+        });
+        Self(sender)
+    }
+
+    fn begin(&self, seed: u64) {
+        self.0.send(seed).unwrap();
+    }
+}
+
+/// A seed takes some milliseconds, its explanation a hundred times that, on a busy machine ten times that.
+const LONGEST: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_seed_does_the_same_again() {
