@@ -141,6 +141,10 @@ impl FakeCluster {
             _ => Verdict::New,
         };
         let (base_offset, last_offset, log_append_time, duplicate) = match verdict {
+            // The coordinator, who is asked before a transaction's first batch is appended, knows the epoch too.
+            Verdict::Refused(ErrorCode::INVALID_PRODUCER_EPOCH) if header.attributes.is_transactional() => {
+                return Err(Refusal::plain(ErrorCode::INVALID_PRODUCER_EPOCH));
+            }
             Verdict::Refused(code) => return Err(Refusal::by_log(code)),
             Verdict::Duplicate(written) => {
                 (written.base_offset, written.last_offset, written.timestamp, true)

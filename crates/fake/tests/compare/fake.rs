@@ -1,7 +1,7 @@
 //! The fake as a place to talk to.
 
-use ottla_fake::FakeCluster;
 use ottla_fake::net::Server;
+use ottla_fake::{FakeCluster, Marker};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::talk::Place;
@@ -46,6 +46,17 @@ impl Place for Fake {
 
     fn restart(&self, node: i32) {
         self.server.control(|cluster, now| cluster.restart(now, node));
+    }
+
+    fn end_transaction(&self, _: i32, _: &str, (id, epoch): (i64, i16), topic: &str, commit: bool) {
+        let marker = if commit { Marker::Commit } else { Marker::Abort };
+        self.server.control(|cluster, now| {
+            cluster.end_transaction(now, topic, 0, (id, epoch + 1), marker).unwrap();
+        });
+    }
+
+    fn clean(&self, topic: &str) {
+        self.server.control(|cluster, now| cluster.compact(now, topic, 0).unwrap());
     }
 
     fn elect_uncleanly(&self, topic: &str, node: i32) {

@@ -25,6 +25,7 @@ use ottla_wire::messages::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
 };
 use ottla_wire::messages::elect_leaders::{ElectLeadersRequest, TopicPartitions};
+use ottla_wire::messages::end_txn::EndTxnRequest;
 use ottla_wire::messages::metadata::MetadataRequest;
 use talk::{Place, Talk};
 
@@ -133,6 +134,28 @@ impl Place for Kafka {
                 .is_some_and(|answer| answer.brokers.iter().any(|b| b.node_id == node))
         });
     }
+
+    fn end_transaction(
+        &self,
+        coordinator: i32,
+        transactional_id: &str,
+        (producer_id, producer_epoch): (i64, i16),
+        _: &str,
+        committed: bool,
+    ) {
+        let request = EndTxnRequest {
+            transactional_id: transactional_id.into(),
+            producer_id,
+            producer_epoch,
+            committed,
+            ..Default::default()
+        };
+        let answer = Talk::with(self, "end").call(coordinator, 5, &request).unwrap();
+        assert!(answer.error_code.is_none(), "{answer:?}");
+    }
+
+    /// It looks by itself (`log.cleaner.backoff.ms`).
+    fn clean(&self, _: &str) {}
 
     fn elect_uncleanly(&self, topic: &str, node: i32) {
         self.elect(topic, node, 1, &[node]);

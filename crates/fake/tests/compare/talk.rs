@@ -33,6 +33,19 @@ pub(crate) trait Place {
     /// Starts a node that was killed.
     fn restart(&self, node: i32);
 
+    /// Ends the transaction of a producer (id and epoch) that wrote to partition 0 of a topic. Markers have the next epoch.
+    fn end_transaction(
+        &self,
+        coordinator: i32,
+        transactional_id: &str,
+        producer: (i64, i16),
+        topic: &str,
+        commit: bool,
+    );
+
+    /// Has the log cleaner look at partition 0 of a topic.
+    fn clean(&self, topic: &str);
+
     /// Has a replica lead that may lack records.
     fn elect_uncleanly(&self, topic: &str, node: i32);
 }

@@ -170,3 +170,57 @@ pub(crate) fn log_append_time(talk: &mut Talk<'_>) {
     write(talk, "the same again", &topic, sequenced);
     talk.ask_fetch("what is there", 1, 12, &fetch(&topic, 0));
 }
+
+/// What the log cleaner leaves: the last record of each key at its offset, in batches that keep their ends.
+pub(crate) fn cleaned(talk: &mut Talk<'_>) {
+    let settings = [
+        ("cleanup.policy", "compact"),
+        ("min.cleanable.dirty.ratio", "0.0001"),
+        ("segment.ms", "100"),
+        ("min.compaction.lag.ms", "0"),
+    ];
+    let topic = talk.topic("t", &ALL, &settings);
+    let stamp = talk.names.stamp;
+    let id = talk.producer();
+    let batches: [&[(&str, &str)]; 5] = [
+        &[("k", "1"), ("l", "1"), ("k", "2")],
+        &[("k", "3"), ("m", "1")],
+        &[("m", "2")],
+        &[("n", "1"), ("l", "2"), ("n", "2")],
+        &[("o", "1")],
+    ];
+    let mut sequence = 0;
+    for (number, records) in batches.iter().enumerate() {
+        let with = match number {
+            1 | 2 => {
+                Stamp { producer_id: id, producer_epoch: 0, base_sequence: sequence, ..Default::default() }
+            }
+            _ => Stamp::default(),
+        };
+        if number == 1 {
+            sequence += 2;
+        }
+        // The last batch begins a segment, by its time: that is not cleaned.
+        let time = if number == 4 { stamp + 5_000 } else { stamp };
+        let keyed: Vec<_> = records.iter().map(|(key, value)| (Some(*key), *value, time)).collect();
+        write(talk, "records", &topic, keyed_batch(&keyed, Compression::None, &with));
+    }
+    talk.place.clean(&topic.name);
+    talk.until("the cleaner has been there", |talk| {
+        let answer = talk.call(1, 12, &fetch(&topic, 0)).unwrap();
+        let records = answer.responses[0].partitions[0].records.clone().unwrap_or_default();
+        !talk.names.records(&records).contains("k=1")
+    });
+    for offset in [0, 3, 4, 5, 6, 8, 9] {
+        // A fetch of Kafka's ends with a segment, of which the fake knows nothing: together they bring all.
+        let (mut next, mut shown) = (offset, Vec::new());
+        while next < 10 {
+            let answer = talk.call(1, 12, &fetch(&topic, next)).unwrap();
+            let records = answer.responses[0].partitions[0].records.clone().unwrap_or_default();
+            shown.push(talk.names.records(&records).trim_matches(['[', ']']).to_owned());
+            let last = ottla_wire::records::batches(records.to_bytes()).last().unwrap().unwrap();
+            next = last.header().base_offset + i64::from(last.header().last_offset_delta) + 1;
+        }
+        talk.note(&format!("from {offset}"), &shown.join(" "));
+    }
+}

@@ -8,6 +8,7 @@ pub(crate) mod nodes;
 pub(crate) mod offsets;
 pub(crate) mod sequences;
 pub(crate) mod topics;
+pub(crate) mod transactions;
 
 use std::path::PathBuf;
 
@@ -17,12 +18,13 @@ macro_rules! scenarios {
     ($with:ident) => {
         $with! {
             sequences { window order epochs wraps unknown retention_keeps_producers many_batches_at_once }
-            batches { accepted refused timestamps codecs limits compacted log_append_time }
+            batches { accepted refused timestamps codecs limits compacted log_append_time cleaned }
             epochs { leader_moves ends_of_epochs fetches_with_epochs }
             elections { truncation }
             fetching { places limits no_sessions waits deleted_records }
             offsets { special by_time }
             topics { refused timeouts settings created grown deleted metadata configs }
+            transactions { one_after_another two_at_once sequences }
             nodes { api_versions producer_ids coordinators }
         }
     };
