@@ -40,6 +40,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     report.step("the wire table against Kafka's classes", || java_tests(&home, &options));
     if options.words.is_empty() {
         report.step("other programs against the fake", || programs(&home));
+        report.step("bite marks apply and compile", || crate::bites::run(&["check".to_owned()]));
     }
     match &options.kafka {
         Some(address) => against_given(&home, &options, address, &mut report),
