@@ -80,8 +80,8 @@ fn metadata(port: u16, partitions: i32) -> MetadataResponse {
     let partition = |partition_index| MetadataResponsePartition {
         partition_index,
         leader_id: 1,
-        replica_nodes: vec![1],
-        isr_nodes: vec![1],
+        replica_nodes: [1].into(),
+        isr_nodes: [1].into(),
         ..Default::default()
     };
     let topic = MetadataResponseTopic {

@@ -137,7 +137,7 @@ primitive!(Uuid, "uuid", array = Uuid::from_bytes, |r| r.uuid(), |v, w| w.uuid(v
 primitive!(ErrorCode, "int16", |r| ErrorCode(r.i16()), |v, w| w.i16(v.0));
 primitive!(Str, null = Some(Str::default()), "string", |r| r.string(), |v, w| w.string(v.map(Str::as_str)));
 primitive!(Bytes, null = Some(Bytes::new()), "bytes", |r| r.bytes(), |v, w| w.bytes(v.map(|b| &b[..])));
-primitive!(RecordSet, null = None, "records", |r| r.bytes().map(RecordSet::from), |v, w| w.records(v));
+primitive!(RecordSet, null = None, "records", |r| r.records(), |v, w| w.records(v));
 
 impl<T: Wire> Wire for Vec<T> {
     const KIND: Kind = Kind::Array(&T::KIND);

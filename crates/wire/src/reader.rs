@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use crate::error::{DecodeError, DecodeErrorKind};
 use crate::primitives::Wire;
-use crate::{Str, UnknownTags, Uuid};
+use crate::{RecordSet, Str, UnknownTags, Uuid};
 
 /// Reads big-endian primitives from a frame, keeping the first error and the place where it happened.
 pub struct Reader<'a> {
@@ -243,10 +243,17 @@ impl<'a> Reader<'a> {
         self.frame.slice(start..start + length)
     }
 
-    /// Bytes or records; none is null.
+    /// Bytes; none is null.
     pub fn bytes(&mut self) -> Option<Bytes> {
         let length = self.length()?;
         Some(self.slice(length))
+    }
+
+    /// Records; none is null.
+    #[inline(never)]
+    pub fn records(&mut self) -> Option<RecordSet> {
+        let length = self.length()?;
+        Some(RecordSet::Contiguous(self.slice(length)))
     }
 
     /// A string; none is null.
