@@ -15,6 +15,7 @@ mod logs;
 mod metadata;
 mod process;
 mod protocol;
+mod sim;
 mod test;
 mod tied;
 mod tools;
@@ -29,6 +30,11 @@ usage: cargo xtask COMMAND
 
   test [--kafka HOST:PORT] [-- FILTER...]
       runs all tests; without --kafka against Apache Kafka nodes started for the run
+  sim [--seeds N] [--clients M] [--from S]
+      runs the simulations: N seeds of the machines, M of the whole client, from seed S on; prints what was covered
+  bites [--check] [NAME...]
+      puts known mistakes back, one at a time, and looks whether the simulation finds them; --check: whether they
+      apply and compile
   kafka up [--nodes N] [--version V] [--name NAME]
       starts a cluster and keeps it running; NAME is `one` or, with three nodes, `three` unless told
   kafka down|status|env|ready|heal [--name NAME]
@@ -62,6 +68,8 @@ fn run(args: &[String]) -> Outcome {
     match command.as_str() {
         "test" => test::run(rest),
         "kafka" => kafka::run(rest),
+        "sim" => sim::run(rest),
+        "bites" => sim::bites(rest),
         "protocol" => protocol::run(rest),
         "bites" => bites::run(rest),
         guardian::COMMAND => guardian::run(rest),

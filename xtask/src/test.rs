@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test there is, against brokers that live as long as the run.
 //!
-//! In order: the tests that need no broker; those of the libraries once more, optimised, with overflow checks; the wire
+//! In order: the tests that need no broker; those of the libraries once more, optimised, with overflow checks; the
+//! simulations, from seeds that follow from the commit, and whether the mistakes they must find still apply; the wire
 //! table against Kafka's classes; other programs against the fake; the target `kafka` against one node and three; the
 //! walk-through against the embedded fake, each supported release and librdkafka's mock cluster; the brokers' logs; the
 //! fake's answers against those of three nodes. A step that does not succeed is reported and the next one runs; the exit
@@ -18,6 +19,7 @@ use crate::home::Home;
 use crate::kafka::{self, DISPOSABLE_VARIABLE, ONE, ONE_VARIABLE, THREE, THREE_VARIABLE};
 use crate::logs::Marks;
 use crate::process::output;
+use crate::sim::{self, Seeds};
 use crate::{Outcome, USAGE, control, tied, tools};
 
 /// Older releases that the walk-through must work with; the newest one is what the tests run against.
@@ -36,6 +38,8 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     report.step("tests without a broker", || workspace_tests(&home, &options));
     if options.words.is_empty() {
         report.step("the libraries, optimised with overflow checks", || checked_tests(&home));
+        report.step("simulations", || sim::simulate(&home, Seeds::of_commit(&home)));
+        report.step("mistakes to put back apply and compile", || sim::bites(&["--check".to_owned()]));
     }
     report.step("the wire table against Kafka's classes", || java_tests(&home, &options));
     if options.words.is_empty() {

@@ -329,9 +329,7 @@ impl World {
                 }
                 let leader = &data.current_leader;
                 let leader = Leader { broker_id: leader.leader_id, epoch: leader.leader_epoch };
-                if self.client.metadata.handle_leader_hint(topic, *partition, leader, brokers) {
-                    self.coverage.hit("metadata", "leader hint taken");
-                }
+                self.take_hint(topic, *partition, leader, brokers);
                 Ok((throttle, Verdict::Code(data.error_code, None)))
             }
             What::Offset { topic, partition, .. } => {

@@ -25,6 +25,8 @@ pub(crate) struct Chaos {
     deleted: BTreeSet<usize>,
     /// Frames may be damaged, so that a connection may rightly complain of its peer.
     pub(crate) damages_frames: bool,
+    /// Brokers may ask for pauses, in which nothing is expected of them.
+    pub(crate) throttles: bool,
     /// Two answers in a row may give a topic the same wrong id.
     pub(crate) mistakes_ids: bool,
 }
@@ -37,6 +39,7 @@ impl Chaos {
             struck: BTreeMap::new(),
             misanswered: any(|kind| matches!(kind, FaultKind::Misanswer { .. })),
             damages_frames: any(|kind| matches!(kind, FaultKind::CorruptFrame { .. })),
+            throttles: any(|kind| matches!(kind, FaultKind::Throttle { .. })),
             mistakes_ids: plan
                 .faults
                 .iter()

@@ -14,7 +14,7 @@ use ottla_core::connection::{
     Answer, Connection, ConnectionSettings, Event as Happened, Outgoing, throttle_time,
 };
 use ottla_core::error::{CloseReason, Failure, Outcome, Peer, RequestError};
-use ottla_core::metadata::{Destination, Metadata, MetadataSettings};
+use ottla_core::metadata::{Broker, Destination, Leader, Metadata, MetadataSettings};
 use ottla_core::producer::RequestToken;
 use ottla_wire::messages::metadata::{MetadataRequest, MetadataResponse};
 use ottla_wire::{ApiKey, Request, Uuid};
@@ -549,7 +549,7 @@ impl World {
 
     /// Older leader epochs are passed over, a few times in a row.
     fn take_metadata(&mut self, flight: u64, response: &MetadataResponse) {
-        let mut before = Vec::new();
+        let (mut before, mut sizes) = (Vec::new(), Vec::new());
         for topic in &response.topics {
             let Some(known) = self.client.metadata.topic_by_id(topic.topic_id).cloned() else { continue };
             for row in &topic.partitions {
@@ -559,8 +559,17 @@ impl World {
                 *streak = if row.leader_epoch < partition.leader_epoch { *streak + 1 } else { 0 };
                 before.push((topic.topic_id, row.partition_index, partition.leader_epoch, *streak));
             }
+            sizes.push((topic.topic_id, known.partitions.len()));
         }
         self.client.metadata.handle_response(self.now, flight, response);
+        for (id, size) in sizes {
+            let known = self.client.metadata.topic_by_id(id).map(|topic| topic.partitions.len());
+            if known.is_some_and(|now| now < size) {
+                self.violate("nothing known is lost", || {
+                    format!("topic {id} had {size} partitions and has {known:?}")
+                });
+            }
+        }
         for (id, index, epoch, streak) in before {
             let known = self.client.metadata.topic_by_id(id).and_then(|topic| topic.partition(index));
             let Some(now) = known.map(|partition| partition.leader_epoch) else { continue };
@@ -569,6 +578,17 @@ impl World {
                     format!("partition {index} of {id} is in epoch {epoch} and then in {now}")
                 });
             }
+        }
+    }
+
+    /// A broker told in passing who leads (KIP-951).
+    pub(crate) fn take_hint(&mut self, topic: &str, partition: i32, leader: Leader, brokers: Vec<Broker>) {
+        let before: Vec<i32> = self.client.metadata.brokers().map(|broker| broker.id).collect();
+        if self.client.metadata.handle_leader_hint(topic, partition, leader, brokers) {
+            self.coverage.hit("metadata", "leader hint taken");
+        }
+        if let Some(lost) = before.iter().find(|id| self.client.metadata.broker(**id).is_none()) {
+            self.violate("nothing known is lost", || format!("broker {lost} is forgotten for a leader hint"));
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ottla_core::calls::CallError;
-use ottla_core::connection::{Answer, Outgoing};
+use ottla_core::connection::{Answer, OVERDUE_AFTER, OVERDUE_AGAIN, Outgoing};
 use ottla_core::error::RequestError;
 use ottla_core::metadata::{Broker, Destination, Leader, Lookup, broker};
 use ottla_core::partition_queue::{Acks, Batch, BatchSettings, PartitionQueue, SealError, footprint};
@@ -32,8 +32,8 @@ pub(crate) struct Produce {
     last_delivery: u64,
     pool: ChunkPool,
     max_batch: usize,
-    /// The broker of each request that is out.
-    out: BTreeMap<RequestToken, i32>,
+    /// The broker of each request that is out, since when, and whether it is answered at all.
+    out: BTreeMap<RequestToken, (i32, Instant, bool)>,
     draw: Draw,
     goes_without_at: Option<Instant>,
     request_timeout: Duration,
@@ -269,7 +269,7 @@ impl World {
     fn send_produce(&mut self, request: SendRequest) {
         let SendRequest { token, broker_id, request, acks, timeout } = request;
         let to = Destination::Broker(broker_id);
-        let out = self.produce.out.values().filter(|to| **to == broker_id).count();
+        let out = self.produce.out.values().filter(|(to, ..)| *to == broker_id).count();
         if out >= self.produce.max_in_flight {
             self.violate("bounded work", || {
                 format!("{out} requests are out to broker {broker_id}, and one more")
@@ -280,7 +280,7 @@ impl World {
             let error = self.not_sent(&to, ApiKey::PRODUCE, "the broker is not among those known");
             return self.produce.machine.handle_lost(self.now, token, &error);
         };
-        self.produce.out.insert(token, broker_id);
+        self.produce.out.insert(token, (broker_id, self.now, acks != Acks::None));
         let carried: Vec<String> = self
             .produce
             .machine
@@ -352,9 +352,7 @@ impl World {
                         .collect();
                     let leader = &row.current_leader;
                     let leader = Leader { broker_id: leader.leader_id, epoch: leader.leader_epoch };
-                    if self.client.metadata.handle_leader_hint(&name, row.index, leader, brokers) {
-                        self.coverage.hit("metadata", "leader hint taken");
-                    }
+                    self.take_hint(&name, row.index, leader, brokers);
                 }
             }
         }
@@ -375,6 +373,32 @@ impl World {
         self.note(|| format!("producer id: {result:?}"));
         self.coverage.hit("producer", if result.is_ok() { "has a producer id" } else { "no producer id" });
         self.produce.machine.handle_producer_id(self.now, result);
+    }
+
+    /// What is out to a broker that has long been silent, although the client knows of another leader, is given up.
+    pub(crate) fn check_silent(&mut self) {
+        if self.chaos.throttles || self.was_stalled() {
+            return;
+        }
+        let mut stuck = None;
+        for (token, (broker_id, since, _)) in self.produce.out.iter().filter(|(_, (.., answered))| *answered)
+        {
+            if self.now < *since + OVERDUE_AFTER + 2 * OVERDUE_AGAIN {
+                continue;
+            }
+            for (topic, partition, _) in self.produce.machine.carried(*token) {
+                let Lookup::Known(known) = self.client.metadata.topic(topic) else { continue };
+                let leader = known.leader(partition).map(|leader| leader.broker_id);
+                if leader.is_some_and(|leader| leader != *broker_id) {
+                    stuck = Some(format!(
+                        "{topic:?}/{partition} waits for broker {broker_id}, {leader:?} leads it"
+                    ));
+                }
+            }
+        }
+        if let Some(stuck) = stuck {
+            self.violate("work leaves a silent broker", || stuck);
+        }
     }
 
     /// The metadata has changed: partitions hear of their leaders, and of topics that are others now.

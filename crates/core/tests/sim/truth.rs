@@ -253,6 +253,7 @@ impl World {
             self.truth.window.as_ref().is_none_or(|it| it.since + Duration::from_secs(1) <= self.now);
         if passed {
             self.check_requests();
+            self.check_silent();
         }
         self.next_phase();
     }
