@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use bytes::Bytes;
-use ottla_wire::{DecodeError, DecodeErrorKind, FieldInfo, Kind, Message, Reader, Request, messages};
+use ottla_wire::{Data, DecodeError, DecodeErrorKind, FieldInfo, Kind, Message, Reader, Request, messages};
 
 /// Writes the shortest possible values, with many elements in the arrays of one level.
 struct Writer {
@@ -123,8 +123,21 @@ fn for_every_message(check: &mut impl Check) {
         }
     }
 
+    impl<C: Check> messages::DataVisitor for Versions<'_, C> {
+        type Output = ();
+
+        fn visit<D: Data>(self) {
+            for version in D::VERSIONS.min..=D::VERSIONS.max {
+                self.0.check::<D>(version, D::is_flexible(version));
+            }
+        }
+    }
+
     for &key in messages::KEYS {
         messages::visit(key, Versions(check)).unwrap();
+    }
+    for name in messages::DATA {
+        messages::visit_data(name, Versions(check)).unwrap();
     }
 }
 
