@@ -248,8 +248,8 @@ fn described() -> metadata::MetadataResponse {
             partition_index,
             leader_id: replicas[0],
             leader_epoch: 7,
-            isr_nodes: replicas.clone(),
-            replica_nodes: replicas,
+            isr_nodes: replicas.clone().into(),
+            replica_nodes: replicas.into(),
             ..Default::default()
         }
     };
