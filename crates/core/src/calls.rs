@@ -206,7 +206,10 @@ impl Call {
         }
         let (to, leader) = match self.route(now, metadata) {
             Ok(Some(route)) => route,
-            Ok(None) => return Step::Wait(self.look_again(now, metadata)),
+            Ok(None) => {
+                self.doubt_coordinator();
+                return Step::Wait(self.look_again(now, metadata));
+            }
             Err(end) => return Step::GiveUp(self.error(end)),
         };
         if now < self.not_before && !self.is_news(&to, leader) {

@@ -337,6 +337,18 @@ fn a_coordinator_that_is_lost_is_looked_up_again_but_not_for_an_idle_connection(
 }
 
 #[test]
+fn a_coordinator_that_is_no_broker_any_more_is_looked_up_again() {
+    let mut rig = at_coordinator();
+    rig.looks_up();
+    rig.call.handle_coordinator(3);
+    let pause = rig.waits();
+    rig.now += pause;
+    assert_eq!(rig.looks_up(), Some(3));
+    rig.call.handle_coordinator(2);
+    assert_eq!(rig.sends(), 2);
+}
+
+#[test]
 fn a_silent_coordinator_is_left_for_another_one_only() {
     let mut rig = at_coordinator();
     rig.looks_up();

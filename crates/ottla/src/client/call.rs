@@ -177,7 +177,7 @@ impl Client {
 fn own_way(api: ApiKey) -> Option<&'static str> {
     match api {
         ApiKey::PRODUCE => Some(
-            "is not sent by call, since sent again it could write twice or out of order: use \
+            "is not sent by call, since sent again it could write twice or out of order: use a Producer or \
              PartitionClient::produce",
         ),
         ApiKey::FETCH => {

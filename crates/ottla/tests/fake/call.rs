@@ -159,6 +159,26 @@ async fn a_coordinator_that_moved_is_found_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_coordinator_that_is_gone_is_replaced() {
+    for known_to_be_gone in [false, true] {
+        let (client, pipes) = world(3, 1).await;
+        let seen = arrivals(&pipes, ApiKey::DESCRIBE_GROUPS);
+        client.call(groups(&["g"])).await.unwrap();
+        let first = nodes(&seen)[0];
+        pipes.control(|cluster, now| cluster.kill(now, first));
+        if known_to_be_gone {
+            // The metadata does not list it any more when it is wanted next.
+            pipes.control(|cluster, now| cluster.remove_node(now, first));
+            client.call(producer(None)).await.unwrap();
+            client.partition("missing", 0).timeout(secs(1)).build().await.unwrap_err();
+        }
+        let (response, took) = timed(client.call(groups(&["g"]))).await;
+        response.unwrap();
+        assert!(took < secs(5) && nodes(&seen).last() != Some(&first), "{took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_coordinator_that_is_not_ready_is_waited_for() {
     for code in [
         ErrorCode::COORDINATOR_LOAD_IN_PROGRESS,

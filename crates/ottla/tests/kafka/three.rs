@@ -1,7 +1,14 @@
 //! Three nodes, all of them well: where records go, and how leaders move when somebody wants them to.
 
 use ottla::wire::ApiKey;
-use ottla::{Client, ClientBuilder, Record};
+use ottla::wire::messages::describe_log_dirs::DescribeLogDirsRequest;
+use ottla::wire::messages::init_producer_id::InitProducerIdRequest;
+use ottla::wire::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
+use ottla::wire::messages::offset_commit::{
+    OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
+};
+use ottla::wire::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup};
+use ottla::{Client, ClientBuilder, ErrorCode, Record};
 use tokio::task::JoinSet;
 
 use crate::support::cluster::three;
@@ -82,6 +89,65 @@ async fn a_leader_may_move_while_records_are_written() {
     assert_eq!(read(&partition, 0).await.iter().map(value).collect::<Vec<_>>(), expected);
     assert_eq!(offsets(&partition, written - 1).await, [written - 1]);
     println!("{written} records over four moves");
+}
+
+/// Requests of the caller's own: partitions at their leaders, groups and transactional ids at their coordinators, what a
+/// broker knows of itself at that broker.
+#[tokio::test]
+async fn requests_of_the_callers_own_find_their_broker() {
+    let (client, name) = world(&Proxy::new(), "calls", 3).await;
+    let committed = |group: &str, partition: i32| {
+        let partition = OffsetCommitRequestPartition {
+            partition_index: partition,
+            committed_offset: 7,
+            committed_leader_epoch: -1,
+            committed_metadata: Some("by hand".into()),
+            ..Default::default()
+        };
+        let topic = OffsetCommitRequestTopic {
+            name: name.as_str().into(),
+            partitions: vec![partition],
+            ..Default::default()
+        };
+        OffsetCommitRequest {
+            group_id: group.into(),
+            generation_id_or_member_epoch: -1,
+            topics: vec![topic],
+            ..Default::default()
+        }
+    };
+    for partition in 0..3 {
+        let end = ListOffsetsPartition { partition_index: partition, timestamp: -1, ..Default::default() };
+        let topic =
+            ListOffsetsTopic { name: name.as_str().into(), partitions: vec![end], ..Default::default() };
+        let ends = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+        let ends = client.call(ends).await.unwrap();
+        assert_eq!(
+            (ends.topics[0].partitions[0].error_code, ends.topics[0].partitions[0].offset),
+            (ErrorCode::NONE, 0)
+        );
+    }
+    for n in 0..6 {
+        let group = format!("{name}-{n}");
+        let response = client.call(committed(&group, n % 3)).await.unwrap();
+        assert_eq!(response.topics[0].partitions[0].error_code, ErrorCode::NONE);
+        let asked =
+            OffsetFetchRequestGroup { group_id: group.as_str().into(), topics: None, ..Default::default() };
+        let response =
+            client.call(OffsetFetchRequest { groups: vec![asked], ..Default::default() }).await.unwrap();
+        let offsets: Vec<i64> =
+            response.groups[0].topics[0].partitions.iter().map(|p| p.committed_offset).collect();
+        assert_eq!(offsets, [7], "{response:?}");
+        let transactional_id = Some(group.as_str().into());
+        let first =
+            InitProducerIdRequest { transactional_id, transaction_timeout_ms: 60_000, ..Default::default() };
+        assert!(client.call(first).await.unwrap().producer_id >= 0);
+    }
+    for id in 1..=3 {
+        let response = client.call_broker(id, DescribeLogDirsRequest { topics: None, ..Default::default() });
+        let response = response.await.unwrap();
+        assert!(response.results[0].log_dir.contains(&format!("node-{id}")), "{response:?}");
+    }
 }
 
 async fn world(proxy: &Proxy, purpose: &str, partitions: i32) -> (Client, String) {
