@@ -8,6 +8,7 @@ use std::fmt;
 use std::time::Instant;
 
 use bytes::{Buf, Bytes, BytesMut};
+use ottla_wire::Str;
 
 use crate::call::{Answer, Request};
 use crate::faults::{RuleId, Struck};
@@ -40,6 +41,7 @@ pub(crate) struct Connection {
 pub(crate) struct Call {
     pub(crate) version: i16,
     pub(crate) correlation_id: i32,
+    pub(crate) client_id: Option<Str>,
     pub(crate) struck: Struck,
 }
 

@@ -17,6 +17,8 @@ pub struct Accepted {
     pub at: Instant,
     /// From whom.
     pub connection: ConnId,
+    /// What that client calls itself.
+    pub client_id: Option<Str>,
     /// The node that took it.
     pub node: i32,
     /// The topic's name.

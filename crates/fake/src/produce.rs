@@ -165,6 +165,7 @@ impl FakeCluster {
         self.accepted.push(Accepted {
             at: context.now,
             connection: context.connection,
+            client_id: context.client_id.cloned(),
             node: context.node,
             topic: name,
             topic_id,

@@ -10,7 +10,7 @@ use std::mem;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use ottla_wire::{ApiKey, ErrorCode, RequestHeader, decode_request_header};
+use ottla_wire::{ApiKey, ErrorCode, RequestHeader, Str, decode_request_header};
 
 use crate::call::{Answer, Request};
 use crate::chance;
@@ -25,7 +25,15 @@ pub(crate) struct Context<'a> {
     pub(crate) node: i32,
     pub(crate) connection: ConnId,
     pub(crate) version: i16,
+    pub(crate) client_id: Option<&'a Str>,
     pub(crate) struck: &'a Struck,
+}
+
+impl<'a> Context<'a> {
+    fn new(now: Instant, node: i32, connection: ConnId, call: &'a Call) -> Self {
+        let Call { version, client_id, struck, .. } = call;
+        Self { now, node, connection, version: *version, client_id: client_id.as_ref(), struck }
+    }
 }
 
 /// What a handler made of a request.
@@ -70,8 +78,8 @@ impl FakeCluster {
             return self.reject(conn);
         };
         let struck = self.strike(now, conn, node, &header, &request);
-        let (version, correlation_id) = (header.version, header.correlation_id);
-        self.begin(now, conn, Call { version, correlation_id, struck }, request);
+        let RequestHeader { version, correlation_id, client_id, .. } = header;
+        self.begin(now, conn, Call { version, correlation_id, client_id, struck }, request);
     }
 
     fn strike(
@@ -109,7 +117,7 @@ impl FakeCluster {
 
     fn apply(&mut self, now: Instant, connection: ConnId, call: Call, request: Request) {
         let Some(node) = self.connections.get(&connection).map(|c| c.node) else { return };
-        let context = Context { now, node, connection, version: call.version, struck: &call.struck };
+        let context = Context::new(now, node, connection, &call);
         let served = match request {
             Request::ApiVersions(request) => self.api_versions(&context, &request),
             Request::Metadata(request) => self.metadata(&context, &request),
@@ -219,8 +227,7 @@ impl FakeCluster {
             Phase::Before { call, request, .. } => self.apply(now, conn, call, request),
             Phase::After { call, answer, .. } => self.deliver(now, conn, &call, answer),
             Phase::Purgatory { call, waiting } => {
-                let context =
-                    Context { now, node, connection: conn, version: call.version, struck: &call.struck };
+                let context = Context::new(now, node, conn, &call);
                 let over = over && waiting.deadline() <= now;
                 let served = match waiting {
                     Waiting::Fetch(fetch) => self.retry_fetch(&context, fetch, over),

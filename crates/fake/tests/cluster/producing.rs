@@ -401,6 +401,7 @@ fn the_oracle_lists_what_was_accepted_in_order() {
         .map(|b| (b.base_offset, b.records, b.producer_id, b.duplicate))
         .collect();
     assert_eq!(accepted, [(0, 2, -1, false), (2, 1, 7, false), (2, 1, 7, true)]);
+    assert!(world.cluster.accepted().iter().all(|batch| batch.client_id.as_deref() == Some("test")));
     assert_eq!(world.cluster.counters().requests(ApiKey::PRODUCE), 3);
     assert_eq!(idempotent((7, 0), 0, 1).len(), 69);
 }

@@ -36,15 +36,19 @@ fn range(response: &ApiVersionsResponse, key: ApiKey) -> Option<(i16, i16)> {
 #[test]
 fn each_release_advertises_its_own_ranges() {
     let table = [
+        (Release::V2_1, (0, 7), (0, 10), (0, 2)),
+        (Release::V2_8, (0, 9), (0, 12), (0, 3)),
         (Release::V3_5, (0, 9), (0, 15), (0, 3)),
+        (Release::V3_7, (0, 10), (0, 16), (0, 3)),
         (Release::V3_9, (0, 11), (0, 17), (0, 4)),
         (Release::V4_0, (0, 12), (4, 17), (0, 4)),
+        (Release::V4_1, (0, 13), (4, 18), (0, 4)),
         (Release::V4_3, (0, 13), (4, 18), (0, 4)),
     ];
     for (release, produce, fetch, api_versions) in table {
         let mut world = World::new(FakeCluster::builder().release(release));
         let conn = world.connect(1);
-        let answer = world.call(conn, 3, &hello());
+        let answer = world.call(conn, api_versions.1.min(3), &hello());
         assert_eq!(range(&answer, ApiKey::PRODUCE), Some(produce), "{release:?}");
         assert_eq!(range(&answer, ApiKey::FETCH), Some(fetch), "{release:?}");
         assert_eq!(range(&answer, ApiKey::API_VERSIONS), Some(api_versions), "{release:?}");
