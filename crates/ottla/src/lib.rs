@@ -16,7 +16,7 @@ mod testing_your_service {}
 
 pub use client::{Client, ClientBuilder, ClusterDescription, ControllerClient, NewTopic, Topic};
 pub use error::{Error, Result};
-pub use ottla_core::calls::{CallError, Cause, End, Target};
+pub use ottla_core::calls::{CallError, Cause, CoordinatorKind, End, Target};
 pub use ottla_core::error::{CloseReason, Failure, Outcome, Peer, RequestError};
 pub use ottla_core::metadata::{Broker, Partition};
 pub use ottla_core::partition_queue::Acks;
