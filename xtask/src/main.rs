@@ -32,9 +32,6 @@ usage: cargo xtask COMMAND
       runs all tests; without --kafka against Apache Kafka nodes started for the run
   sim [--seeds N] [--clients M] [--from S]
       runs the simulations: N seeds of the machines, M of the whole client, from seed S on; prints what was covered
-  bites [--check] [NAME...]
-      puts known mistakes back, one at a time, and looks whether the simulation finds them; --check: whether they
-      apply and compile
   kafka up [--nodes N] [--version V] [--name NAME]
       starts a cluster and keeps it running; NAME is `one` or, with three nodes, `three` unless told
   kafka down|status|env|ready|heal [--name NAME]
@@ -69,7 +66,6 @@ fn run(args: &[String]) -> Outcome {
         "test" => test::run(rest),
         "kafka" => kafka::run(rest),
         "sim" => sim::run(rest),
-        "bites" => sim::bites(rest),
         "protocol" => protocol::run(rest),
         "bites" => bites::run(rest),
         guardian::COMMAND => guardian::run(rest),

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: every test there is, against brokers that live as long as the run.
 //!
 //! In order: the tests that need no broker; those of the libraries once more, optimised, with overflow checks; the
-//! simulations, from seeds that follow from the commit, and whether the mistakes they must find still apply; the wire
+//! simulations, from seeds that follow from the commit; the wire
 //! table against Kafka's classes; other programs against the fake; the target `kafka` against one node and three; the
 //! walk-through against the embedded fake, each supported release and librdkafka's mock cluster; the brokers' logs; the
 //! fake's answers against those of three nodes. A step that does not succeed is reported and the next one runs; the exit
@@ -39,7 +39,6 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     if options.words.is_empty() {
         report.step("the libraries, optimised with overflow checks", || checked_tests(&home));
         report.step("simulations", || sim::simulate(&home, Seeds::of_commit(&home)));
-        report.step("mistakes to put back apply and compile", || sim::bites(&["--check".to_owned()]));
     }
     report.step("the wire table against Kafka's classes", || java_tests(&home, &options));
     if options.words.is_empty() {
