@@ -359,8 +359,12 @@ impl FakeCluster {
     /// Lets the replicas of a partition go on.
     pub(crate) fn replicate(&mut self, now: Instant, topic: Uuid, index: i32) {
         let pace = self.settings.pace;
-        let Some(partition) = self.topics.partition_mut(topic, index) else { return };
-        self.changed |= partition.replicate(now, &pace);
+        let Some(topic_of) = self.topics.by_id_mut(topic) else { return };
+        // Before 3.7 the high watermark rises however few are in sync.
+        let strict = self.versions.release >= Release::V3_7;
+        let least = if strict { topic_of.config.min_insync_replicas } else { 1 };
+        let Some(partition) = topic_of.partition_mut(index) else { return };
+        self.changed |= partition.replicate(now, &pace, least);
         if let Some(due) = partition.next_due(&pace) {
             self.replicating.entry(due).or_default().insert((topic, index));
         }

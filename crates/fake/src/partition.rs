@@ -88,22 +88,35 @@ impl Partition {
         }
     }
 
-    /// Lets followers fetch, the ISR change, and the high watermark rise. Whether the high watermark or the ISR moved.
-    pub(crate) fn replicate(&mut self, now: Instant, pace: &Pace) -> bool {
+    /// How many replicas have to be in sync, of those there are.
+    pub(crate) fn least_in_sync(&self, min_insync_replicas: usize) -> usize {
+        min_insync_replicas.min(self.replicas.len())
+    }
+
+    /// Lets followers fetch, the ISR change, and the high watermark rise; it rises only while enough replicas are in sync
+    /// (KIP-966). Whether the high watermark or the ISR moved.
+    pub(crate) fn replicate(&mut self, now: Instant, pace: &Pace, min_insync_replicas: usize) -> bool {
         if self.leader < 0 || self.held {
             return false;
         }
         let before = (self.high_watermark, self.isr.len());
         self.followers.fetch(now, pace, self.leader, self.log.end(), self.high_watermark);
         self.drop_the_late(now, pace);
-        let reached = self.followers.smallest_end(&self.isr).unwrap_or(self.log.end());
-        self.high_watermark = self.high_watermark.max(reached);
+        self.raise_high_watermark(min_insync_replicas);
         self.add_who_caught_up();
+        self.raise_high_watermark(min_insync_replicas);
         if self.high_watermark > before.0 {
             // What followers are told with their next fetch.
             self.followers.fetch(now, pace, self.leader, self.log.end(), self.high_watermark);
         }
         before != (self.high_watermark, self.isr.len())
+    }
+
+    fn raise_high_watermark(&mut self, min_insync_replicas: usize) {
+        if self.isr.len() >= self.least_in_sync(min_insync_replicas) {
+            let reached = self.followers.smallest_end(&self.isr).unwrap_or(self.log.end());
+            self.high_watermark = self.high_watermark.max(reached);
+        }
     }
 
     fn drop_the_late(&mut self, now: Instant, pace: &Pace) {

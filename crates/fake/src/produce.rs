@@ -130,7 +130,7 @@ impl FakeCluster {
         if partition.leader != context.node {
             return Err(Refusal::plain(ErrorCode::NOT_LEADER_OR_FOLLOWER));
         }
-        if acks == -1 && partition.isr.len() < config.min_insync_replicas {
+        if acks == -1 && partition.isr.len() < partition.least_in_sync(config.min_insync_replicas) {
             return Err(Refusal::by_log(ErrorCode::NOT_ENOUGH_REPLICAS));
         }
         let batch = batch::check(&batch, &config, wall_ms)?;
@@ -248,7 +248,7 @@ impl FakeCluster {
         if partition.leader != context.node {
             return Some(ErrorCode::NOT_LEADER_OR_FOLLOWER);
         }
-        let enough = partition.isr.len() >= topic.config.min_insync_replicas;
+        let enough = partition.isr.len() >= partition.least_in_sync(topic.config.min_insync_replicas);
         match partition.high_watermark >= part.required {
             false => None,
             true if enough => Some(ErrorCode::NONE),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ottla_fake::{FakeCluster, NewRecord};
+use ottla_fake::{FakeCluster, NewRecord, Release};
 use ottla_wire::compression::Compression;
 use ottla_wire::messages::init_producer_id::InitProducerIdRequest;
 use ottla_wire::messages::metadata::MetadataRequest;
@@ -123,18 +123,42 @@ fn too_few_replicas_in_sync_refuse_acks_all_before_the_append() {
     assert_eq!(world.produce(conn, -1, plain(&["a"])).base_offset, 1);
 }
 
-/// Trap P1: the ISR shrank after the append.
+/// Trap P1: the ISR shrank after the append. From 3.7 on nobody sees such records until enough replicas are in sync.
 #[test]
-fn too_few_replicas_after_the_append_say_so() {
-    let mut world = World::new(FakeCluster::builder().nodes(2));
-    world.cluster.create_topic_with(world.now, "t", 1, 2, &[("min.insync.replicas", "2")]).unwrap();
+fn too_few_replicas_after_the_append_say_so_or_are_waited_for() {
+    let cases = [
+        (Release::V3_6, 0, ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND),
+        (Release::V4_3, 1_000, ErrorCode::REQUEST_TIMED_OUT),
+    ];
+    for (release, after, code) in cases {
+        let mut world = World::new(FakeCluster::builder().nodes(2).release(release));
+        world.cluster.create_topic_with(world.now, "t", 1, 2, &[("min.insync.replicas", "2")]).unwrap();
+        let conn = world.connect(1);
+        world.cluster.hold_replica(world.now, "t", 0, 2).unwrap();
+        world.send(conn, 9, &produce("t", 0, -1, plain(&["a"])));
+        assert!(world.frame(conn).is_none());
+        world.cluster.shrink_isr(world.now, "t", 0, 2).unwrap();
+        let begun = world.now;
+        while world.cluster.poll_timeout().is_some() {
+            world.pass(Duration::from_millis(100));
+        }
+        assert_eq!(world.now - begun, Duration::from_millis(after), "{release:?}");
+        let (_, answer) = world.answer::<ProduceRequest>(conn, 9).unwrap();
+        assert_eq!(only_row(answer).error_code, code);
+        assert_eq!(world.cluster.partition("t", 0).unwrap().high_watermark() == 1, after == 0);
+        world.cluster.release_replica(world.now, "t", 0, 2).unwrap();
+        assert_eq!(world.cluster.partition("t", 0).unwrap().high_watermark(), 1);
+    }
+}
+
+/// A topic with fewer replicas than have to be in sync takes what all of them have.
+#[test]
+fn one_replica_is_enough_where_there_is_only_one() {
+    let mut world = World::new(FakeCluster::builder().min_insync_replicas(2));
+    world.topic("t", 1, 1);
     let conn = world.connect(1);
-    world.cluster.hold_replica(world.now, "t", 0, 2).unwrap();
-    world.send(conn, 9, &produce("t", 0, -1, plain(&["a"])));
-    assert!(world.frame(conn).is_none());
-    world.cluster.shrink_isr(world.now, "t", 0, 2).unwrap();
-    let (_, answer) = world.answer::<ProduceRequest>(conn, 9).unwrap();
-    assert_eq!(only_row(answer).error_code, ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND);
+    assert!(world.produce(conn, -1, plain(&["a"])).error_code.is_none());
+    assert_eq!(values(&world.fetch(conn, 0)).len(), 1);
 }
 
 #[test]

@@ -155,3 +155,23 @@ fn without_a_replica_in_sync_one_that_lags_leads_if_the_topic_allows_it() {
         assert_eq!(values(&world.fetch(conn, 0)).len(), if leader < 0 { 2 } else { 0 });
     }
 }
+
+#[test]
+fn a_partition_moves_to_other_nodes_with_what_it_has() {
+    let mut world = World::new(FakeCluster::builder().nodes(4));
+    world.topic("t", 1, 2);
+    let conn = world.connect(1);
+    world.produce(conn, -1, plain(&["a"]));
+    world.cluster.set_replicas(world.now, "t", 0, &[2, 3]).unwrap();
+    let partition = world.cluster.partition("t", 0).unwrap();
+    assert_eq!((partition.leader(), partition.leader_epoch(), partition.isr()), (2, 1, &[2, 3][..]));
+    assert_eq!(world.produce(conn, 1, plain(&["b"])).error_code, ErrorCode::NOT_LEADER_OR_FOLLOWER);
+    let conn = world.connect(2);
+    assert_eq!(world.produce(conn, -1, plain(&["b"])).base_offset, 1);
+    world.cluster.set_replicas(world.now, "t", 0, &[3, 2]).unwrap();
+    assert_eq!(world.cluster.partition("t", 0).unwrap().leader(), 2, "an order is no election");
+    for nodes in [&[3, 3][..], &[9], &[4], &[]] {
+        assert!(world.cluster.set_replicas(world.now, "t", 0, nodes).is_err(), "{nodes:?}");
+    }
+    assert!(world.cluster.lost().is_empty());
+}

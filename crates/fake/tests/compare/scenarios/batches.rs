@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use ottla_wire::compression::Compression;
 use ottla_wire::records::Stamp;
-use ottla_wire::{RecordSet, Uuid};
+use ottla_wire::{RecordSet, Uuid, encode_request};
 
-use crate::requests::{altered, batch, fetch, keyed_batch, plain, produce};
+use crate::requests::{altered, batch, fetch, keyed_batch, list_offset, plain, produce};
 use crate::talk::{Talk, Topic};
 
 const ALL: [i32; 3] = [1, 2, 3];
@@ -223,4 +223,25 @@ pub(crate) fn cleaned(talk: &mut Talk<'_>) {
         }
         talk.note(&format!("from {offset}"), &shown.join(" "));
     }
+}
+
+/// Without acks there is no answer: what is written is just there, what is not closes the connection.
+pub(crate) fn without_acks(talk: &mut Talk<'_>) {
+    let topic = talk.topic("t", &ALL, &[]);
+    let stamp = talk.names.stamp;
+    let probe = list_offset(&topic, -2);
+    let nowhere = Topic { name: talk.name("nowhere"), id: Uuid::NIL };
+    let sound = plain(&["a"], stamp);
+    let broken = altered(&sound, false, |bytes| bytes[65] ^= 1);
+    for (what, request) in [
+        ("a sound batch", produce(&topic, 0, sound.clone())),
+        ("a broken batch", produce(&topic, 0, broken)),
+        ("an unknown topic", produce(&nowhere, 0, sound)),
+    ] {
+        let frame = encode_request(&request, 9, 7, Some("compare")).unwrap().into_bytes();
+        talk.send(1, &frame).unwrap();
+        talk.ask(&format!("the next answer after {what}"), 1, 9, &probe);
+    }
+    talk.wait_for_high_watermark(1, &topic, 1);
+    talk.ask_fetch("what is there", 1, 12, &fetch(&topic, 0));
 }

@@ -1,7 +1,7 @@
 //! Leaders that lack what their predecessor had.
 
-use crate::requests::{end_of_epoch, fetch, fetch_with_epochs, plain, produce, sequenced};
-use crate::talk::Talk;
+use crate::requests::{end_of_epoch, fetch, fetch_with_epochs, list_offset, plain, produce, sequenced};
+use crate::talk::{Talk, metadata_of};
 
 /// Records that one replica alone had are gone when the other leads; so is what was known of their producer.
 pub(crate) fn truncation(talk: &mut Talk<'_>) {
@@ -32,4 +32,68 @@ pub(crate) fn truncation(talk: &mut Talk<'_>) {
     talk.place.restart(1);
     talk.wait_for(2, &topic, |row| row.isr_nodes.len() == 2);
     talk.ask_fetch("in the end", 2, 12, &fetch(&topic, 0));
+}
+
+/// Too few replicas in sync for acks = all, enough for anything else.
+pub(crate) fn too_few_replicas(talk: &mut Talk<'_>) {
+    let topic = talk.topic("t", &[1, 2], &[]);
+    let stamp = talk.names.stamp;
+    let id = talk.producer();
+    talk.ask("both in sync", 1, 9, &produce(&topic, -1, sequenced((id, 0), 0, 1, stamp)));
+    talk.place.kill(2);
+    talk.wait_for(1, &topic, |row| row.isr_nodes == [1]);
+    let row = metadata_of(talk, 1, &topic).unwrap();
+    let shown = talk.names.show(&row);
+    talk.note("the partition", &shown);
+    // The leader itself may learn of it a moment later. A duplicate does no harm.
+    let probe = produce(&topic, -1, sequenced((id, 0), 0, 1, stamp));
+    talk.until("the leader knows", |talk| {
+        talk.call(1, 9, &probe).unwrap().responses[0].partition_responses[0].error_code.is_err()
+    });
+    talk.ask("acks = all", 1, 9, &produce(&topic, -1, sequenced((id, 0), 1, 1, stamp)));
+    talk.ask("acks = all, a duplicate", 1, 9, &produce(&topic, -1, sequenced((id, 0), 0, 1, stamp)));
+    talk.ask("acks = 1", 1, 9, &produce(&topic, 1, plain(&["x"], stamp)));
+    talk.ask_fetch("what is there", 1, 12, &fetch(&topic, 0));
+    talk.ask("the end", 1, 9, &list_offset(&topic, -1));
+    talk.place.restart(2);
+    talk.wait_for(1, &topic, |row| row.isr_nodes.len() == 2);
+    talk.wait_for_high_watermark(1, &topic, 2);
+    talk.ask("both again", 1, 9, &produce(&topic, -1, sequenced((id, 0), 1, 1, stamp)));
+    let alone = talk.topic("alone", &[1], &[]);
+    talk.ask("fewer replicas than there have to be", 1, 9, &produce(&alone, -1, plain(&["x"], stamp)));
+    talk.wait_for_high_watermark(1, &alone, 1);
+}
+
+/// The leader dies, another replica in sync leads, and knows what the old one knew.
+pub(crate) fn failover(talk: &mut Talk<'_>) {
+    let topic = talk.topic("t", &[1, 2, 3], &[]);
+    let stamp = talk.names.stamp;
+    let id = talk.producer();
+    for sequence in 0..3 {
+        talk.ask("before", 1, 9, &produce(&topic, -1, sequenced((id, 0), sequence, 1, stamp)));
+    }
+    talk.place.kill(1);
+    for node in [2, 3] {
+        talk.wait_for(node, &topic, |row| row.leader_id == 2 && row.isr_nodes.len() == 2);
+    }
+    talk.wait_for_high_watermark(2, &topic, 3);
+    let row = metadata_of(talk, 2, &topic).unwrap();
+    let shown = talk.names.show(&row);
+    talk.note("the partition", &shown);
+    for sequence in [1, 4, 3, 4, 2] {
+        let request = produce(&topic, -1, sequenced((id, 0), sequence, 1, stamp));
+        talk.ask(&format!("sequence {sequence} at the new leader"), 2, 9, &request);
+    }
+    talk.ask("at a follower", 3, 10, &produce(&topic, -1, sequenced((id, 0), 5, 1, stamp)));
+    talk.wait_for_high_watermark(3, &topic, 5);
+    for node in [2, 3] {
+        talk.ask_fetch(&format!("what node {node} has"), node, 12, &fetch(&topic, 0));
+    }
+    for epoch in [0, 1] {
+        talk.ask(&format!("where epoch {epoch} ends"), 2, 4, &end_of_epoch(&topic, -1, epoch));
+    }
+    talk.place.restart(1);
+    talk.wait_for(2, &topic, |row| row.isr_nodes.len() == 3);
+    talk.wait_for_high_watermark(1, &topic, 5);
+    talk.ask_fetch("what the old leader has", 1, 12, &fetch(&topic, 0));
 }

@@ -18,9 +18,9 @@ macro_rules! scenarios {
     ($with:ident) => {
         $with! {
             sequences { window order epochs wraps unknown retention_keeps_producers many_batches_at_once }
-            batches { accepted refused timestamps codecs limits compacted log_append_time cleaned }
+            batches { accepted refused timestamps codecs limits compacted log_append_time cleaned without_acks }
             epochs { leader_moves ends_of_epochs fetches_with_epochs }
-            elections { truncation }
+            elections { truncation too_few_replicas failover }
             fetching { places limits no_sessions waits deleted_records }
             offsets { special by_time }
             topics { refused timeouts settings created grown deleted metadata configs }
