@@ -54,18 +54,7 @@ pub(crate) fn simulate(home: &Home, seeds: Seeds) -> Outcome {
     for (package, count) in targets.into_iter().filter(|(_, count)| *count > 0) {
         eprintln!("{package}: seeds {} to {}", seeds.from, seeds.from + count - 1);
         let mut cargo = cargo(home);
-        cargo.args([
-            "test",
-            "--profile",
-            "checked",
-            "-p",
-            package,
-            "--test",
-            "sim",
-            "--",
-            "--nocapture",
-            "seeds",
-        ]);
+        cargo.args(["test", "--profile", "checked", "-p", package, "--test", "sim", "--", "--nocapture"]);
         cargo.env("OTTLA_SIM_SEEDS", count.to_string()).env("OTTLA_SIM_FROM", seeds.from.to_string());
         tied::run(&cargo, LIMIT)?;
     }
