@@ -155,7 +155,10 @@ impl Names {
                         Some(bytes) if bytes.len() > 12 => format!("({} bytes)", bytes.len()),
                         Some(bytes) => Bytes::copy_from_slice(bytes).escape_ascii().to_string(),
                     };
-                    write!(shown, " {}:{}={}", record.offset, text(record.key), text(record.value)).unwrap();
+                    // A marker tells how often its coordinator has moved.
+                    let marker = record.value.filter(|_| attributes.is_control());
+                    let value = marker.and_then(|value| value.get(..2)).or(record.value);
+                    write!(shown, " {}:{}={}", record.offset, text(record.key), text(value)).unwrap();
                 }
             }
         }
