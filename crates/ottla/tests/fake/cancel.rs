@@ -182,6 +182,120 @@ async fn records_of_a_dropped_produce_are_written_once_or_never() {
     panic!("not ended after {ENOUGH} polls");
 }
 
+/// A4, Trap N2: what a producer offers, each future dropped after every possible number of polls. What was accepted by
+/// then is written once, all other records not at all, and the next call works.
+#[tokio::test(start_paused = true)]
+async fn dropped_calls_of_a_producer_lose_and_repeat_nothing() {
+    for step in 0..5 {
+        let pipes = slow();
+        let client = pipes.client().await;
+        let producer = client.producer().build().await.unwrap();
+        let mut ended = false;
+        for polls in 0..ENOUGH {
+            let value = format!("d{polls}");
+            let topic = producer.topic("t").await.unwrap();
+            let call = async {
+                match step {
+                    0 => producer.topic("t").await.map(drop),
+                    1 => producer.send("t", Record::new(value.as_str())).await.map(drop),
+                    2 => topic.send_to(0, Record::new(value.as_str())).await.map(drop),
+                    3 => topic.enqueue_to(0, Record::new(value.as_str())).await.unwrap().await.map(drop),
+                    _ => {
+                        let _delivery = topic.enqueue_to(0, Record::new(value.as_str())).await.unwrap();
+                        producer.flush().await;
+                        Ok(())
+                    }
+                }
+            };
+            ended = polled(polls, call).await.map(Result::unwrap).is_some();
+            topic.send_to(1, Record::new(format!("n{polls}"))).await.unwrap();
+            producer.flush().await;
+            let log: Vec<_> = (0..2).flat_map(|partition| pipes.values("t", partition)).collect();
+            let count = |value: &str| log.iter().filter(|logged| *logged == value).count();
+            assert_eq!(count(&format!("n{polls}")), 1);
+            assert!(count(&value) <= 1, "after {polls} polls");
+            if ended {
+                assert_eq!(count(&value), usize::from(step > 0), "after {polls} polls");
+                break;
+            }
+        }
+        assert!(ended, "step {step} has not ended after {ENOUGH} polls");
+    }
+}
+
+/// A4, Trap N2: a `close` that is dropped half-way ends the producer all the same: what it had accepted is written, its
+/// connections close, and nobody can append any more.
+#[tokio::test(start_paused = true)]
+async fn a_dropped_close_closes() {
+    let pipes = slow();
+    let client = pipes.client().await;
+    for polls in 0..ENOUGH {
+        let producer = client.producer().build().await.unwrap();
+        let topic = producer.topic("t").await.unwrap();
+        let delivery = topic.enqueue_to(0, Record::new(format!("d{polls}"))).await.unwrap();
+        let ended = polled(polls, producer.close()).await.is_some();
+        delivery.await.unwrap();
+        if polls > 0 {
+            topic.enqueue_to(0, Record::new("late")).await.unwrap_err();
+        }
+        if ended {
+            assert!(polls > 1);
+            return;
+        }
+    }
+    panic!("not ended after {ENOUGH} polls");
+}
+
+/// A4, Trap N2: dropped while it is made, a producer leaves nothing behind.
+#[tokio::test(start_paused = true)]
+async fn a_dropped_build_of_a_producer_or_a_controller_client_disturbs_nobody() {
+    for warm in [false, true] {
+        dropped_after_some_polls(warm, |client| async move { client.producer().build().await.map(drop) })
+            .await;
+        dropped_after_some_polls(warm, |client| async move { client.controller_client().await.map(drop) })
+            .await;
+    }
+}
+
+/// As [`dropped_after_every_poll`], for calls that may end at once.
+async fn dropped_after_some_polls<F: Future<Output = ottla::Result<()>>>(
+    warm: bool,
+    call: impl Fn(Client) -> F,
+) {
+    let pipes = slow();
+    let client = pipes.client().await;
+    if warm {
+        call(client.clone()).await.unwrap();
+    }
+    for polls in 0..ENOUGH {
+        let ended = polled(polls, call(client.clone())).await;
+        client.list_topics().await.unwrap();
+        if let Some(outcome) = ended {
+            return outcome.unwrap();
+        }
+    }
+    panic!("not ended after {ENOUGH} polls");
+}
+
+/// A4, Trap N2: requests of the caller's own.
+#[tokio::test(start_paused = true)]
+async fn a_dropped_request_of_ones_own_disturbs_nobody() {
+    use ottla_wire::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
+    let request = || DescribeConfigsRequest {
+        resources: vec![DescribeConfigsResource {
+            resource_type: 2,
+            resource_name: "t".into(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    for warm in [false, true] {
+        dropped_after_every_poll(warm, |client, _| async move { client.call(request()).await }).await;
+        dropped_after_every_poll(warm, |client, _| async move { client.call_broker(1, request()).await })
+            .await;
+    }
+}
+
 /// A4, Trap N2: `build` dropped half-way leaves nothing open.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_build_closes_what_it_opened() {

@@ -32,7 +32,7 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn everything_promised_holds_under_faults() {
+fn seeds_keep_what_was_promised() {
     let from = setting("OTTLA_SIM_FROM").unwrap_or(0);
     let seeds = setting("OTTLA_SIM_SEEDS").unwrap_or(FEW);
     let mut total = Outcome::default();
