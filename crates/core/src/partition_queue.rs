@@ -254,6 +254,7 @@ impl<D> PartitionQueue<D> {
         let in_time = later(now, settings.delivery_timeout / 2);
         if let Some(open) = self.open.as_ref().filter(|open| open.settings == *settings)
             && open.deadline >= in_time
+            && open.deadline <= later(now, settings.delivery_timeout)
             && open.builder.len_with(record).is_ok_and(|size| size <= self.max_batch_bytes)
         {
             return Ok(());

@@ -268,7 +268,7 @@ impl<T, H> Connection<T, H> {
 
     /// Whether a request was given out whose answer has not come.
     pub fn is_awaiting(&self) -> bool {
-        !self.in_flight.is_empty()
+        self.in_flight.iter().any(|entry| entry.waiter.is_owed())
     }
 
     /// Queues a request. Its outcome comes as one [`Event`] with `token`, whatever happens; `held` comes back with

@@ -62,6 +62,8 @@ impl<D> Producer<D> {
         if let Some(leader) = leader {
             let broker = self.brokers.entry(leader.broker_id).or_default();
             broker.company.arrive(partition, broker.in_flight == 0);
+            // What was held for this caller may have been listed by another.
+            self.active.insert(leader.broker_id);
         }
         self.handle_ready(now, partition, ready);
     }

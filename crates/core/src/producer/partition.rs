@@ -232,7 +232,7 @@ impl<D> Partition<D> {
     /// A batch without a stamp gets its next one under another identity, and so does all that waits behind it: the gap
     /// that it leaves in the old sequence is never filled, so none of that is in the log or will be.
     pub(super) fn restamp(&mut self) {
-        let behind = self.batches.iter_mut().skip_while(|batch| batch.stamp.is_some());
+        let behind = self.batches.iter_mut().skip_while(|batch| !batch.needs_stamp());
         for batch in behind.filter(|batch| batch.in_flight.is_none()) {
             batch.stamp = None;
         }

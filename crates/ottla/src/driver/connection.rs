@@ -185,9 +185,14 @@ impl Shared {
             // What was not written may be sent again at once.
             return false;
         }
-        if let Poll::Ready(Err(error)) = io.transmit(self, cx) {
-            io.failure = Some(error);
-            return false;
+        match io.transmit(self, cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => {
+                io.failure = Some(error);
+                return false;
+            }
+            // The task goes on with it when the socket takes more.
+            Poll::Pending => return false,
         }
         let State { machine, rings_at } = &*lock(&self.state);
         machine.closed().is_none() && !is_earlier(machine.poll_timeout(), *rings_at)

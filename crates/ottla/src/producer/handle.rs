@@ -124,7 +124,8 @@ impl ProducerHandle {
         // They are the outbox's now, whatever comes of the append.
         room.forget();
         memory.forget();
-        let delivery = self.append(outbox, now(), &record, settings, size, waits)?;
+        // The time for its delivery began when it was handed over.
+        let delivery = self.append(outbox, start, &record, settings, size, waits)?;
         delivery.ok_or_else(|| self.full(outbox))
     }
 
@@ -154,7 +155,8 @@ impl ProducerHandle {
         let Some(accepted) = outbox.append_one(&driver.shared, now, record, settings, granted)? else {
             return Ok(None);
         };
-        if accepted.ready_changed {
+        // Who is going to wait is counted among those for whom requests are held.
+        if accepted.ready_changed || waits {
             let outbox = outbox.clone();
             driver.post(if waits { Event::Appended(outbox) } else { Event::Ready(outbox) });
         }
@@ -223,9 +225,7 @@ impl ProducerHandle {
         // They come back batch by batch, when the batches are resolved.
         room.forget();
         memory.forget();
-        if accepted.ready_changed {
-            self.lease.driver.post(Event::Appended(outbox.clone()));
-        }
+        self.lease.driver.post(Event::Appended(outbox.clone()));
         Ok(accepted)
     }
 
@@ -316,7 +316,9 @@ impl Shared {
 
     /// The topic hears of changes as long as a handle of it is left.
     pub(super) fn watch(&self, topic: &Arc<TopicShared>) {
-        lock(&self.topics).push(Arc::downgrade(topic));
+        let mut topics = lock(&self.topics);
+        topics.retain(|topic| topic.strong_count() > 0);
+        topics.push(Arc::downgrade(topic));
     }
 
     /// The metadata has changed: topics may have more partitions.

@@ -56,8 +56,6 @@ pub(crate) struct Accepted {
     pub(crate) spans: Vec<Span>,
     /// Their footprints.
     pub(crate) memory: usize,
-    /// The driver must be told.
-    pub(crate) ready_changed: bool,
 }
 
 /// Neighbouring records in one batch.
@@ -126,13 +124,12 @@ impl Outbox {
         }
         queue.prepare(records, settings).map_err(|error| self.refuse(&error))?;
         self.is_used.store(true, Ordering::Relaxed);
-        let mut accepted = Accepted { spans: Vec::new(), memory: 0, ready_changed: false };
+        let mut accepted = Accepted { spans: Vec::new(), memory: 0 };
         for record in records {
             let appended = queue
                 .append(now, record, settings, pool, Promise::new)
                 .map_err(|error| self.refuse(&error))?;
             accepted.memory += footprint(record);
-            accepted.ready_changed |= appended.ready_changed;
             if appended.index == 0 {
                 begin(begun, appended.delivery);
             }
@@ -174,8 +171,16 @@ impl Outbox {
         if *credit < size {
             return Ok(None);
         }
-        let appended =
-            queue.append(now, record, settings, pool, Promise::new).map_err(|error| self.refuse(&error))?;
+        let appended = match queue.append(now, record, settings, pool, Promise::new) {
+            Ok(appended) => appended,
+            Err(error) => {
+                let unused = if queue.memory() == 0 { std::mem::take(credit) } else { 0 };
+                drop(state);
+                self.room.add_permits(unused);
+                shared.memory.add_permits(unused);
+                return Err(self.refuse(&error));
+            }
+        };
         *credit -= size;
         *streak += size;
         if *streak > STREAK {

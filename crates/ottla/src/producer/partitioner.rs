@@ -133,7 +133,7 @@ impl Sticky {
         if !available(one) {
             one = (one..partitions).chain(0..one).find(|at| available(*at)).unwrap_or(one);
         }
-        let other = self.below(partitions);
+        let other = if partitions > 1 { (one + 1 + self.below(partitions - 1)) % partitions } else { one };
         match (load(one), load(other)) {
             (Some(one_load), Some(other_load)) if other_load < one_load => other,
             (None, Some(_)) => other,

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-use ottla_core::metadata::Topic;
+use ottla_core::metadata::{Lookup, Partition, Topic};
 use ottla_core::partition_queue::BatchSettings;
 
 use super::delivery::{Delivered, Delivery};
@@ -49,7 +49,7 @@ impl TopicProducer {
         partitioner: Option<Arc<dyn Partitioner>>,
     ) -> Result<Self> {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for partition in &topic.partitions {
+        for partition in gapless(&topic) {
             let outbox = producer.outbox(&topic, partition.index)?;
             outbox.set_leader(partition.leader.is_some());
             partitions.push(outbox);
@@ -58,6 +58,11 @@ impl TopicProducer {
         let shared = TopicShared { producer, topic, partitions, settings, sticky_run, partitioner };
         let shared = Arc::new(shared);
         shared.producer.shared().watch(&shared);
+        // What has changed since the topic was looked up.
+        let known = shared.producer.cluster().with_metadata(|metadata| metadata.topic(shared.name()));
+        if let Lookup::Known(topic) = known {
+            shared.update(&topic);
+        }
         Ok(Self::of(shared))
     }
 
@@ -195,7 +200,7 @@ impl TopicShared {
         }
         let known = self.partitions().len();
         let mut more = Vec::new();
-        for partition in topic.partitions.iter().skip(known) {
+        for partition in gapless(topic).skip(known) {
             // Of a producer that is closed nobody asks for more partitions.
             let Ok(outbox) = self.producer.outbox(&self.topic, partition.index) else { return };
             more.push(outbox);
@@ -204,10 +209,19 @@ impl TopicShared {
         if partitions.len() == known {
             partitions.extend(more);
         }
-        for (outbox, partition) in partitions.iter().zip(&topic.partitions) {
+        for (outbox, partition) in partitions.iter().zip(gapless(topic)) {
             outbox.set_leader(partition.leader.is_some());
         }
     }
+}
+
+/// The partitions from 0 on as far as none is missing: a broker that lags may leave some out, and the place of an
+/// outbox in the list is its number.
+fn gapless(topic: &Topic) -> impl Iterator<Item = &Partition> {
+    (0..)
+        .zip(&topic.partitions)
+        .take_while(|(at, partition)| *at == partition.index)
+        .map(|(_, partition)| partition)
 }
 
 /// What a record takes besides its value, about.

@@ -232,7 +232,7 @@ async fn a_cluster_that_comes_back_is_used_at_once() {
     assert_eq!(offsets.unwrap().unwrap(), [1]);
     assert!(took < secs(4), "{took:?}");
     let dials = pipes.dials("node-1:9092") + pipes.dials("node-2:9092");
-    assert!(dials < 120, "with pauses in between, not {dials} times");
+    assert!(dials < 150, "with pauses in between, not {dials} times");
     client.list_topics().await.unwrap();
 }
 

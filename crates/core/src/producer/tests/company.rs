@@ -107,3 +107,21 @@ fn full_batches_and_other_brokers_do_not_wait() {
     world.run();
     assert_eq!(world.shared().1, [0]);
 }
+
+#[test]
+fn callers_of_one_partition_are_waited_for_each() {
+    let (mut world, [id, ..]) = three();
+    world.call(id);
+    world.producer.go_without();
+    world.run();
+    let (request, _) = world.shared();
+    world.answer(&request, ErrorCode::NONE, 0);
+    world.producer.expect_back(id, 2);
+    world.call(id);
+    world.nothing_sent();
+    // The second joins the batch of the first: its queue has nothing new to say.
+    world.append(id);
+    world.producer.handle_appended(world.now, id, world.queues[&id].ready());
+    world.run();
+    assert_eq!(carried(&world.shared().0.request)[0].records, 2);
+}

@@ -409,6 +409,7 @@ impl Engine {
 
     fn init_producer_id(&self, driver: Arc<Driver>, request: InitProducerIdRequest) {
         let cluster = self.cluster.clone();
+        let asked = Asked { driver, result: None };
         self.cluster.runtime().spawn(async move {
             let plan = Plan {
                 target: Target::AnyBroker,
@@ -429,8 +430,32 @@ impl Engine {
                     is_retriable: error.is_retriable(),
                 },
             });
-            driver.post(Event::ProducerId(result));
+            asked.tell(result);
         });
+    }
+}
+
+/// A producer id that was asked for. The engine hears of it however the task ends.
+struct Asked {
+    driver: Arc<Driver>,
+    result: Option<Result<(i64, i16), ProducerIdFailure>>,
+}
+
+impl Asked {
+    fn tell(mut self, result: Result<(i64, i16), ProducerIdFailure>) {
+        self.result = Some(result);
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        let result = self.result.take().unwrap_or_else(|| {
+            Err(ProducerIdFailure::Failed {
+                what: "the task that asked has ended".into(),
+                is_retriable: true,
+            })
+        });
+        self.driver.post(Event::ProducerId(result));
     }
 }
 

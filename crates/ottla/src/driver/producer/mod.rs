@@ -10,7 +10,7 @@ mod engine;
 mod log;
 mod sealer;
 
-use std::ops::{ControlFlow, Deref};
+use std::ops::Deref;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, TryLockError};
 use std::task::Poll;
@@ -65,7 +65,11 @@ pub(crate) enum Event {
 pub(crate) struct Driver {
     pub(crate) shared: Arc<Shared>,
     inbox: Mutex<Vec<Event>>,
-    /// `None` once the task has ended. Nobody waits for this lock: who does not get it leaves the work to who has it.
+    /// Held by whoever runs the engine, what wakes others included. Nobody waits for it: who does not get it leaves the
+    /// work to who has it. So one who is told something, and says something in turn, does not run the engine again
+    /// inside itself.
+    runner: Mutex<()>,
+    /// `None` once the task has ended.
     engine: Mutex<Option<Engine>>,
     status: Mutex<Status>,
     wake: Notify,
@@ -79,8 +83,6 @@ struct Status {
     is_held: bool,
     /// Closing, and everything that was accepted is resolved.
     is_over: bool,
-    /// Steps whose effects are still being carried out.
-    telling: usize,
     /// When the engine must look at the clock.
     due: Option<Instant>,
     /// When the task will have it do so, whatever happens.
@@ -93,6 +95,7 @@ impl Driver {
         let shared = Arc::new(Shared::new(limits));
         let driver = Arc::new(Self {
             inbox: Mutex::default(),
+            runner: Mutex::default(),
             engine: Mutex::new(Some(Engine::new(cluster.clone(), shared.clone()))),
             shared,
             status: Mutex::default(),
@@ -112,35 +115,38 @@ impl Driver {
     /// Does what there is to do, unless somebody else is at it. Should the engine panic, everybody who waits is told.
     fn run(self: &Arc<Self>) {
         let guard = Guard(&**self);
-        let is_done = (0..ROUNDS).any(|_| self.round().is_break());
+        let is_done = (0..ROUNDS).any(|_| {
+            let runner = match self.runner.try_lock() {
+                Ok(runner) => runner,
+                Err(TryLockError::WouldBlock) => return true,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            };
+            self.round();
+            drop(runner);
+            // What came while it was held, and by what was just done.
+            lock(&self.inbox).is_empty()
+        });
         std::mem::forget(guard);
         if !is_done {
             self.wake.notify_one();
         }
     }
 
-    /// One step of the engine; over when nothing came meanwhile, or somebody else is at it.
-    fn round(self: &Arc<Self>) -> ControlFlow<()> {
-        let mut engine = match self.engine.try_lock() {
-            Ok(engine) => engine,
-            Err(TryLockError::WouldBlock) => return ControlFlow::Break(()),
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-        };
-        let Some(it) = &mut *engine else {
-            drop(engine);
+    /// One step of the engine, and what follows from it.
+    fn round(self: &Arc<Self>) {
+        let effects = lock(&self.engine).as_mut().map(|engine| {
+            let effects = engine.step(self);
+            self.update(engine);
+            effects
+        });
+        let Some(effects) = effects else {
             let left = std::mem::take(&mut *lock(&self.inbox));
-            drop(left);
-            return ControlFlow::Break(());
+            return drop(left);
         };
-        let effects = it.step(self);
-        self.update(it);
-        drop(engine);
         effects.into_iter().for_each(Effect::run);
         if self.finish() {
             self.wake.notify_one();
         }
-        // What came while the lock was held, and by what was just done.
-        if lock(&self.inbox).is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// After a step, while the engine's lock is held.
@@ -149,15 +155,12 @@ impl Driver {
         status.is_held = engine.is_held();
         status.is_over = engine.is_over();
         status.due = engine.poll_timeout();
-        status.telling += 1;
     }
 
-    /// After the effects of a step. Whether the task must be woken: those who are expected back have all been told by
-    /// now.
+    /// After the effects of a step: whether the task must be woken. Those who are expected back have been told by now.
     fn finish(&self) -> bool {
-        let mut status = lock(&self.status);
-        status.telling -= 1;
-        (status.is_held && status.telling == 0) || status.is_over || is_earlier(status.due, status.rings_at)
+        let status = lock(&self.status);
+        status.is_held || status.is_over || is_earlier(status.due, status.rings_at)
     }
 
     /// What there is in the inbox, in exchange for an empty vector.
@@ -165,10 +168,8 @@ impl Driver {
         std::mem::swap(&mut *lock(&self.inbox), into);
     }
 
-    /// Whether only callers are missing that have been told.
     fn is_held(&self) -> bool {
-        let status = lock(&self.status);
-        status.is_held && status.telling == 0
+        lock(&self.status).is_held
     }
 
     /// Lets the other tasks go first, so that what they append now shares the request. They may be on another thread:
@@ -247,12 +248,13 @@ async fn drive(guard: Guard<Arc<Driver>>, mut changes: Watch) {
         }
         let mut changed = pin!(changes.changed());
         let event = std::future::poll_fn(|cx| {
+            // First what comes seldom: there may always be a wake-up.
+            if changed.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Some(Event::Metadata));
+            }
             if wake.as_mut().poll(cx).is_ready() {
                 wake.set(driver.wake.notified());
                 return Poll::Ready(None);
-            }
-            if changed.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Some(Event::Metadata));
             }
             alarm.poll_ring(cx).map(|()| Some(Event::Time))
         })
