@@ -17,7 +17,7 @@ mod run;
 #[allow(dead_code, reason = "it serves two targets")]
 mod support;
 
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use plan::Plan;
@@ -31,8 +31,13 @@ fn setting(name: &str) -> Option<u64> {
     Some(value.parse().unwrap_or_else(|_| panic!("{name} is {value:?}: it must be a number")))
 }
 
+/// Tests of this target run one after the other: whether an event of `tracing` is wanted is remembered for the whole
+/// process, so that a history may lack one while another thread wants none.
+static ALONE: Mutex<()> = Mutex::new(());
+
 #[test]
 fn seeds_keep_what_was_promised() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let from = setting("OTTLA_SIM_FROM").unwrap_or(0);
     let seeds = setting("OTTLA_SIM_SEEDS").unwrap_or(FEW);
     let mut total = Outcome::default();
@@ -81,6 +86,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 #[test]
 fn a_seed_does_the_same_again() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for seed in 0..10 {
         let histories = [(); 2].map(|()| {
             let history = history::History::default();
