@@ -353,7 +353,7 @@ impl fmt::Display for AppendError {
             Self::TooLarge { size, limit } => write!(
                 f,
                 "record too large: a batch with it alone has {size} bytes, the limit is {limit}; \
-                 send it in smaller parts"
+                 send it in smaller parts, or raise the limit of batches"
             ),
             Self::Record(_) => f.write_str("record cannot be encoded"),
         }

@@ -106,7 +106,7 @@ pub enum Error {
         /// The partition.
         partition: i32,
     },
-    /// The client, or the runtime it was built on, is gone.
+    /// The producer was closed, or the client or the runtime it was built on is gone: make a new one.
     Closed,
 }
 
@@ -239,7 +239,7 @@ impl fmt::Display for Error {
                 )
             }
             Self::Closed => {
-                f.write_str("the client or producer is closed, or the runtime it was built on is gone")
+                f.write_str("the producer was closed, or the client or the runtime it was built on is gone: make a new one")
             }
         }
     }

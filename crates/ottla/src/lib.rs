@@ -20,7 +20,7 @@ pub use ottla_core::calls::{CallError, Cause, CoordinatorKind, End, Target};
 pub use ottla_core::error::{CloseReason, Failure, Outcome, Peer, RequestError};
 pub use ottla_core::metadata::{Broker, Partition};
 pub use ottla_core::partition_queue::Acks;
-pub use ottla_core::producer::{DeliveryCause, DeliveryError, DeliveryOutcome};
+pub use ottla_core::producer::{DeliveryCause, DeliveryError, DeliveryOutcome, ProducerIdFailure};
 pub use ottla_core::{HostPort, InvalidAddress};
 pub use ottla_wire as wire;
 pub use ottla_wire::compression::{Codec, Compression};

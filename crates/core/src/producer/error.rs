@@ -72,6 +72,8 @@ pub enum DeliveryCause {
         size: usize,
         /// Bytes that the buffers hold.
         limit: usize,
+        /// Bytes that one partition may have of them.
+        partition_limit: usize,
     },
     /// The broker confirmed a duplicate whose offset it had forgotten.
     NoOffset,
@@ -207,9 +209,12 @@ impl fmt::Display for DeliveryCause {
                 write!(f, "broker {broker} kept silent and the partition got another leader")
             }
             Self::NoLeader => f.write_str("the partition has no known leader"),
-            Self::BufferFull { size, limit } => {
-                write!(f, "no room for {size} bytes in time: the buffers of {limit} bytes are full")
-            }
+            Self::BufferFull { size, limit, partition_limit } => write!(
+                f,
+                "no room for {size} bytes within the delivery time-out: what is not acknowledged may take \
+                 {partition_limit} bytes a partition and {limit} bytes in all; send less at a time, or raise \
+                 `buffer_memory` or `delivery_timeout`"
+            ),
             Self::NoOffset => f.write_str("the broker confirmed a duplicate without its offset"),
             Self::ProducerId(failure) => write!(f, "no producer id: {failure}"),
             Self::TopicRecreated { old, new } => write!(

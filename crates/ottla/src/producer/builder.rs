@@ -77,15 +77,16 @@ impl ProducerBuilder {
         self
     }
 
-    /// Bytes of a batch at most, encoded and before compression, from 1 KiB to 1 GiB. Default: 1,000,000, which is what
-    /// brokers accept unless told otherwise.
+    /// Bytes of a batch at most, encoded and before compression, from 1 KiB to 256 MiB. Default: 1,000,000, which is what
+    /// brokers accept unless told otherwise. A topic whose `max.message.bytes` is lower refuses larger batches, as a
+    /// whole.
     pub fn batch_size(mut self, bytes: usize) -> Self {
         self.limits.batch_bytes = bytes;
         self
     }
 
     /// Bytes of all records that are not acknowledged at most; whoever enqueues more waits. A quarter of it, and at least a
-    /// batch, is what one partition may hold. Default: 64 MiB.
+    /// batch, is what one partition may hold. From the batch size to 512 MiB. Default: 64 MiB.
     pub fn buffer_memory(mut self, bytes: usize) -> Self {
         self.limits.buffer = bytes;
         self
@@ -106,7 +107,10 @@ impl ProducerBuilder {
     /// Makes the producer. Nothing is sent before the first record.
     ///
     /// # Errors
-    /// [`Error::Config`] for settings that cannot work.
+    /// [`Error::Config`] for settings that cannot work; [`Error::Unreachable`] when no broker answers within the request
+    /// time-out; [`Error::Closed`].
+    ///
+    /// Cancel safe.
     pub async fn build(mut self) -> Result<Producer> {
         self.check()?;
         self.limits.partition_buffer = (self.limits.buffer / 4).max(self.limits.batch_bytes);
@@ -137,11 +141,11 @@ impl ProducerBuilder {
             );
             return Err(Error::config("delivery_timeout", problem));
         }
-        if !(1 << 10..=1 << 30).contains(&self.limits.batch_bytes) {
-            let problem = format!("is {}: it must be from 1 KiB to 1 GiB", self.limits.batch_bytes);
+        if !(1 << 10..=256 << 20).contains(&self.limits.batch_bytes) {
+            let problem = format!("is {}: it must be from 1 KiB to 256 MiB", self.limits.batch_bytes);
             return Err(Error::config("batch_size", problem));
         }
-        if !(self.limits.batch_bytes..=u32::MAX as usize / 8).contains(&self.limits.buffer) {
+        if !(self.limits.batch_bytes..=512 << 20).contains(&self.limits.buffer) {
             let problem = format!(
                 "is {}: it must be from `batch_size`, {}, to 512 MiB",
                 self.limits.buffer, self.limits.batch_bytes

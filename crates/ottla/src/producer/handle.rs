@@ -237,13 +237,13 @@ impl ProducerHandle {
         start: Instant,
         settings: &BatchSettings,
     ) -> Result<(SemaphorePermit<'a>, SemaphorePermit<'a>)> {
-        let Limits { buffer, partition_buffer: limit, .. } = self.lease.driver.shared.limits;
+        let Limits { buffer, partition_buffer: limit, batch_bytes } = self.lease.driver.shared.limits;
         let permits = match u32::try_from(size) {
             Ok(permits) if size <= limit => permits,
             _ => {
                 let problem = format!(
-                    "together they take {size} bytes, the buffer of a partition holds {limit}: \
-                     produce them in several calls"
+                    "together they take {size} bytes, the buffer of a partition holds {limit}: send fewer at a \
+                     time; each record has to fit into a batch of {batch_bytes} bytes"
                 );
                 let topic = outbox.topic.clone();
                 return Err(Error::Record { topic, partition: outbox.partition, problem });
@@ -266,7 +266,7 @@ impl ProducerHandle {
         match race(both, timeout).await {
             Either::First(result) => result,
             Either::Second(()) => {
-                let cause = DeliveryCause::BufferFull { size, limit: buffer };
+                let cause = DeliveryCause::BufferFull { size, limit: buffer, partition_limit: limit };
                 Err(unsent(&outbox.topic, outbox.partition, DeliveryOutcome::NotWritten, cause))
             }
         }

@@ -96,7 +96,8 @@ impl Producer {
     /// until the request time-out is over: it may just have been created; looking it up never creates it. Cancel safe.
     ///
     /// # Errors
-    /// [`Error::Topic`](crate::Error::Topic) when there is no such topic.
+    /// [`Error::Topic`](crate::Error::Topic) when there is no such topic, [`Error::Unreachable`](crate::Error::Unreachable) when no broker says,
+    /// [`Error::Closed`](crate::Error::Closed) after [`close`](Self::close).
     pub async fn topic(&self, name: impl AsRef<str>) -> Result<TopicProducer> {
         let Inner { handle, settings, sticky_run, partitioner, .. } = &*self.shared;
         let topic = handle.cluster().partition(name.as_ref(), 0, settings.request_timeout, true).await?;

@@ -169,6 +169,8 @@ impl Outbox {
                 self.borrow(shared, CREDIT.max(size)).or_else(|| self.borrow(shared, size)).unwrap_or(0);
         }
         if *credit < size {
+            // One that fits into no batch need not wait for room.
+            queue.prepare(std::slice::from_ref(record), settings).map_err(|error| self.refuse(&error))?;
             return Ok(None);
         }
         let appended = match queue.append(now, record, settings, pool, Promise::new) {
