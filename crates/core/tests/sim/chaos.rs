@@ -27,6 +27,8 @@ pub(crate) struct Chaos {
     pub(crate) damages_frames: bool,
     /// Brokers may ask for pauses, in which nothing is expected of them.
     pub(crate) throttles: bool,
+    /// Topics are deleted and created again: what is out for the old one has no other leader.
+    pub(crate) recreates: bool,
     /// Two answers in a row may give a topic the same wrong id.
     pub(crate) mistakes_ids: bool,
 }
@@ -40,6 +42,7 @@ impl Chaos {
             misanswered: any(|kind| matches!(kind, FaultKind::Misanswer { .. })),
             damages_frames: any(|kind| matches!(kind, FaultKind::CorruptFrame { .. })),
             throttles: any(|kind| matches!(kind, FaultKind::Throttle { .. })),
+            recreates: any(|kind| matches!(kind, FaultKind::Recreate { .. })),
             mistakes_ids: plan
                 .faults
                 .iter()

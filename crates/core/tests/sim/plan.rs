@@ -445,7 +445,9 @@ fn fault(draw: &mut Draw, plan: &Plan) -> Fault {
         3 => FaultKind::Delay { api, stage, time, times },
         4 => FaultKind::Silence { api, stage },
         5 | 6 => FaultKind::Disconnect { api, stage, times },
-        7 => FaultKind::CorruptFrame { api, place: draw.below(8) as usize },
+        // The first byte of the size, or the correlation id. A size that is wrong by less is noticed with what comes
+        // next, which may be long after the fault.
+        7 => FaultKind::CorruptFrame { api, place: draw.pick(&[0, 4, 5, 6, 7]) },
         8 => FaultKind::CorruptRecords { times },
         9 => FaultKind::Throttle { api, time, times },
         10 => FaultKind::Misanswer { how: how % 3, times },

@@ -377,7 +377,7 @@ impl World {
 
     /// What is out to a broker that has long been silent, although the client knows of another leader, is given up.
     pub(crate) fn check_silent(&mut self) {
-        if self.chaos.throttles || self.was_stalled() {
+        if self.chaos.throttles || self.chaos.recreates || self.was_stalled() {
             return;
         }
         let mut stuck = None;
