@@ -29,6 +29,8 @@ pub(crate) struct Chaos {
     pub(crate) throttles: bool,
     /// Topics are deleted and created again: what is out for the old one has no other leader.
     pub(crate) recreates: bool,
+    /// A topic may be given the id of another, or one that two are given: for a while they are the same.
+    pub(crate) confuses_ids: bool,
     /// Two answers in a row may give a topic the same wrong id.
     pub(crate) mistakes_ids: bool,
 }
@@ -43,6 +45,7 @@ impl Chaos {
             damages_frames: any(|kind| matches!(kind, FaultKind::CorruptFrame { .. })),
             throttles: any(|kind| matches!(kind, FaultKind::Throttle { .. })),
             recreates: any(|kind| matches!(kind, FaultKind::Recreate { .. })),
+            confuses_ids: any(|kind| matches!(kind, FaultKind::WrongTopicId { .. })),
             mistakes_ids: plan
                 .faults
                 .iter()

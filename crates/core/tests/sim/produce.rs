@@ -321,7 +321,7 @@ impl World {
                     let mismatch = self.produce.machine.handle_answer(now, token, answer.version, &response);
                     if !mismatch.is_empty() {
                         self.coverage.hit("producer", "an answer that does not match");
-                        if !self.chaos.misanswered {
+                        if !self.chaos.misanswered && !self.chaos.confuses_ids {
                             let what = format!("{mismatch:?} in an answer of {}", answer.peer);
                             self.violate("an answer is the asker's", || what);
                         }
@@ -377,7 +377,8 @@ impl World {
 
     /// What is out to a broker that has long been silent, although the client knows of another leader, is given up.
     pub(crate) fn check_silent(&mut self) {
-        if self.chaos.throttles || self.chaos.recreates || self.was_stalled() {
+        let chaos = &self.chaos;
+        if chaos.throttles || chaos.recreates || chaos.confuses_ids || self.was_stalled() {
             return;
         }
         let mut stuck = None;

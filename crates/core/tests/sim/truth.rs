@@ -205,9 +205,10 @@ impl World {
                 format!("record {id:?} has its result {:?} after its delivery time-out", now - due)
             });
         }
-        // A broker that answers what needs no answer may make the client lose step.
-        let is_missed =
-            must_by.is_some() && !matches!(fate, Fate::Written(_)) && !self.plan.answers_without_acks;
+        // A broker that answers what needs no answer may make the client lose step, and a damaged answer may be long
+        // under way.
+        let is_excused = self.plan.answers_without_acks || self.chaos.damages_frames;
+        let is_missed = must_by.is_some() && !matches!(fate, Fate::Written(_)) && !is_excused;
         if is_missed && !error.is_some_and(may_be_asked_again) {
             let why = error.map(ToString::to_string).unwrap_or_default();
             self.violate("it goes on when faults are over", || {

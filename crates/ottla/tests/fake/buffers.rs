@@ -77,6 +77,6 @@ async fn a_call_larger_than_the_buffer_is_refused() {
     let value = Bytes::from(vec![b'x'; LARGE]);
     let error = partition.produce(vec![Record::new(value); 50]).await.unwrap_err();
     assert!(matches!(error, Error::Record { .. }), "{error}");
-    assert!(error.to_string().contains("several calls"), "{error}");
+    assert!(error.to_string().contains("send fewer at a time"), "{error}");
     assert_eq!(pipes.requests(ApiKey::PRODUCE), 0);
 }
