@@ -312,7 +312,8 @@ fn rule(kind: &FaultKind) -> Option<Rule> {
             let change = |answer: &mut Answer| {
                 let Answer::Metadata(answer) = answer else { return };
                 for topic in answer.topics.iter_mut().filter(|topic| !topic.topic_id.is_nil()) {
-                    topic.topic_id = Uuid::from_bytes([0xab; 16]);
+                    // Another one for each topic, so that no two become one.
+                    topic.topic_id = Uuid::from_bytes(topic.topic_id.as_bytes().map(|byte| !byte));
                 }
             };
             Rule::new(Reaction::alter(change)).api(ApiKey::METADATA).times(times)
