@@ -78,7 +78,7 @@ struct Inner {
     settings: BatchSettings,
     sticky_run: usize,
     partitioner: Option<Arc<dyn Partitioner>>,
-    topics: Mutex<HashMap<String, TopicProducer>>,
+    topics: Mutex<HashMap<String, Arc<TopicProducer>>>,
 }
 
 impl Producer {
@@ -126,13 +126,13 @@ impl Producer {
         self.shared.handle.close().await;
     }
 
-    /// The handle that is kept for a topic, so that names are looked up once.
-    async fn known(&self, name: &str) -> Result<TopicProducer> {
+    /// The one handle that is kept for a topic, so that names are looked up once and turns last.
+    async fn known(&self, name: &str) -> Result<Arc<TopicProducer>> {
         let known = lock(&self.shared.topics).get(name).cloned();
-        if let Some(topic) = known.filter(TopicProducer::is_open) {
+        if let Some(topic) = known.filter(|topic| topic.is_open()) {
             return Ok(topic);
         }
-        let topic = self.topic(name).await?;
+        let topic = Arc::new(self.topic(name).await?);
         lock(&self.shared.topics).insert(name.to_owned(), topic.clone());
         Ok(topic)
     }

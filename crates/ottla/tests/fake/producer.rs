@@ -73,6 +73,21 @@ async fn keys_choose_partitions_and_records_without_take_turns() {
     assert_eq!(lengths(&pipes, 6).iter().sum::<usize>(), before.iter().sum::<usize>() + 600);
 }
 
+/// Trap P14: so do records that are sent by the topic's name.
+#[tokio::test(start_paused = true)]
+async fn turns_last_for_records_sent_by_name_too() {
+    let (producer, _topic, _pipes) = producing(1, 6).await;
+    let value = vec![0; 1_000];
+    let mut turns = Vec::new();
+    for _ in 0..200 {
+        let written = producer.send("t", Record::new(&value)).await.unwrap();
+        if turns.last() != Some(&written.partition) {
+            turns.push(written.partition);
+        }
+    }
+    assert!(turns.len() <= 7, "200 kB in turns of 32 kB: {turns:?}");
+}
+
 #[derive(Debug)]
 struct Last;
 
