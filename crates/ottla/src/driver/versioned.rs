@@ -47,8 +47,7 @@ impl<R: Request> AnyRequest for ByVersion<R> {
     }
 }
 
-/// A request as somebody else has filled it in: sent in the versions that can express it. A version that loses a value,
-/// since it may be dropped there, is taken only from a broker that has none better.
+/// A request that is sent in these of its versions and no others.
 #[derive(Debug)]
 pub(crate) struct AsGiven<R> {
     request: Arc<R>,
@@ -56,7 +55,9 @@ pub(crate) struct AsGiven<R> {
 }
 
 impl<R: Request> AsGiven<R> {
-    /// An error tells which value no version has together with the others.
+    /// As somebody else has filled it in: in the versions that can express it. A version that loses a value, since it may
+    /// be dropped there, is taken only from a broker that has none better. An error tells which value no version has
+    /// together with the others.
     pub(crate) fn new(request: R) -> Result<Self, EncodeError> {
         let VersionRange { min, max } = R::VERSIONS;
         let fits = |version: &i16| ottla_wire::encode_request(&request, *version, 0, None).is_ok();
@@ -106,29 +107,11 @@ impl<R: Request> AnyRequest for AsGiven<R> {
 /// A Produce or Fetch request. Both name topics by id alone from version 13 on (KIP-516), so it is sent in that version
 /// only if all its topics have one: brokers that can do both may be in a cluster that has no ids.
 pub(crate) fn by_id_or_name<R: Request>(request: R, has_ids: bool) -> Box<dyn AnyRequest> {
-    if has_ids { Box::new(request) } else { Box::new(ByName(request)) }
-}
-
-#[derive(Debug)]
-struct ByName<R>(R);
-
-impl<R: Request> AnyRequest for ByName<R> {
-    fn key(&self) -> ApiKey {
-        R::KEY
+    if has_ids {
+        return Box::new(request);
     }
-
-    fn versions(&self) -> VersionRange {
-        VersionRange { max: R::VERSIONS.max.min(LAST_VERSION_BY_NAME), ..R::VERSIONS }
-    }
-
-    fn encode_frame(
-        &self,
-        version: i16,
-        correlation_id: i32,
-        client_id: Option<&str>,
-    ) -> Result<Encoded, EncodeError> {
-        self.0.encode_frame(version, correlation_id, client_id)
-    }
+    let versions = VersionRange { max: R::VERSIONS.max.min(LAST_VERSION_BY_NAME), ..R::VERSIONS };
+    Box::new(AsGiven { request: Arc::new(request), versions })
 }
 
 const LAST_VERSION_BY_NAME: i16 = 12;

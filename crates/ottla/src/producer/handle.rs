@@ -12,7 +12,7 @@ use ottla_wire::{Str, Uuid, records};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::delivery::Delivery;
-use super::outbox::{Accepted, AcceptedOne, Outbox};
+use super::outbox::{AcceptedOne, Outbox, Span};
 use super::topic::TopicShared;
 use crate::driver::cluster::Cluster;
 use crate::driver::producer::{Driver, Event};
@@ -88,9 +88,9 @@ impl ProducerHandle {
             return Ok(Vec::new());
         }
         let outbox = self.outbox(topic, partition)?;
-        let accepted = self.accept(&outbox, records, &settings).await?;
+        let spans = self.accept(&outbox, records, &settings).await?;
         let mut offsets = Vec::with_capacity(records.len());
-        for span in accepted.spans {
+        for span in spans {
             let base = offset(&outbox, span.waiter.await?)?;
             offsets
                 .extend((span.first..span.first + span.count).map(|index| base.saturating_add(index as i64)));
@@ -182,12 +182,8 @@ impl ProducerHandle {
 
     /// Accepts nothing more, waits until all that was accepted is resolved, and ends the driver.
     pub(crate) async fn close(&self) {
-        let outboxes = {
-            let mut outboxes = lock(&self.lease.driver.shared.outboxes);
-            outboxes.is_closed = true;
-            outboxes.by_partition.values().cloned().collect::<Vec<_>>()
-        };
-        outboxes.iter().for_each(|outbox| outbox.refuse_more());
+        lock(&self.lease.driver.shared.outboxes).is_closed = true;
+        self.outboxes().iter().for_each(|outbox| outbox.refuse_more());
         self.flush().await;
         self.lease.driver.post(Event::Close);
         self.lease.driver.ended().await;
@@ -210,7 +206,7 @@ impl ProducerHandle {
         outbox: &Arc<Outbox>,
         records: &[Record<'_>],
         settings: &BatchSettings,
-    ) -> Result<Accepted> {
+    ) -> Result<Vec<Span>> {
         let start = now();
         let headers: Vec<Vec<_>> = records.iter().map(wire_headers).collect();
         let wall = Timestamp::now();
@@ -221,12 +217,12 @@ impl ProducerHandle {
             .collect();
         let size: usize = records.iter().map(footprint).sum();
         let (room, memory) = self.room(outbox, size, start, settings).await?;
-        let accepted = outbox.append(start, &records, settings)?;
+        let spans = outbox.append(start, &records, settings)?;
         // They come back batch by batch, when the batches are resolved.
         room.forget();
         memory.forget();
         self.lease.driver.post(Event::Appended(outbox.clone()));
-        Ok(accepted)
+        Ok(spans)
     }
 
     /// Waits for room, first in the partition, so that who waits there holds nothing that others could use.

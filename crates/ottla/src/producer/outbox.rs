@@ -49,15 +49,6 @@ struct State {
     closed: Option<Error>,
 }
 
-/// Records that were accepted.
-#[derive(Debug)]
-pub(crate) struct Accepted {
-    /// By batch, in order.
-    pub(crate) spans: Vec<Span>,
-    /// Their footprints.
-    pub(crate) memory: usize,
-}
-
 /// Neighbouring records in one batch.
 #[derive(Debug)]
 pub(crate) struct Span {
@@ -110,13 +101,14 @@ impl Outbox {
         }
     }
 
-    /// Appends all records in order, or none of them and says why. They share a batch if they fit into one.
+    /// Appends all records in order, or none of them and says why. They share a batch if they fit into one; where they
+    /// are is what comes back, by batch.
     pub(crate) fn append(
         &self,
         now: Instant,
         records: &[NewRecord<'_>],
         settings: &BatchSettings,
-    ) -> Result<Accepted> {
+    ) -> Result<Vec<Span>> {
         let mut state = lock(&self.state);
         let State { queue, pool, closed, begun, .. } = &mut *state;
         if let Some(error) = closed {
@@ -124,25 +116,22 @@ impl Outbox {
         }
         queue.prepare(records, settings).map_err(|error| self.refuse(&error))?;
         self.is_used.store(true, Ordering::Relaxed);
-        let mut accepted = Accepted { spans: Vec::new(), memory: 0 };
+        let mut spans: Vec<Span> = Vec::new();
         for record in records {
             let appended = queue
                 .append(now, record, settings, pool, Promise::new)
                 .map_err(|error| self.refuse(&error))?;
-            accepted.memory += footprint(record);
             if appended.index == 0 {
                 begin(begun, appended.delivery);
             }
-            match accepted.spans.last_mut().filter(|_| appended.index > 0) {
+            match spans.last_mut().filter(|_| appended.index > 0) {
                 Some(span) => span.count += 1,
-                None => accepted.spans.push(Span {
-                    waiter: appended.delivery.waiter(),
-                    first: appended.index,
-                    count: 1,
-                }),
+                None => {
+                    spans.push(Span { waiter: appended.delivery.waiter(), first: appended.index, count: 1 });
+                }
             }
         }
-        Ok(accepted)
+        Ok(spans)
     }
 
     /// Appends one record, if there is room for it now; `granted` bytes of room and memory are the caller's already.

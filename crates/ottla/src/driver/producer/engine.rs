@@ -57,21 +57,21 @@ pub(super) enum Effect {
     /// A batch came to this.
     Resolve { delivery: Promise, result: Result<Written> },
     /// A batch takes no room any more, in its outbox if there still is one and in all.
-    Release { shared: Arc<Shared>, outbox: Option<Arc<Outbox>>, memory: usize },
+    Release { outbox: Option<Arc<Outbox>>, memory: usize },
     /// The outbox accepts nothing more, and what it holds comes to this.
-    CloseOutbox { shared: Arc<Shared>, outbox: Arc<Outbox>, error: Error },
+    CloseOutbox { outbox: Arc<Outbox>, error: Error },
 }
 
 impl Effect {
-    pub(super) fn run(self) {
+    pub(super) fn run(self, shared: &Shared) {
         match self {
             Self::Kick(handle) => handle.kick(),
             Self::Resolve { delivery, result } => delivery.resolve(result),
-            Self::Release { shared, outbox, memory } => {
+            Self::Release { outbox, memory } => {
                 let memory = outbox.map_or(memory, |outbox| outbox.release(memory));
                 shared.memory.add_permits(memory);
             }
-            Self::CloseOutbox { shared, outbox, error } => shared.memory.add_permits(outbox.close(&error)),
+            Self::CloseOutbox { outbox, error } => shared.memory.add_permits(outbox.close(&error)),
         }
     }
 }
@@ -211,7 +211,7 @@ impl Engine {
     }
 
     fn close_outbox(&mut self, outbox: Arc<Outbox>, error: Error) {
-        self.effects.push(Effect::CloseOutbox { shared: self.shared.clone(), outbox, error });
+        self.effects.push(Effect::CloseOutbox { outbox, error });
     }
 
     fn take(&mut self, driver: &Arc<Driver>, partition: PartitionId) {
@@ -369,8 +369,8 @@ impl Engine {
     }
 
     fn release(&mut self, partition: PartitionId, memory: usize) {
-        let (shared, outbox) = (self.shared.clone(), self.outboxes.get(&partition).cloned());
-        self.effects.push(Effect::Release { shared, outbox, memory });
+        let outbox = self.outboxes.get(&partition).cloned();
+        self.effects.push(Effect::Release { outbox, memory });
     }
 
     fn refresh(&self, avoid: Option<i32>) {

@@ -21,7 +21,7 @@ use ottla_core::error::RequestError;
 use ottla_core::producer::{ProducerIdFailure, RequestToken};
 use tokio::sync::Notify;
 
-use self::engine::{Effect, Engine};
+use self::engine::Engine;
 use self::sealer::Sealed;
 use super::alarm::Alarm;
 use super::changes::Watch;
@@ -143,7 +143,7 @@ impl Driver {
             let left = std::mem::take(&mut *lock(&self.inbox));
             return drop(left);
         };
-        effects.into_iter().for_each(Effect::run);
+        effects.into_iter().for_each(|effect| effect.run(&self.shared));
         if self.finish() {
             self.wake.notify_one();
         }
