@@ -1,9 +1,9 @@
 //! `cargo xtask`: what the project does to itself.
 //!
-//! `test` runs every test against brokers it starts and stops; `kafka` keeps a cluster running between test
-//! runs; `protocol` compares the wire table with another Kafka release; `bites` tests the simulations. None needs anything but cargo: what is missing
-//! is installed. This crate depends on nothing of the
-//! workspace, so it builds and works however broken the rest is.
+//! `test` runs every test against brokers it starts and stops; `sim` runs the simulations, and `bites` tests them;
+//! `kafka` keeps a cluster running between test runs; `protocol` compares the wire table with another Kafka release. None
+//! needs anything but cargo: what is missing is installed. This crate depends on nothing of the workspace, so it builds
+//! and works however broken the rest is.
 
 mod bites;
 mod cluster;

@@ -29,19 +29,7 @@ use ottla_wire::messages::end_txn::EndTxnRequest;
 use ottla_wire::messages::metadata::MetadataRequest;
 use talk::{Place, Talk};
 
-macro_rules! against_kafka {
-    ($($module:ident { $($scenario:ident)+ })+) => {
-        $(mod $module {
-            $(#[test]
-            fn $scenario() {
-                let name = concat!(stringify!($module), "_", stringify!($scenario));
-                super::check(name, crate::scenarios::$module::$scenario);
-            })+
-        })+
-    };
-}
-
-scenarios!(against_kafka);
+scenarios!();
 
 /// One scenario at a time: some kill nodes.
 static TURN: Mutex<()> = Mutex::new(());

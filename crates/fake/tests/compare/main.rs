@@ -18,19 +18,7 @@ mod talk;
 use fake::Fake;
 use talk::Talk;
 
-macro_rules! against_the_fake {
-    ($($module:ident { $($scenario:ident)+ })+) => {
-        $(mod $module {
-            $(#[test]
-            fn $scenario() {
-                let name = concat!(stringify!($module), "_", stringify!($scenario));
-                super::check(name, crate::scenarios::$module::$scenario);
-            })+
-        })+
-    };
-}
-
-scenarios!(against_the_fake);
+scenarios!();
 
 fn check(name: &str, scenario: fn(&mut Talk<'_>)) {
     let fake = Fake::start();

@@ -8,9 +8,8 @@ use ottla::OffsetAt;
 use ottla_fake::{Reaction, Rule, Stage};
 use ottla_wire::{ApiKey, ErrorCode};
 use tracing::field::{Field, Visit};
-use tracing::span;
 
-use crate::support::{one, records};
+use crate::support::{on_events, one, records};
 
 /// An event's fields, its message among them.
 type Fields = BTreeMap<&'static str, String>;
@@ -20,6 +19,16 @@ type Fields = BTreeMap<&'static str, String>;
 struct Log(Arc<Mutex<Vec<Fields>>>);
 
 impl Log {
+    /// Keeps events until what comes back is dropped.
+    fn keep(&self) -> tracing::subscriber::DefaultGuard {
+        let kept = self.0.clone();
+        on_events(move |event| {
+            let mut fields = Collect(Fields::new());
+            event.record(&mut fields);
+            kept.lock().unwrap().push(fields.0);
+        })
+    }
+
     /// The only event with this message about that API.
     #[track_caller]
     fn only(&self, message: &str, api: &str) -> Fields {
@@ -32,30 +41,6 @@ impl Log {
         assert!(found.next().is_none(), "{events:#?}");
         event.clone()
     }
-}
-
-impl tracing::Subscriber for Log {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target().starts_with("ottla")
-    }
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        let mut fields = Collect(Fields::new());
-        event.record(&mut fields);
-        self.0.lock().unwrap().push(fields.0);
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
 }
 
 struct Collect(Fields);
@@ -81,7 +66,7 @@ fn assert_fields(event: &Fields, expected: &[(&str, &str)]) {
 #[tokio::test(start_paused = true)]
 async fn a_refused_produce_is_in_the_log_with_all_facts() {
     let log = Log::default();
-    let _logged = tracing::subscriber::set_default(log.clone());
+    let _logged = log.keep();
     let (partition, _client, pipes) = one().await;
     let refused = Reaction::Error(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
     pipes.rule(Rule::new(refused).api(ApiKey::PRODUCE).times(1));
@@ -115,7 +100,7 @@ async fn a_refused_produce_is_in_the_log_with_all_facts() {
 #[tokio::test(start_paused = true)]
 async fn a_look_up_tried_again_is_in_the_log_with_all_facts() {
     let log = Log::default();
-    let _logged = tracing::subscriber::set_default(log.clone());
+    let _logged = log.keep();
     let (partition, _client, pipes) = one().await;
     let refused = Reaction::Error(ErrorCode::LEADER_NOT_AVAILABLE);
     pipes.rule(Rule::new(refused).api(ApiKey::LIST_OFFSETS).times(1));
@@ -145,7 +130,7 @@ async fn a_look_up_tried_again_is_in_the_log_with_all_facts() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_produce_is_in_the_log_with_its_partitions() {
     let log = Log::default();
-    let _logged = tracing::subscriber::set_default(log.clone());
+    let _logged = log.keep();
     let (partition, _client, pipes) = one().await;
     pipes.rule(Rule::new(Reaction::Disconnect(Stage::AfterApplying)).api(ApiKey::PRODUCE).times(1));
     partition.produce(records(&["a"])).await.unwrap();

@@ -14,6 +14,7 @@ use ottla_fake::net::Pipes;
 use ottla_fake::{Builder, FakeCluster, NewRecord, Rule, RuleId, StoredBatch};
 use ottla_wire::ApiKey;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tracing::span;
 
 /// The test double of the client's extension point: sockets are in-memory pipes to the nodes of a fake cluster.
 #[derive(Debug, Clone)]
@@ -218,6 +219,37 @@ impl AsyncWrite for Panicking {
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
+}
+
+/// Hands the client's own events of this thread to a function, from now on until what comes back is dropped.
+pub(crate) fn on_events(
+    event: impl Fn(&tracing::Event<'_>) + Send + Sync + 'static,
+) -> tracing::subscriber::DefaultGuard {
+    tracing::subscriber::set_default(OnEvents(event))
+}
+
+struct OnEvents<F>(F);
+
+impl<F: Fn(&tracing::Event<'_>) + 'static> tracing::Subscriber for OnEvents<F> {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("ottla")
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        (self.0)(event);
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
 }
 
 /// A client of a cluster with so many nodes, and a topic `t` whose partitions have a replica on every node.

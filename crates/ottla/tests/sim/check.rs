@@ -71,17 +71,16 @@ fn read(partition: i32, log: &[String], seen: &Seen) -> Result<(), String> {
     if let Some((expected, got)) = wrong {
         return Err(format!("the reader of {partition} got {got:?} instead of {expected:?}"));
     }
-    // What was accepted late, for callers that had left, comes after the reader has left too.
     if read.len() > log.len() {
         return Err(format!("the reader of {partition} got {} records of {}", read.len(), log.len()));
     }
-    let acknowledged =
-        seen.sent.borrow().iter().filter(|sent| sent.partition == partition).fold(0, |end, sent| match sent
-            .fate
-        {
-            Fate::Written(offset) => end.max(offset + 1),
-            _ => end,
-        });
+    // What was accepted late, for callers that had left, comes after the reader has left too.
+    let sent = seen.sent.borrow();
+    let offsets = sent.iter().filter(|sent| sent.partition == partition).filter_map(|sent| match sent.fate {
+        Fate::Written(offset) => Some(offset + 1),
+        _ => None,
+    });
+    let acknowledged = offsets.max().unwrap_or(0);
     if (read.len() as i64) < acknowledged {
         return Err(format!(
             "the reader of {partition} left after {} records, {acknowledged} were acknowledged",

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use tokio::time::Instant;
 use tracing::field::{Field, Visit};
-use tracing::span;
+
+use crate::support::on_events;
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct History {
@@ -20,33 +21,19 @@ impl History {
         self.lines.lock().unwrap().push(format!("{:>9.3} {what}", (now - start).as_secs_f64()));
     }
 
+    /// Notes what the client says, until what comes back is dropped.
+    pub(crate) fn listen(&self) -> tracing::subscriber::DefaultGuard {
+        let history = self.clone();
+        on_events(move |event| {
+            let mut line = Line("client:".to_owned());
+            event.record(&mut line);
+            history.note(&line.0);
+        })
+    }
+
     pub(crate) fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
     }
-}
-
-impl tracing::Subscriber for History {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
-        metadata.target().starts_with("ottla")
-    }
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        let mut line = Line("client:".to_owned());
-        event.record(&mut line);
-        self.note(&line.0);
-    }
-
-    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
-        span::Id::from_u64(1)
-    }
-
-    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
-
-    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
-
-    fn enter(&self, _: &span::Id) {}
-
-    fn exit(&self, _: &span::Id) {}
 }
 
 struct Line(String);

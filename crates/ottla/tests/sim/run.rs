@@ -111,7 +111,7 @@ impl fmt::Display for Outcome {
 
 /// Runs a plan; what was promised and not kept is the error.
 pub(crate) fn run(plan: &Plan, history: Option<&History>) -> Result<Outcome, String> {
-    let _events = history.map(|history| tracing::subscriber::set_default(history.clone()));
+    let _events = history.map(History::listen);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let tasks = LocalSet::new();
@@ -325,8 +325,7 @@ impl World {
                 format!("p{pourer}-{number}-{}", "x".repeat(usize::try_from(random.below(300)).unwrap()));
             let partition = i32::try_from(random.below(plan.partitions as u64)).unwrap();
             let call = topic.enqueue_to(partition, Record::new(value.as_str()));
-            let enqueued =
-                self.in_time("enqueue", plan.delivery_timeout, plan.delivery_timeout, call).await?;
+            let enqueued = self.in_time("enqueue", Duration::ZERO, plan.delivery_timeout, call).await?;
             match enqueued {
                 Ok(delivery) => deliveries.push((partition, value, Some(delivery))),
                 Err(error) => {
@@ -339,14 +338,14 @@ impl World {
             }
             if random.one_in(100) {
                 let flush = producer.flush();
-                self.in_time("flush", plan.delivery_timeout, plan.delivery_timeout, flush).await?;
+                self.in_time("flush", Duration::ZERO, plan.delivery_timeout, flush).await?;
             }
         }
         for (partition, value, delivery) in deliveries {
             let fate = match delivery {
                 Some(delivery) if !random.one_in(10) => {
                     let limit = plan.delivery_timeout;
-                    match self.in_time("delivery", limit, limit, delivery).await? {
+                    match self.in_time("delivery", Duration::ZERO, limit, delivery).await? {
                         Ok(delivered) => Fate::Written(delivered.offset.ok_or("no offset with acks = all")?),
                         Err(error) => fate(&error)?,
                     }

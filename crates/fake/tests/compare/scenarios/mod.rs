@@ -12,11 +12,11 @@ pub(crate) mod transactions;
 
 use std::path::PathBuf;
 
-/// Passes all scenarios to a macro.
+/// A test for each scenario, which passes its name and the scenario to the `check` of the target's root.
 #[macro_export]
 macro_rules! scenarios {
-    ($with:ident) => {
-        $with! {
+    () => {
+        $crate::scenarios! {
             sequences { window order epochs wraps unknown retention_keeps_producers many_batches_at_once }
             batches { accepted refused timestamps codecs limits compacted log_append_time cleaned without_acks }
             epochs { leader_moves ends_of_epochs fetches_with_epochs }
@@ -27,6 +27,15 @@ macro_rules! scenarios {
             transactions { one_after_another two_at_once sequences }
             nodes { api_versions producer_ids coordinators }
         }
+    };
+    ($($module:ident { $($scenario:ident)+ })+) => {
+        $(mod $module {
+            $(#[test]
+            fn $scenario() {
+                let name = concat!(stringify!($module), "_", stringify!($scenario));
+                super::check(name, $crate::scenarios::$module::$scenario);
+            })+
+        })+
     };
 }
 
