@@ -46,8 +46,8 @@ pub struct BatchSettings {
     /// From the append of a batch's first record until its delivery is resolved, one way or the other. A record joins
     /// a batch only while that has half of it left.
     pub delivery_timeout: Duration,
-    /// How long a batch that is not full waits for company while its broker has something in flight; `None`: until
-    /// that is answered. With nothing in flight nobody waits.
+    /// How long a batch that is not full waits for more records, unless somebody [waits](PartitionQueue::hurry) for it.
+    /// `None`: it waits only while its broker has something in flight.
     pub linger: Option<Duration>,
 }
 
@@ -79,6 +79,8 @@ impl Acks {
 pub struct Ready {
     /// The first batch takes no more records, so waiting for others gains nothing.
     pub full: bool,
+    /// Somebody waits for the first batch: it leaves as soon as nothing is in flight, without its linger.
+    pub is_awaited: bool,
     /// From when on the first batch waits for nobody.
     pub lingers_until: Option<Instant>,
     /// The earliest deadline of all batches of the queue.
@@ -102,10 +104,13 @@ pub struct ReadyBatch<D> {
     builder: BatchBuilder,
     settings: BatchSettings,
     delivery: D,
+    /// When it was begun, and until when records may join it, so that each has at least half of its delivery time-out.
+    joinable: (Instant, Instant),
     deadline: Instant,
     lingers_until: Option<Instant>,
     memory: usize,
     full: bool,
+    is_awaited: bool,
 }
 
 /// A sealed batch with all that the [`Producer`](crate::producer::Producer) machine needs to send and resolve it.
@@ -185,36 +190,36 @@ impl<D> PartitionQueue<D> {
         pool: &mut ChunkPool,
         new_delivery: impl FnOnce() -> D,
     ) -> Result<Appended<'_, D>, AppendError> {
-        self.make_room(now, record, settings)?;
-        let mut batch = match self.open.take() {
-            Some(batch) => batch,
-            None => ReadyBatch::new(now, settings, new_delivery()),
+        let joined = self.join(now, record, settings, pool);
+        let index = match joined {
+            Some(index) => index,
+            None => self.begin(now, record, settings, pool, new_delivery)?,
         };
-        let index = match batch.builder.append(pool, record) {
-            Ok(index) => index,
-            Err(error) => {
-                // A batch that holds earlier records stays; a new one goes as if it had never been.
-                self.open = (!batch.builder.is_empty()).then_some(batch);
-                return Err(AppendError::Record(error));
-            }
-        };
+        // What the driver knows of changes with batches, not with their records.
+        let ready_changed = joined.is_none() && self.announce();
+        let open = self.open.as_mut().expect("it was just appended to");
         let memory = footprint(record);
-        batch.memory += memory;
+        open.memory += memory;
         self.memory += memory;
-        self.earliest = Some(self.earliest.map_or(batch.deadline, |earliest| earliest.min(batch.deadline)));
-        let open = self.open.insert(batch);
-        let lingers_until = self.closed.front().unwrap_or(open).lingers_until;
-        let ready =
-            self.earliest.map(|deadline| Ready { full: !self.closed.is_empty(), lingers_until, deadline });
-        let ready_changed = ready != std::mem::replace(&mut self.announced, ready);
         Ok(Appended { delivery: &open.delivery, index, ready_changed })
+    }
+
+    /// Somebody waits for all that was appended so far, so it does not linger. Whether the driver must be told.
+    pub fn hurry(&mut self) -> bool {
+        self.closed.iter_mut().chain(&mut self.open).for_each(|batch| batch.is_awaited = true);
+        self.announce()
     }
 
     /// What the driver should know now; `None` when the queue is empty.
     pub fn ready(&self) -> Option<Ready> {
         let first = self.closed.front().or(self.open.as_ref())?;
-        let lingers_until = first.lingers_until;
-        self.earliest.map(|deadline| Ready { full: !self.closed.is_empty(), lingers_until, deadline })
+        let ReadyBatch { is_awaited, lingers_until, .. } = *first;
+        self.earliest.map(|deadline| Ready {
+            full: !self.closed.is_empty(),
+            is_awaited,
+            lingers_until,
+            deadline,
+        })
     }
 
     /// The oldest batch, closed if it was still open. Seal it, outside of the lock, and push it to the machine together
@@ -244,24 +249,45 @@ impl<D> PartitionQueue<D> {
         Ok(())
     }
 
-    /// Closes the open batch unless it can take `record` and leaves it at least half of its delivery time-out.
-    fn make_room(
+    /// Appends to the open batch, if that has the same settings, the room, and the time.
+    #[inline]
+    fn join(
         &mut self,
         now: Instant,
         record: &NewRecord<'_>,
         settings: &BatchSettings,
-    ) -> Result<(), AppendError> {
-        let in_time = later(now, settings.delivery_timeout / 2);
-        if let Some(open) = self.open.as_ref().filter(|open| open.settings == *settings)
-            && open.deadline >= in_time
-            && open.deadline <= later(now, settings.delivery_timeout)
-            && open.builder.len_with(record).is_ok_and(|size| size <= self.max_batch_bytes)
-        {
-            return Ok(());
+        pool: &mut ChunkPool,
+    ) -> Option<usize> {
+        let open = self.open.as_mut()?;
+        let (first, last) = open.joinable;
+        if now < first || now > last || open.settings != *settings {
+            return None;
         }
+        open.builder.append_within(pool, record, self.max_batch_bytes)
+    }
+
+    /// Appends to a new batch.
+    fn begin(
+        &mut self,
+        now: Instant,
+        record: &NewRecord<'_>,
+        settings: &BatchSettings,
+        pool: &mut ChunkPool,
+        new_delivery: impl FnOnce() -> D,
+    ) -> Result<usize, AppendError> {
         self.check_size(record)?;
+        let mut batch = ReadyBatch::new(now, settings, new_delivery());
+        let index = batch.builder.append(pool, record).map_err(AppendError::Record)?;
         self.close_open();
-        Ok(())
+        self.earliest = Some(self.earliest.map_or(batch.deadline, |earliest| earliest.min(batch.deadline)));
+        self.open = Some(batch);
+        Ok(index)
+    }
+
+    /// Whether the driver knows something else than what [`ready`](Self::ready) says now.
+    fn announce(&mut self) -> bool {
+        let ready = self.ready();
+        ready != std::mem::replace(&mut self.announced, ready)
     }
 
     fn close_open(&mut self) {
@@ -274,16 +300,17 @@ impl<D> PartitionQueue<D> {
 
 impl<D> ReadyBatch<D> {
     fn new(now: Instant, settings: &BatchSettings, delivery: D) -> Self {
-        let deadline = later(now, settings.delivery_timeout);
-        let lingers_until = settings.linger.map(|linger| later(now, linger));
         Self {
             builder: BatchBuilder::new(),
             settings: *settings,
             delivery,
-            deadline,
-            lingers_until,
+            joinable: (now, later(now, settings.delivery_timeout / 2)),
+            deadline: later(now, settings.delivery_timeout),
+            lingers_until: settings.linger.map(|linger| later(now, linger)),
             memory: 0,
             full: false,
+            // Without a linger there is nothing that ends it.
+            is_awaited: settings.linger.is_none(),
         }
     }
 
@@ -304,7 +331,7 @@ impl<D> ReadyBatch<D> {
 
     /// Compresses the records, once for all attempts.
     pub fn seal(self, pool: &mut ChunkPool) -> Result<Batch<D>, SealError<D>> {
-        let Self { builder, settings, delivery, deadline, lingers_until, memory, full } = self;
+        let Self { builder, settings, delivery, deadline, lingers_until, memory, full, .. } = self;
         match builder.seal(&settings.codec, pool) {
             Ok(sealed) => Ok(Batch { sealed, settings, delivery, deadline, memory, full, lingers_until }),
             Err(source) => Err(SealError { delivery, memory, source }),
@@ -500,7 +527,10 @@ mod tests {
         world.now += Duration::from_secs(60);
         world.append(100, &SETTINGS).unwrap();
         let due = start + Duration::from_secs(120);
-        assert_eq!(world.queue.ready(), Some(Ready { full: false, lingers_until: None, deadline: due }));
+        assert_eq!(
+            world.queue.ready(),
+            Some(Ready { full: false, is_awaited: true, lingers_until: None, deadline: due })
+        );
         assert_eq!(world.take().deadline, due);
     }
 
@@ -511,9 +541,15 @@ mod tests {
         world.append(10, &SETTINGS).unwrap();
         assert!(world.append(10, &hasty).unwrap().2);
         let soon = world.now + Duration::from_secs(1);
-        assert_eq!(world.queue.ready(), Some(Ready { full: true, lingers_until: None, deadline: soon }));
+        assert_eq!(
+            world.queue.ready(),
+            Some(Ready { full: true, is_awaited: true, lingers_until: None, deadline: soon })
+        );
         world.take();
-        assert_eq!(world.queue.ready(), Some(Ready { full: false, lingers_until: None, deadline: soon }));
+        assert_eq!(
+            world.queue.ready(),
+            Some(Ready { full: false, is_awaited: true, lingers_until: None, deadline: soon })
+        );
         world.take();
         assert_eq!(world.queue.ready(), None);
     }

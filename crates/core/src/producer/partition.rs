@@ -83,9 +83,20 @@ pub(super) enum Step {
     /// Its next batch needs a producer id.
     AwaitIdentity,
     /// Take a batch from the queue when the broker has room.
-    Take { full: bool },
+    Take(Haste),
     /// Send a batch when the broker has room.
-    Send { full: bool },
+    Send(Haste),
+}
+
+/// What makes a batch leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Haste {
+    /// It lingers, and leaves with others that do not.
+    None,
+    /// It leaves when nothing is in flight to its broker.
+    Due,
+    /// It leaves when the broker's window has room.
+    Full,
 }
 
 impl<D> Partition<D> {
@@ -134,13 +145,17 @@ impl<D> Partition<D> {
                 _ if at >= self.window(batch.settings.acks, max_in_flight) => Step::Nothing,
                 true if current.is_none() => Step::AwaitIdentity,
                 true if self.identity != current && self.has_stamped() => Step::Nothing,
-                _ => Step::Send { full: batch.full },
+                _ => Step::Send(if batch.full { Haste::Full } else { Haste::Due }),
             };
         }
         match self.queue {
             Some(queue) if !self.taking && self.has_room(max_in_flight) => {
                 let has_lingered = queue.lingers_until.is_some_and(|until| until <= now);
-                Step::Take { full: queue.full || has_lingered }
+                Step::Take(match queue {
+                    _ if queue.full || has_lingered => Haste::Full,
+                    _ if queue.is_awaited => Haste::Due,
+                    _ => Haste::None,
+                })
             }
             _ => Step::Nothing,
         }

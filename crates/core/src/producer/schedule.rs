@@ -1,9 +1,9 @@
 //! Which partitions may act at which broker, in what order, and what shares a request.
 //!
 //! A partition stands in at most one list at a time; it enters at the end, so that each gets its turn. With nothing in
-//! flight to a broker whatever is ready leaves at once. Otherwise it gathers until nothing is in flight any more, or until a
-//! full batch is among it and the broker's window has room; then all of it leaves together, as far as the request
-//! size allows.
+//! flight to a broker a batch that somebody waits for leaves at once. Otherwise it gathers until nothing is in flight any
+//! more, or until a full batch, or one that has lingered, is there and the broker's window has room; then all that is
+//! listed leaves together, as far as the request size allows, also what would linger still.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use ottla_wire::Str;
 use ottla_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicProduceData};
 
 use super::company::Company;
-use super::partition::Step;
+use super::partition::{Haste, Step};
 use super::{Action, PartitionId, Producer, RequestToken, SendRequest, Timer};
 use crate::connection::OVERDUE_AFTER;
 use crate::partition_queue::Acks;
@@ -24,7 +24,7 @@ pub(super) enum Spot {
     /// Among those that wait for a producer id.
     Identity,
     /// At its leader. The ticket gives the order.
-    Broker { broker_id: i32, list: List, full: bool, ticket: u64 },
+    Broker { broker_id: i32, list: List, haste: Haste, ticket: u64 },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,8 @@ pub(super) struct Broker {
     pub(super) in_flight: usize,
     take: BTreeMap<u64, PartitionId>,
     send: BTreeMap<u64, PartitionId>,
-    /// How many of the listed need not wait for company.
+    /// How many of the listed do not linger, and how many of those need not wait for company.
+    due: usize,
     full: usize,
     /// The end of the throttle time it asked for.
     pub(super) muted_until: Option<Instant>,
@@ -75,14 +76,23 @@ impl Broker {
         }
     }
 
-    fn has_room(&self, max_in_flight: usize) -> bool {
-        self.in_flight == 0 || (self.full > 0 && self.in_flight < max_in_flight)
+    /// Counts one more of the listed, or one less.
+    fn count(&mut self, haste: Haste, is_listed: bool) {
+        for (least, count) in [(Haste::Due, &mut self.due), (Haste::Full, &mut self.full)] {
+            if haste >= least {
+                *count = if is_listed { *count + 1 } else { *count - 1 };
+            }
+        }
+    }
+
+    /// Whether something listed may leave now.
+    fn may_send(&self, max_in_flight: usize) -> bool {
+        (self.due > 0 && self.in_flight == 0) || (self.full > 0 && self.in_flight < max_in_flight)
     }
 
     /// Whether only company is missing for what is listed to leave.
     pub(super) fn is_held(&self, max_in_flight: usize) -> bool {
-        let is_listed = !self.take.is_empty() || !self.send.is_empty();
-        is_listed && self.full == 0 && self.company.is_missing() && self.has_room(max_in_flight)
+        self.full == 0 && self.company.is_missing() && self.may_send(max_in_flight)
     }
 }
 
@@ -92,8 +102,8 @@ impl<D> Producer<D> {
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         let wanted = match (step, partition.leader) {
             (Step::AwaitIdentity, _) => Some(Spot::Identity),
-            (Step::Take { full }, Some(leader)) => Some((leader.broker_id, List::Take, full).into()),
-            (Step::Send { full }, Some(leader)) => Some((leader.broker_id, List::Send, full).into()),
+            (Step::Take(haste), Some(leader)) => Some((leader.broker_id, List::Take, haste).into()),
+            (Step::Send(haste), Some(leader)) => Some((leader.broker_id, List::Send, haste).into()),
             _ => None,
         };
         if partition.spot.map(Spot::without_ticket) == wanted {
@@ -103,22 +113,22 @@ impl<D> Producer<D> {
             Some(Spot::Identity) => {
                 self.awaiting_identity.remove(&id);
             }
-            Some(Spot::Broker { broker_id, list, full, ticket }) => {
+            Some(Spot::Broker { broker_id, list, haste, ticket }) => {
                 let broker = self.brokers.entry(broker_id).or_default();
                 broker.list(list).remove(&ticket);
-                broker.full -= usize::from(full);
+                broker.count(haste, false);
             }
             None => {}
         }
         partition.spot = match wanted {
-            Some(Spot::Broker { broker_id, list, full, .. }) => {
+            Some(Spot::Broker { broker_id, list, haste, .. }) => {
                 self.last_ticket += 1;
                 let ticket = self.last_ticket;
                 let broker = self.brokers.entry(broker_id).or_default();
                 broker.list(list).insert(ticket, id);
-                broker.full += usize::from(full);
+                broker.count(haste, true);
                 self.active.insert(broker_id);
-                Some(Spot::Broker { broker_id, list, full, ticket })
+                Some(Spot::Broker { broker_id, list, haste, ticket })
             }
             Some(Spot::Identity) => {
                 self.awaiting_identity.insert(id);
@@ -132,7 +142,7 @@ impl<D> Producer<D> {
     pub(super) fn act_at(&mut self, broker_id: i32) -> Option<Action<D>> {
         let broker = self.brokers.get(&broker_id)?;
         let limit = self.settings.max_in_flight;
-        if !broker.has_room(limit) || broker.is_held(limit) {
+        if !broker.may_send(limit) || broker.is_held(limit) {
             return None;
         }
         if let Some(partition) = broker.take.values().next().copied() {
@@ -253,15 +263,15 @@ impl<D> Producer<D> {
 impl Spot {
     fn without_ticket(self) -> Self {
         match self {
-            Self::Broker { broker_id, list, full, .. } => Self::Broker { broker_id, list, full, ticket: 0 },
+            Self::Broker { broker_id, list, haste, .. } => Self::Broker { broker_id, list, haste, ticket: 0 },
             Self::Identity => Self::Identity,
         }
     }
 }
 
-impl From<(i32, List, bool)> for Spot {
-    fn from((broker_id, list, full): (i32, List, bool)) -> Self {
-        Self::Broker { broker_id, list, full, ticket: 0 }
+impl From<(i32, List, Haste)> for Spot {
+    fn from((broker_id, list, haste): (i32, List, Haste)) -> Self {
+        Self::Broker { broker_id, list, haste, ticket: 0 }
     }
 }
 

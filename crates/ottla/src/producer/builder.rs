@@ -58,8 +58,12 @@ impl ProducerBuilder {
         self
     }
 
-    /// How long a batch that is not full waits for more while its broker has a request to answer, from 0 to an hour. Default: 5 ms.
-    /// With nothing under way to its broker a batch leaves at once, so this costs a lone record nothing.
+    /// How long a batch that is not full waits for more records, from 0 to an hour. Default: 5 ms.
+    ///
+    /// Nothing lingers that somebody waits for: after [`send`](crate::Producer::send), [`flush`](crate::Producer::flush) or
+    /// [`close`](crate::Producer::close), or when there is no room for more, a batch leaves as soon as nothing is under way to
+    /// its broker. A [`Delivery`](crate::Delivery) that is awaited after [`enqueue`](crate::Producer::enqueue) does not hurry. What
+    /// lingers joins a request that leaves for its broker anyway.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
         self

@@ -12,7 +12,7 @@ use ottla_wire::{Str, Uuid, records};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::delivery::Delivery;
-use super::outbox::{AcceptedOne, Outbox, Span};
+use super::outbox::{AcceptedOne, How, Outbox, Span};
 use super::topic::TopicShared;
 use crate::driver::cluster::Cluster;
 use crate::driver::producer::{Driver, Event};
@@ -115,17 +115,18 @@ impl ProducerHandle {
         }
         let start = now();
         let headers = wire_headers(record);
-        let record = wire_record(record, &headers, Timestamp::now());
-        if let Some(delivery) = self.append(outbox, start, &record, settings, 0, waits)? {
+        let mut how = How { granted: 0, is_awaited: waits, is_stamped: record.timestamp.is_some() };
+        let record = wire_record(record, &headers, Timestamp(0));
+        if let Some(delivery) = self.append(outbox, start, record, settings, how)? {
             return Ok(delivery);
         }
-        let size = footprint(&record);
-        let (room, memory) = self.room(outbox, size, start, settings).await?;
+        how.granted = footprint(&record);
+        let (room, memory) = self.room(outbox, how.granted, start, settings).await?;
         // They are the outbox's now, whatever comes of the append.
         room.forget();
         memory.forget();
         // The time for its delivery began when it was handed over.
-        let delivery = self.append(outbox, start, &record, settings, size, waits)?;
+        let delivery = self.append(outbox, start, record, settings, how)?;
         delivery.ok_or_else(|| self.full(outbox))
     }
 
@@ -137,28 +138,33 @@ impl ProducerHandle {
         settings: &BatchSettings,
     ) -> Result<Delivery> {
         let headers = wire_headers(record);
-        let record = wire_record(record, &headers, Timestamp::now());
-        let delivery = self.append(outbox, now(), &record, settings, 0, false)?;
-        delivery.ok_or_else(|| self.full(outbox))
+        let how = How { granted: 0, is_awaited: false, is_stamped: record.timestamp.is_some() };
+        let record = wire_record(record, &headers, Timestamp(0));
+        let delivery = self.append(outbox, now(), record, settings, how)?;
+        delivery.ok_or_else(|| {
+            // What lingers there takes the room.
+            self.hurry([outbox.clone()]);
+            self.full(outbox)
+        })
     }
 
     fn append(
         &self,
         outbox: &Arc<Outbox>,
         now: Instant,
-        record: &NewRecord<'_>,
+        record: NewRecord<'_>,
         settings: &BatchSettings,
-        granted: usize,
-        waits: bool,
+        how: How,
     ) -> Result<Option<Delivery>> {
         let driver = &self.lease.driver;
-        let Some(accepted) = outbox.append_one(&driver.shared, now, record, settings, granted)? else {
+        let Some(accepted) = outbox.append_one(&driver.shared, now, record, settings, how)? else {
             return Ok(None);
         };
         // Who is going to wait is counted among those for whom requests are held.
-        if accepted.ready_changed || waits {
-            let outbox = outbox.clone();
-            driver.post(if waits { Event::Appended(outbox) } else { Event::Ready(outbox) });
+        if how.is_awaited {
+            driver.post(Event::Appended(outbox.clone()));
+        } else if accepted.ready_changed {
+            driver.post(Event::Ready(outbox.clone()));
         }
         let AcceptedOne { waiter, index, .. } = accepted;
         Ok(Some(Delivery { waiter, partition: outbox.partition, index }))
@@ -173,7 +179,9 @@ impl ProducerHandle {
     ///
     /// Cancel safe.
     pub(crate) async fn flush(&self) {
-        let begun: Vec<_> = self.outboxes().iter().flat_map(|outbox| outbox.begun()).collect();
+        let outboxes = self.outboxes();
+        let begun: Vec<_> = outboxes.iter().flat_map(|outbox| outbox.begun()).collect();
+        self.hurry(outboxes);
         for batch in begun {
             // What it came to was told to whoever keeps its deliveries.
             let _told = batch.await;
@@ -187,6 +195,13 @@ impl ProducerHandle {
         self.flush().await;
         self.lease.driver.post(Event::Close);
         self.lease.driver.ended().await;
+    }
+
+    /// Nothing in these outboxes lingers any longer.
+    fn hurry(&self, outboxes: impl IntoIterator<Item = Arc<Outbox>>) {
+        for outbox in outboxes.into_iter().filter(|outbox| outbox.hurry()) {
+            self.lease.driver.post(Event::Ready(outbox));
+        }
     }
 
     fn outboxes(&self) -> Vec<Arc<Outbox>> {
@@ -225,10 +240,11 @@ impl ProducerHandle {
         Ok(spans)
     }
 
-    /// Waits for room, first in the partition, so that who waits there holds nothing that others could use.
+    /// Waits for room, first in the partition, so that who waits there holds nothing that others could use. What lingers
+    /// where there is no room leaves.
     async fn room<'a>(
         &'a self,
-        outbox: &'a Outbox,
+        outbox: &'a Arc<Outbox>,
         size: usize,
         start: Instant,
         settings: &BatchSettings,
@@ -245,11 +261,17 @@ impl ProducerHandle {
                 return Err(Error::Record { topic, partition: outbox.partition, problem });
             }
         };
+        let shared = &self.lease.driver.shared;
         let both = async {
+            if outbox.room.available_permits() < size {
+                self.hurry([outbox.clone()]);
+            }
             let room = outbox.room.acquire_many(permits).await;
             let room = room.map_err(|_| outbox.closed().unwrap_or(Error::Closed))?;
-            let memory =
-                self.lease.driver.shared.memory.acquire_many(permits).await.map_err(|_| Error::Closed)?;
+            if shared.memory.available_permits() < size {
+                self.hurry(self.outboxes());
+            }
+            let memory = shared.memory.acquire_many(permits).await.map_err(|_| Error::Closed)?;
             Ok((room, memory))
         };
         let deadline = start.checked_add(settings.delivery_timeout);

@@ -13,6 +13,7 @@ mod builder;
 mod delivery;
 mod handle;
 mod outbox;
+mod partition_list;
 mod partitioner;
 mod promise;
 mod topic;

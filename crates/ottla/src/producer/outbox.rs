@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
 
-use ottla_core::partition_queue::{AppendError, BatchSettings, PartitionQueue, Ready, ReadyBatch, footprint};
+use ottla_core::partition_queue::{
+    AppendError, Appended, BatchSettings, PartitionQueue, Ready, ReadyBatch, footprint,
+};
 use ottla_core::producer::PartitionId;
 use ottla_wire::Uuid;
 use ottla_wire::records::{ChunkPool, NewRecord};
@@ -15,6 +17,7 @@ use super::handle::{Limits, Shared};
 use super::promise::{Promise, Waiter};
 use crate::driver::lock;
 use crate::error::{Error, Result};
+use crate::record::Timestamp;
 
 #[derive(Debug)]
 pub(crate) struct Outbox {
@@ -43,6 +46,7 @@ struct State {
     credit: usize,
     /// Bytes appended since others were last let go first.
     streak: usize,
+    wall: WallClock,
     /// The batches that were begun and may not be resolved, oldest first.
     begun: VecDeque<Waiter>,
     /// Why nothing is accepted any more.
@@ -66,6 +70,39 @@ pub(crate) struct AcceptedOne {
     pub(crate) index: usize,
     /// The driver must be told.
     pub(crate) ready_changed: bool,
+}
+
+/// How one record is appended.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct How {
+    /// Bytes of room and memory that are the caller's already.
+    pub(crate) granted: usize,
+    /// The caller is going to wait for the acknowledgement.
+    pub(crate) is_awaited: bool,
+    /// The record has a timestamp of its own; otherwise it gets the present.
+    pub(crate) is_stamped: bool,
+}
+
+/// Wall time from the machines' clock, so that an append reads one clock instead of two.
+#[derive(Debug, Default)]
+struct WallClock {
+    /// When both were read, and what the wall clock said, in ms since the epoch.
+    read: Option<(Instant, i64)>,
+}
+
+impl WallClock {
+    /// In ms since the epoch, correct to what both clocks differ by within a second.
+    fn at(&mut self, now: Instant) -> i64 {
+        let since = |(at, wall): (Instant, i64)| Some((now.checked_duration_since(at)?, wall));
+        match self.read.and_then(since) {
+            Some((since, wall)) if since.as_secs() == 0 => wall + i64::from(since.subsec_millis()),
+            _ => {
+                let wall = Timestamp::now().0;
+                self.read = Some((now, wall));
+                wall
+            }
+        }
+    }
 }
 
 /// Chunks are small: each partition in use keeps a few of them.
@@ -95,6 +132,7 @@ impl Outbox {
                 pool: ChunkPool::new(CHUNK_BYTES, CHUNKS),
                 credit: 0,
                 streak: 0,
+                wall: WallClock::default(),
                 begun: VecDeque::new(),
                 closed: None,
             }),
@@ -134,23 +172,27 @@ impl Outbox {
         Ok(spans)
     }
 
-    /// Appends one record, if there is room for it now; `granted` bytes of room and memory are the caller's already.
-    /// `Ok(None)` when there is no room.
+    /// Appends one record, if there is room for it now; `Ok(None)` when there is none.
+    #[inline]
     pub(crate) fn append_one(
         &self,
         shared: &Shared,
         now: Instant,
-        record: &NewRecord<'_>,
+        mut record: NewRecord<'_>,
         settings: &BatchSettings,
-        granted: usize,
+        how: How,
     ) -> Result<Option<AcceptedOne>> {
-        let size = footprint(record);
+        let How { granted, is_awaited, is_stamped } = how;
+        let size = footprint(&record);
         let mut state = lock(&self.state);
-        let State { queue, pool, credit, streak, begun, closed } = &mut *state;
+        let State { queue, pool, credit, streak, wall, begun, closed } = &mut *state;
         if let Some(error) = closed {
             self.room.add_permits(granted);
             shared.memory.add_permits(granted);
             return Err(error.clone());
+        }
+        if !is_stamped {
+            record.timestamp = wall.at(now);
         }
         *credit += granted;
         if *credit < size {
@@ -159,10 +201,10 @@ impl Outbox {
         }
         if *credit < size {
             // One that fits into no batch need not wait for room.
-            queue.prepare(std::slice::from_ref(record), settings).map_err(|error| self.refuse(&error))?;
+            queue.prepare(std::slice::from_ref(&record), settings).map_err(|error| self.refuse(&error))?;
             return Ok(None);
         }
-        let appended = match queue.append(now, record, settings, pool, Promise::new) {
+        let appended = match queue.append(now, &record, settings, pool, Promise::new) {
             Ok(appended) => appended,
             Err(error) => {
                 let unused = if queue.memory() == 0 { std::mem::take(credit) } else { 0 };
@@ -182,11 +224,17 @@ impl Outbox {
             begin(begun, appended.delivery);
             self.is_used.store(true, Ordering::Relaxed);
         }
-        Ok(Some(AcceptedOne {
-            waiter: appended.delivery.waiter(),
-            index: appended.index,
-            ready_changed: appended.ready_changed,
-        }))
+        let Appended { delivery, index, mut ready_changed } = appended;
+        let waiter = delivery.waiter();
+        if is_awaited {
+            ready_changed |= queue.hurry();
+        }
+        Ok(Some(AcceptedOne { waiter, index, ready_changed }))
+    }
+
+    /// Somebody waits for what was appended so far, so it does not linger. Whether the driver must be told.
+    pub(crate) fn hurry(&self) -> bool {
+        lock(&self.state).queue.hurry()
     }
 
     /// Takes room and memory for so many bytes, if both are there.

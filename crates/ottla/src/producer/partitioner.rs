@@ -2,7 +2,10 @@
 //! some kilobytes and goes to the less loaded of two partitions (KIP-480, KIP-794).
 
 use std::fmt;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::driver::lock;
 use crate::record::Record;
 
 /// Chooses the partition of each record; a user's own, for [`ProducerBuilder::partitioner`](crate::ProducerBuilder::partitioner).
@@ -99,34 +102,46 @@ fn murmur2(bytes: &[u8]) -> i32 {
 /// The turn of a partition among records without keys. Each topic handle has its own.
 #[derive(Debug)]
 pub(super) struct Sticky {
-    partition: usize,
-    /// Bytes until the next turn.
-    left: usize,
-    random: u64,
+    /// Whose turn it is, and for how many bytes, in one number: of tasks that share a handle, one may overwrite what
+    /// another has counted, so that a turn is a little longer or shorter. A lock would cost more than that matters.
+    turn: AtomicU64,
+    random: Mutex<Random>,
 }
+
+#[derive(Debug)]
+struct Random(u64);
 
 impl Sticky {
     pub(super) fn new(seed: u64) -> Self {
-        Self { partition: 0, left: 0, random: seed | 1 }
+        Self { turn: AtomicU64::new(0), random: Mutex::new(Random(seed | 1)) }
     }
 
     /// The partition for a record of so many bytes. A new turn, every `run` bytes, goes to one of two that are drawn:
     /// to the one with less `load`; those without a leader have none, if any has one.
+    #[inline]
     pub(super) fn next(
-        &mut self,
+        &self,
         size: usize,
         run: usize,
         partitions: usize,
         load: impl Fn(usize) -> Option<usize>,
     ) -> usize {
-        if self.left == 0 || self.partition >= partitions {
-            self.partition = self.draw(partitions, &load);
-            self.left = run;
+        let turn = self.turn.load(Ordering::Relaxed);
+        let (mut partition, mut left) = ((turn >> 32) as usize, turn & MOST);
+        if left == 0 || partition >= partitions {
+            partition = lock(&self.random).draw(partitions, &load);
+            left = (run as u64).min(MOST);
         }
-        self.left = self.left.saturating_sub(size);
-        self.partition
+        left = left.saturating_sub(size as u64);
+        self.turn.store((partition as u64) << 32 | left, Ordering::Relaxed);
+        partition
     }
+}
 
+/// Bytes of a turn, at most.
+const MOST: u64 = u32::MAX as u64;
+
+impl Random {
     fn draw(&mut self, partitions: usize, load: &impl Fn(usize) -> Option<usize>) -> usize {
         let available = |at: usize| load(at).is_some();
         let mut one = self.below(partitions);
@@ -143,10 +158,10 @@ impl Sticky {
 
     /// Xorshift: cheap, and good enough for turns.
     fn below(&mut self, limit: usize) -> usize {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        ((self.random >> 16) % limit as u64) as usize
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        ((self.0 >> 16) % limit as u64) as usize
     }
 }
 
@@ -174,7 +189,7 @@ mod tests {
     /// Trap P14: a turn lasts as long as was asked, not as long as a batch.
     #[test]
     fn a_turn_lasts_for_its_bytes() {
-        let mut sticky = Sticky::new(7);
+        let sticky = Sticky::new(7);
         let turns: Vec<_> = (0..100).map(|_| sticky.next(100, 1_000, 50, |_| Some(0))).collect();
         for turn in turns.chunks(10) {
             assert!(turn.iter().all(|partition| *partition == turn[0]), "{turns:?}");
@@ -187,7 +202,7 @@ mod tests {
     #[test]
     fn turns_are_even_among_equals_and_rare_for_the_loaded() {
         let mut counts = [0; 4];
-        let mut sticky = Sticky::new(7);
+        let sticky = Sticky::new(7);
         for _ in 0..4_000 {
             counts[sticky.next(1, 1, 4, |_| Some(0))] += 1;
         }

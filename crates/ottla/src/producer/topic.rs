@@ -1,7 +1,7 @@
 //! The handle of one topic: which partition a record goes to, and from there into its outbox. On the way of a record
 //! there is no name and no map.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 
 use ottla_core::metadata::{Lookup, Partition, Topic};
 use ottla_core::partition_queue::BatchSettings;
@@ -9,8 +9,8 @@ use ottla_core::partition_queue::BatchSettings;
 use super::delivery::{Delivered, Delivery};
 use super::handle::ProducerHandle;
 use super::outbox::Outbox;
+use super::partition_list::PartitionList;
 use super::partitioner::{Partitioner, Partitions, Sticky, partition_of};
-use crate::driver::lock;
 use crate::error::{Error, Result};
 use crate::record::Record;
 
@@ -19,7 +19,7 @@ use crate::record::Record;
 #[derive(Debug)]
 pub struct TopicProducer {
     shared: Arc<TopicShared>,
-    sticky: Mutex<Sticky>,
+    sticky: Sticky,
 }
 
 /// What the clones of a handle share.
@@ -27,8 +27,7 @@ pub struct TopicProducer {
 pub(crate) struct TopicShared {
     producer: ProducerHandle,
     topic: Arc<Topic>,
-    /// By number; it grows with the topic.
-    partitions: RwLock<Vec<Arc<Outbox>>>,
+    partitions: PartitionList,
     settings: BatchSettings,
     sticky_run: usize,
     partitioner: Option<Arc<dyn Partitioner>>,
@@ -54,7 +53,7 @@ impl TopicProducer {
             outbox.set_leader(partition.leader.is_some());
             partitions.push(outbox);
         }
-        let partitions = RwLock::new(partitions);
+        let partitions = PartitionList::new(partitions);
         let shared = TopicShared { producer, topic, partitions, settings, sticky_run, partitioner };
         let shared = Arc::new(shared);
         shared.producer.shared().watch(&shared);
@@ -68,7 +67,7 @@ impl TopicProducer {
 
     fn of(shared: Arc<TopicShared>) -> Self {
         let seed = shared.producer.cluster().random();
-        Self { shared, sticky: Mutex::new(Sticky::new(seed)) }
+        Self { shared, sticky: Sticky::new(seed) }
     }
 
     /// The topic's name.
@@ -78,12 +77,12 @@ impl TopicProducer {
 
     /// Whether the topic was not created again since.
     pub(super) fn is_open(&self) -> bool {
-        self.shared.partitions().first().is_some_and(|outbox| outbox.closed().is_none())
+        self.shared.partitions.get(0).is_some_and(|outbox| outbox.closed().is_none())
     }
 
     /// How many partitions the topic has, as far as is known.
     pub fn partitions(&self) -> usize {
-        self.shared.partitions().len()
+        self.shared.partitions.len()
     }
 
     /// Sends a record and waits for its acknowledgement.
@@ -96,13 +95,13 @@ impl TopicProducer {
     /// Dropping the future gives up the answer, not the record: once accepted, it is sent.
     pub async fn send(&self, record: Record<'_>) -> Result<Delivered> {
         let outbox = self.outbox_for(&record)?;
-        self.shared.producer.enqueue(&outbox, &record, &self.shared.settings, true).await?.await
+        self.shared.producer.enqueue(outbox, &record, &self.shared.settings, true).await?.await
     }
 
     /// Sends a record to this partition and waits for its acknowledgement; see [`send`](Self::send).
     pub async fn send_to(&self, partition: i32, record: Record<'_>) -> Result<Delivered> {
         let outbox = self.outbox(partition)?;
-        self.shared.producer.enqueue(&outbox, &record, &self.shared.settings, true).await?.await
+        self.shared.producer.enqueue(outbox, &record, &self.shared.settings, true).await?.await
     }
 
     /// Hands a record over, once there is room for it: it is sent, whatever becomes of the [`Delivery`].
@@ -115,13 +114,13 @@ impl TopicProducer {
     /// Dropped before it is ready, nothing was accepted.
     pub async fn enqueue(&self, record: Record<'_>) -> Result<Delivery> {
         let outbox = self.outbox_for(&record)?;
-        self.shared.producer.enqueue(&outbox, &record, &self.shared.settings, false).await
+        self.shared.producer.enqueue(outbox, &record, &self.shared.settings, false).await
     }
 
     /// Hands a record over to this partition; see [`enqueue`](Self::enqueue).
     pub async fn enqueue_to(&self, partition: i32, record: Record<'_>) -> Result<Delivery> {
         let outbox = self.outbox(partition)?;
-        self.shared.producer.enqueue(&outbox, &record, &self.shared.settings, false).await
+        self.shared.producer.enqueue(outbox, &record, &self.shared.settings, false).await
     }
 
     /// Hands a record over if there is room for it now; it never waits.
@@ -131,20 +130,20 @@ impl TopicProducer {
     #[expect(clippy::needless_pass_by_value, reason = "as `enqueue` takes it")]
     pub fn try_enqueue(&self, record: Record<'_>) -> Result<Delivery> {
         let outbox = self.outbox_for(&record)?;
-        self.shared.producer.try_enqueue(&outbox, &record, &self.shared.settings)
+        self.shared.producer.try_enqueue(outbox, &record, &self.shared.settings)
     }
 
     /// Hands a record over to this partition if there is room for it now; see [`try_enqueue`](Self::try_enqueue).
     #[expect(clippy::needless_pass_by_value, reason = "as `enqueue` takes it")]
     pub fn try_enqueue_to(&self, partition: i32, record: Record<'_>) -> Result<Delivery> {
         let outbox = self.outbox(partition)?;
-        self.shared.producer.try_enqueue(&outbox, &record, &self.shared.settings)
+        self.shared.producer.try_enqueue(outbox, &record, &self.shared.settings)
     }
 
-    fn outbox(&self, partition: i32) -> Result<Arc<Outbox>> {
-        let partitions = self.shared.partitions();
+    fn outbox(&self, partition: i32) -> Result<&Arc<Outbox>> {
+        let partitions = &self.shared.partitions;
         let found = usize::try_from(partition).ok().and_then(|at| partitions.get(at));
-        found.cloned().ok_or_else(|| Error::Partition {
+        found.ok_or_else(|| Error::Partition {
             topic: self.shared.topic.name.clone(),
             partition,
             partitions: partitions.len(),
@@ -152,42 +151,32 @@ impl TopicProducer {
     }
 
     /// By the user's own choice, by key, or by turns.
-    fn outbox_for(&self, record: &Record<'_>) -> Result<Arc<Outbox>> {
-        if let Some(partitioner) = &self.shared.partitioner {
-            // The user's code runs under no lock, and sees one state of the topic.
-            let all = self.shared.partitions().clone();
-            let is_available = |at: i32| {
-                usize::try_from(at).ok().and_then(|at| all.get(at)).is_some_and(|it| it.has_leader())
-            };
-            let count = i32::try_from(all.len()).unwrap_or(i32::MAX);
-            let partitions =
-                Partitions { topic: &self.shared.topic.name, count, is_available: &is_available };
-            return self.outbox(partitioner.partition(record, &partitions));
-        }
-        let partitions = self.shared.partitions();
-        let at = match &record.key {
-            Some(key) => {
+    fn outbox_for(&self, record: &Record<'_>) -> Result<&Arc<Outbox>> {
+        let partitions = &self.shared.partitions;
+        let available = |at: usize| partitions.get(at).filter(|outbox| outbox.has_leader());
+        let at = match (&self.shared.partitioner, &record.key) {
+            (Some(partitioner), _) => {
+                let is_available = |at| usize::try_from(at).ok().and_then(available).is_some();
+                let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
+                let partitions =
+                    Partitions { topic: &self.shared.topic.name, count, is_available: &is_available };
+                return self.outbox(partitioner.partition(record, &partitions));
+            }
+            (None, Some(key)) => {
                 let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
                 usize::try_from(partition_of(key.as_slice(), count)).unwrap_or_default()
             }
-            None => {
+            (None, None) => {
                 let size = record.value.as_ref().map_or(0, |value| value.as_slice().len()) + RECORD_OVERHEAD;
-                let load = |at: usize| {
-                    let outbox: &Arc<Outbox> = partitions.get(at)?;
-                    outbox.has_leader().then(|| outbox.load())
-                };
-                lock(&self.sticky).next(size, self.shared.sticky_run, partitions.len(), load)
+                let load = |at| available(at).map(|outbox| outbox.load());
+                self.sticky.next(size, self.shared.sticky_run, partitions.len(), load)
             }
         };
-        partitions.get(at).cloned().ok_or(Error::Closed)
+        partitions.get(at).ok_or(Error::Closed)
     }
 }
 
 impl TopicShared {
-    fn partitions(&self) -> RwLockReadGuard<'_, Vec<Arc<Outbox>>> {
-        self.partitions.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn name(&self) -> &str {
         &self.topic.name
     }
@@ -198,18 +187,12 @@ impl TopicShared {
             // Its outboxes are closed, and tell both ids.
             return;
         }
-        let known = self.partitions().len();
-        let mut more = Vec::new();
-        for partition in gapless(topic).skip(known) {
+        self.partitions.grow(|known| {
+            let more = gapless(topic).skip(known);
             // Of a producer that is closed nobody asks for more partitions.
-            let Ok(outbox) = self.producer.outbox(&self.topic, partition.index) else { return };
-            more.push(outbox);
-        }
-        let mut partitions = self.partitions.write().unwrap_or_else(PoisonError::into_inner);
-        if partitions.len() == known {
-            partitions.extend(more);
-        }
-        for (outbox, partition) in partitions.iter().zip(gapless(topic)) {
+            more.map_while(|partition| self.producer.outbox(&self.topic, partition.index).ok()).collect()
+        });
+        for (outbox, partition) in self.partitions.iter().zip(gapless(topic)) {
             outbox.set_leader(partition.leader.is_some());
         }
     }

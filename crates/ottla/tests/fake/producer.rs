@@ -50,6 +50,62 @@ async fn what_is_enqueued_in_a_row_shares_requests() {
     assert!(pipes.requests(ApiKey::PRODUCE) - before <= 3);
 }
 
+/// A producer whose records linger for a minute.
+async fn lingering(buffer: usize) -> (Producer, TopicProducer, PipeTransport) {
+    let (client, pipes) = world(1, 1).await;
+    let producer = client.producer().linger(secs(60)).batch_size(50_000).buffer_memory(buffer);
+    let producer = producer.build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    (producer, topic, pipes)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_waits_for_lingers_and_leaves_together() {
+    let (_producer, topic, pipes) = lingering(1 << 20).await;
+    let first = topic.enqueue(Record::new("a")).await.unwrap();
+    pass(secs(59)).await;
+    let last = topic.enqueue(Record::new("b")).await.unwrap();
+    assert_eq!(pipes.requests(ApiKey::PRODUCE), 0);
+    let (_, took) = timed(async { (first.await.unwrap(), last.await.unwrap()) }).await;
+    assert!(took > millis(900) && took < millis(1_100), "{took:?}");
+    assert_eq!(pipes.requests(ApiKey::PRODUCE), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_waits_for_does_not_linger() {
+    let (producer, topic, pipes) = lingering(1 << 20).await;
+    let before = topic.enqueue(Record::new("a")).await.unwrap();
+    let (written, took) = timed(topic.send(Record::new("b"))).await;
+    assert_eq!((written.unwrap().offset, before.await.unwrap().offset), (Some(1), Some(0)));
+    assert!(took < millis(5), "sent: {took:?}");
+
+    let _delivery = topic.enqueue(Record::new("c")).await.unwrap();
+    let ((), took) = timed(producer.flush()).await;
+    assert!(took < millis(5), "flushed: {took:?}");
+
+    let _delivery = topic.enqueue(Record::new("d")).await.unwrap();
+    let ((), took) = timed(producer.close()).await;
+    assert!(took < millis(5), "closed: {took:?}");
+    assert_eq!(pipes.values("t", 0), ["a", "b", "c", "d"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lingers_makes_room_for_who_waits_for_it() {
+    let (_producer, topic, pipes) = lingering(100_000).await;
+    let value = vec![0; 10_000];
+    let ((), took) = timed(async {
+        for _ in 0..20 {
+            let _delivery = topic.enqueue(Record::new(&value)).await.unwrap();
+        }
+    })
+    .await;
+    assert!(took < millis(100), "{took:?}");
+    assert!(pipes.requests(ApiKey::PRODUCE) >= 4);
+    while topic.try_enqueue(Record::new(&value)).is_ok() {}
+    pass(millis(5)).await;
+    let _delivery = topic.try_enqueue(Record::new(&value)).unwrap();
+}
+
 /// Trap P11: with a key the partition is the one the Java client would choose; without one, turns.
 #[tokio::test(start_paused = true)]
 async fn keys_choose_partitions_and_records_without_take_turns() {

@@ -154,13 +154,38 @@ impl BatchBuilder {
     #[inline]
     pub fn append(&mut self, pool: &mut ChunkPool, record: &NewRecord<'_>) -> Result<usize, RecordError> {
         let layout = self.layout(record)?;
+        self.write(pool, record, &layout)
+    }
+
+    /// Appends a record if the batch is not larger than `limit` then, before compression.
+    #[inline]
+    pub fn append_within(
+        &mut self,
+        pool: &mut ChunkPool,
+        record: &NewRecord<'_>,
+        limit: usize,
+    ) -> Option<usize> {
+        let layout = self.layout(record).ok()?;
+        if self.encoded_len() + layout.record_len > limit {
+            return None;
+        }
+        self.write(pool, record, &layout).ok()
+    }
+
+    #[inline]
+    fn write(
+        &mut self,
+        pool: &mut ChunkPool,
+        record: &NewRecord<'_>,
+        layout: &Layout,
+    ) -> Result<usize, RecordError> {
         let offset_delta = self.next_delta;
         let next_delta = offset_delta.checked_add(1).ok_or(RecordError::Full)?;
 
         if layout.record_len < REFERENCE && layout.record_len + Small::CAPACITY <= self.room() {
-            write_record(&mut self.chunk, record, &layout, offset_delta);
+            write_record(&mut self.chunk, record, layout, offset_delta);
         } else {
-            write_record(&mut Pieces { builder: self, pool }, record, &layout, offset_delta);
+            write_record(&mut Pieces { builder: self, pool }, record, layout, offset_delta);
         }
 
         self.records_len += layout.record_len;

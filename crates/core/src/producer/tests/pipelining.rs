@@ -12,6 +12,14 @@ impl World {
         self.run();
     }
 
+    /// Somebody waits for what the partition has.
+    fn hurry(&mut self, id: PartitionId) {
+        let queue = self.queues.get_mut(&id).unwrap();
+        assert!(queue.hurry());
+        self.producer.handle_ready(self.now, id, self.queues[&id].ready());
+        self.run();
+    }
+
     /// All requests since the last look, each with what it carries for its only partition.
     fn all_sent(&mut self) -> Vec<(SendRequest, Sent)> {
         let sent = std::mem::take(&mut self.sent);
@@ -145,12 +153,16 @@ fn with_acks_1_one_batch_is_in_flight_and_with_acks_0_five_are() {
     }
 }
 
-#[test]
-fn a_batch_that_has_lingered_leaves_beside_what_is_in_flight() {
+/// A partition whose records linger for 10 ms.
+fn lingering() -> (World, PartitionId) {
     let (mut world, id) = proven();
     world.settings.linger = Some(SECOND / 100);
-    world.produce(id);
-    assert_eq!(world.all_sent().len(), 1, "with nothing in flight nobody waits");
+    (world, id)
+}
+
+#[test]
+fn a_batch_lingers_also_when_nothing_is_in_flight() {
+    let (mut world, id) = lingering();
     world.produce(id);
     world.pass(SECOND / 200);
     world.produce(id);
@@ -159,4 +171,44 @@ fn a_batch_that_has_lingered_leaves_beside_what_is_in_flight() {
     let (_, sent) = world.one_sent();
     assert_eq!(sent.records, 2);
     assert!(world.producer.poll_timeout() > Some(world.now + SECOND), "it lingers no more");
+}
+
+#[test]
+fn a_batch_that_somebody_waits_for_leaves_at_once_or_with_the_next_answer() {
+    let (mut world, id) = lingering();
+    world.produce(id);
+    world.hurry(id);
+    let (request, _) = world.one_sent();
+    world.produce(id);
+    world.hurry(id);
+    world.nothing_sent();
+    world.answer(&request, ErrorCode::NONE, 1);
+    world.one_sent();
+}
+
+#[test]
+fn a_batch_that_has_lingered_leaves_beside_what_is_in_flight() {
+    let (mut world, id) = lingering();
+    world.produce(id);
+    world.hurry(id);
+    world.one_sent();
+    world.produce(id);
+    world.pass(SECOND / 100);
+    world.one_sent();
+}
+
+/// Trap P13: one request for all, whatever made the first of them leave.
+#[test]
+fn what_lingers_leaves_with_others_of_its_broker() {
+    let (mut world, id) = lingering();
+    let other = world.open(1, 1);
+    let elsewhere = world.open(2, 2);
+    for id in [other, elsewhere, id] {
+        world.produce(id);
+    }
+    world.nothing_sent();
+    world.hurry(id);
+    let request = world.one();
+    let carried: Vec<_> = carried(&request.request).iter().map(|sent| sent.partition).collect();
+    assert_eq!(carried, [0, 1]);
 }

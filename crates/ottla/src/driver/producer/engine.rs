@@ -179,7 +179,19 @@ impl Engine {
             Event::GoWithout => self.producer.go_without(),
             // Every step looks at the clock.
             Event::Time => {}
-            Event::Close => self.is_closing = true,
+            Event::Close => {
+                self.is_closing = true;
+                self.hurry();
+            }
+        }
+    }
+
+    /// Nobody appends any more, so nothing lingers.
+    fn hurry(&mut self) {
+        for (id, outbox) in &self.outboxes {
+            if outbox.hurry() {
+                self.producer.handle_ready(now(), *id, outbox.ready());
+            }
         }
     }
 
