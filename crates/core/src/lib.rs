@@ -13,15 +13,18 @@
 //! | [`calls::Call`] | the retry loop of a request that may simply be sent again |
 //! | [`partition_queue::PartitionQueue`] | the open batch, closed batches, and memory of one partition |
 //! | [`producer::Producer`] | who may send: in flight windows, producer id, epochs, sequences, retries, merged requests |
+//! | [`fetcher::Fetcher`] | positions, fetch sessions, truncation, replicas; what to ask next within a budget of bytes |
 
 pub mod backoff;
 pub mod calls;
 pub mod connection;
 pub mod error;
+pub mod fetcher;
 mod host_port;
 pub mod metadata;
 pub mod partition_queue;
 pub mod producer;
 mod time;
+mod timers;
 
 pub use host_port::{HostPort, InvalidAddress};

@@ -17,7 +17,6 @@ mod error;
 mod identity;
 mod partition;
 mod schedule;
-mod timers;
 mod verdict;
 
 #[cfg(test)]
@@ -39,11 +38,11 @@ use ottla_wire::{ErrorCode, Str, Uuid};
 use self::identity::Identity;
 use self::partition::{Partition, Pending, Step};
 use self::schedule::{Broker, InFlight};
-use self::timers::Timers;
 use crate::backoff::{Backoff, Random};
 use crate::metadata::Leader;
 use crate::partition_queue::{Acks, Batch, Ready};
 use crate::time::later;
+use crate::timers::Timers;
 
 /// Sends the batches of any number of partitions. `D` is the caller's own, one per batch, given back with its result.
 ///

@@ -3,18 +3,19 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+/// See the module.
 #[derive(Debug)]
-pub(super) struct Timers<K> {
+pub(crate) struct Timers<K> {
     due: BTreeSet<(Instant, K)>,
 }
 
 impl<K: Ord + Copy> Timers<K> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { due: BTreeSet::new() }
     }
 
     /// Moves the timer of `key` from `current`, where its owner keeps it, to `next`.
-    pub(super) fn set(&mut self, key: K, current: &mut Option<Instant>, next: Option<Instant>) {
+    pub(crate) fn set(&mut self, key: K, current: &mut Option<Instant>, next: Option<Instant>) {
         if *current == next {
             return;
         }
@@ -27,12 +28,12 @@ impl<K: Ord + Copy> Timers<K> {
         *current = next;
     }
 
-    pub(super) fn next(&self) -> Option<Instant> {
+    pub(crate) fn next(&self) -> Option<Instant> {
         self.due.first().map(|(at, _)| *at)
     }
 
     /// Removes and returns a key that is due; its owner's copy of the moment is stale from then on.
-    pub(super) fn pop(&mut self, now: Instant) -> Option<K> {
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<K> {
         let (at, _) = self.due.first()?;
         if *at > now {
             return None;

@@ -1,0 +1,265 @@
+//! What comes of a Fetch: records and where to go on, errors of the session, errors of partitions.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use ottla_wire::messages::fetch::{FetchResponse, FetchableTopicResponse, PartitionData};
+use ottla_wire::{ErrorCode, RecordSet};
+
+use super::cursor::{Phase, Position};
+use super::scan::{Scan, scan};
+use super::schedule::{Flight, Kind};
+use super::{FetchFailure, Fetcher, Hold, Load, News, PartitionId, Place, RequestToken, Reset, Watermarks};
+use crate::time::later;
+
+/// From Fetch 13 on topics go by their ids (KIP-516).
+const FIRST_VERSION_WITH_IDS: i16 = 13;
+
+/// How an answer differs from what was asked; worth a warning, and handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mismatch {
+    /// Partitions that were not asked for; ignored.
+    pub unexpected: usize,
+    /// Partitions without an answer, although all were named; they are named again.
+    pub missing: usize,
+}
+
+impl Mismatch {
+    /// Whether the answer was as it should be.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Fetcher {
+    /// The answer to a Fetch, decoded from `version`; its frame has `frame_bytes`.
+    pub fn handle_fetched(
+        &mut self,
+        now: Instant,
+        token: RequestToken,
+        version: i16,
+        frame_bytes: usize,
+        response: FetchResponse,
+    ) -> Mismatch {
+        self.advance(now);
+        let mut mismatch = Mismatch::default();
+        let Some(Flight { broker_id, kind: Kind::Fetch(_) }) = self.finish(token) else { return mismatch };
+        let FetchResponse { throttle_time_ms, error_code, session_id, responses, .. } = response;
+        let is_empty = responses.iter().all(|topic| topic.partitions.is_empty());
+        let Some(broker) = self.brokers.get_mut(&broker_id) else { return mismatch };
+        if error_code.is_err() {
+            let was_full = broker.session.fail(token, Some(error_code));
+            self.answered(broker_id, throttle_time_ms);
+            // A session that is gone is opened again at once; that it cannot be opened needs a pause.
+            if was_full || !is_of_session(error_code) {
+                self.refused_whole(broker_id);
+            }
+            return mismatch;
+        }
+        if !broker.session.succeed(token, session_id) {
+            return mismatch;
+        }
+        let (asked, was_full) = (broker.session.len(), broker.session.was_full());
+        self.answered(broker_id, throttle_time_ms);
+        let mut answered = 0;
+        let mut holders = Vec::new();
+        for topic in responses {
+            let FetchableTopicResponse { topic: name, topic_id, partitions, .. } = topic;
+            for row in partitions {
+                let known = match version {
+                    FIRST_VERSION_WITH_IDS.. => self.by_id.get(&(topic_id, row.partition_index)),
+                    _ => self.by_name.get(&(name.clone(), row.partition_index)),
+                };
+                let Some(id) = known.copied().filter(|id| self.was_asked(broker_id, *id)) else {
+                    let broker = self.brokers.get(&broker_id);
+                    match broker.is_some_and(|it| it.session.knows(&name, topic_id, row.partition_index)) {
+                        true => answered += 1,
+                        false => mismatch.unexpected += 1,
+                    }
+                    continue;
+                };
+                answered += 1;
+                if self.handle_row(broker_id, id, token, row) {
+                    holders.push(id);
+                }
+            }
+        }
+        self.budget.hold(token, frame_bytes, holders);
+        // A broker that throttles answers without anything.
+        if was_full && answered < asked && !(is_empty && throttle_time_ms > 0) {
+            mismatch.missing = asked - answered;
+            self.refused_whole(broker_id);
+        }
+        mismatch
+    }
+
+    /// Whether the broker was to answer for this partition.
+    fn was_asked(&self, broker_id: i32, id: PartitionId) -> bool {
+        self.brokers.get(&broker_id).is_some_and(|broker| broker.session.agreed(id).is_some())
+    }
+
+    /// The position that the broker was asked for, if it is still the one to go on from.
+    fn asked_for(&self, broker_id: i32, id: PartitionId) -> Option<Position> {
+        let cursor = self.cursors.get(&id).filter(|cursor| cursor.broker() == Some(broker_id))?;
+        let asked = self.brokers.get(&broker_id)?.session.agreed(id)?;
+        match cursor.phase {
+            Phase::Fetch(at) if at.offset == asked.offset && cursor.generation == asked.generation => {
+                Some(at)
+            }
+            _ => None,
+        }
+    }
+
+    /// One partition's part of an answer. Whether something of it is held.
+    fn handle_row(
+        &mut self,
+        broker_id: i32,
+        id: PartitionId,
+        token: RequestToken,
+        row: PartitionData,
+    ) -> bool {
+        // What was asked before a seek or for another leader is nobody's business.
+        let Some(position) = self.asked_for(broker_id, id) else { return false };
+        if row.error_code.is_err() {
+            self.handle_refused(broker_id, id, position.offset, &row);
+            return false;
+        }
+        let Some(cursor) = self.cursors.get_mut(&id) else { return false };
+        (cursor.failures, cursor.unknown_since) = (0, None);
+        let watermarks = Watermarks {
+            high_watermark: row.high_watermark,
+            last_stable_offset: row.last_stable_offset,
+            log_start_offset: row.log_start_offset,
+        };
+        let is_news = cursor.watermarks.replace(watermarks) != Some(watermarks);
+        let records = row.records.as_ref().map(RecordSet::to_bytes).unwrap_or_default();
+        let scan = scan(records, position.offset);
+        if scan.records.is_empty() {
+            if is_news {
+                self.tell(id, News::Watermarks(watermarks));
+            }
+            self.nothing_read(broker_id, id, &scan, row.preferred_read_replica);
+            return false;
+        }
+        let committed = self.settings.read_committed;
+        let aborted = row.aborted_transactions.filter(|_| committed).unwrap_or_default();
+        self.read(id, token, position, scan, Load::nothing(token, position.offset, aborted, watermarks));
+        true
+    }
+
+    /// There are records: the next fetch starts behind them.
+    fn read(&mut self, id: PartitionId, token: RequestToken, from: Position, scan: Scan, load: Load) {
+        let Some(cursor) = self.cursors.get_mut(&id) else { return };
+        let Scan { records, next, epoch, is_damaged, .. } = scan;
+        let bytes = records.len();
+        cursor.held += bytes;
+        cursor.max_bytes = self.settings.partition_max_bytes;
+        let valid_in = cursor.leader.map_or(-1, |leader| leader.epoch);
+        let last_epoch = if next > from.offset { epoch } else { from.last_epoch };
+        let at = Position { offset: next, last_epoch, valid_in };
+        // Whoever reads meets the damage, and seeks past it.
+        cursor.phase = if is_damaged { Phase::Failed } else { Phase::Fetch(at) };
+        let hold = Hold { answer: token, bytes };
+        self.tell(id, News::Records(Load { hold, next, records, ..load }));
+        if next > from.offset || is_damaged { self.settle(id) } else { self.back_off(id) }
+    }
+
+    /// There are no whole batches: too large a one, a follower to go to, or just no records yet.
+    fn nothing_read(&mut self, broker_id: i32, id: PartitionId, scan: &Scan, preferred_replica: i32) {
+        let expires = later(self.now, self.settings.replica_max_age);
+        let Some(cursor) = self.cursors.get_mut(&id) else { return };
+        if let Some(needs) = scan.needs {
+            let has_room = needs <= cursor.max_bytes;
+            cursor.max_bytes = cursor.max_bytes.max(needs);
+            return if has_room { self.back_off(id) } else { self.settle(id) };
+        }
+        if preferred_replica >= 0 && preferred_replica != broker_id {
+            cursor.replica = Some((preferred_replica, expires));
+        }
+        self.settle(id);
+    }
+
+    fn handle_refused(&mut self, broker_id: i32, id: PartitionId, offset: i64, row: &PartitionData) {
+        let code = row.error_code;
+        let Some(cursor) = self.cursors.get_mut(&id) else { return };
+        // A follower that cannot serve says nothing about the log.
+        if cursor.leave_replica() {
+            if code.needs_metadata() {
+                self.refresh.get_or_insert(None);
+            }
+            return if code == ErrorCode::OFFSET_OUT_OF_RANGE { self.settle(id) } else { self.back_off(id) };
+        }
+        if code != ErrorCode::OFFSET_OUT_OF_RANGE {
+            return self.refused(broker_id, id, code, offset);
+        }
+        match self.settings.reset {
+            Reset::To(place) => {
+                cursor.phase = Phase::at(place);
+                if let Place::Offset(offset) = place {
+                    self.tell(id, News::Position(offset));
+                }
+                // A log that starts nowhere is not asked for in a hurry.
+                self.back_off(id);
+            }
+            Reset::Report => {
+                let known = cursor.watermarks;
+                let log_start_offset = match row.log_start_offset {
+                    -1 => known.map_or(-1, |known| known.log_start_offset),
+                    start => start,
+                };
+                let high_watermark = match row.high_watermark {
+                    -1 => known.map_or(-1, |known| known.high_watermark),
+                    end => end,
+                };
+                self.fail(id, FetchFailure::OutOfRange { offset, log_start_offset, high_watermark });
+            }
+        }
+    }
+
+    /// An error about one partition, whatever was asked: it is asked for again after a pause, or never.
+    pub(super) fn refused(&mut self, broker_id: i32, id: PartitionId, code: ErrorCode, offset: i64) {
+        let Some(cursor) = self.cursors.get_mut(&id) else { return };
+        if code.needs_metadata() {
+            self.refresh.get_or_insert(None);
+        }
+        if matches!(code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID) {
+            let since = *cursor.unknown_since.get_or_insert(self.now);
+            if later(since, self.settings.unknown_topic_after) <= self.now {
+                return self.fail(id, FetchFailure::Unknown { code });
+            }
+        } else {
+            cursor.unknown_since = None;
+        }
+        // A batch that the broker itself cannot read will not get better.
+        let is_damaged = code == ErrorCode::CORRUPT_MESSAGE;
+        let may_pass = code.is_retriable() && !is_damaged || code == ErrorCode::UNKNOWN_SERVER_ERROR;
+        if may_pass {
+            self.back_off(id);
+        } else {
+            self.fail(id, FetchFailure::Refused { broker_id, code, offset });
+        }
+    }
+}
+
+impl Load {
+    /// One without records so far.
+    fn nothing(
+        answer: RequestToken,
+        offset: i64,
+        aborted: Vec<ottla_wire::messages::fetch::AbortedTransaction>,
+        watermarks: Watermarks,
+    ) -> Self {
+        let hold = Hold { answer, bytes: 0 };
+        Self { hold, offset, next: offset, records: Bytes::new(), aborted, watermarks }
+    }
+}
+
+/// Whether the broker says that it does not know what the session has become.
+fn is_of_session(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::FETCH_SESSION_ID_NOT_FOUND
+            | ErrorCode::INVALID_FETCH_SESSION_EPOCH
+            | ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR
+    )
+}

@@ -1,0 +1,220 @@
+//! One partition of a fetcher: where it is, what has to be found out before it can be fetched, and whom to ask.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ottla_wire::{Str, Uuid};
+
+use super::session::Entry;
+use super::{PartitionId, Watermarks};
+use crate::metadata::Leader;
+
+/// A place in a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// This offset, whether it exists or not.
+    Offset(i64),
+    /// The first offset there is.
+    Earliest,
+    /// The end: what is written from now on.
+    Latest,
+    /// The first record at or after this time, in ms since the epoch; the end if there is none.
+    Timestamp(i64),
+    /// The first record that is younger than this (KIP-1106); the end if there is none.
+    Ago(Duration),
+}
+
+/// What to do when the broker does not have the offset that is asked for: retention has overtaken the reader, or it was
+/// never there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset {
+    /// It is an error, and the partition waits for a seek.
+    Report,
+    /// Go on there.
+    To(Place),
+}
+
+/// A topic as it was when a partition of it was added.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TopicRef {
+    pub(super) name: Str,
+    /// Nil where the cluster has none.
+    pub(super) id: Uuid,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Cursor {
+    pub(super) id: PartitionId,
+    pub(super) topic: Arc<TopicRef>,
+    pub(super) index: i32,
+    /// Which seek it follows. What belongs to an older one is nobody's business any more.
+    pub(super) generation: u64,
+    pub(super) phase: Phase,
+    pub(super) is_paused: bool,
+    pub(super) leader: Option<Leader>,
+    /// A follower that the leader sent us to (KIP-392), and until when.
+    pub(super) replica: Option<(i32, Instant)>,
+    pub(super) watermarks: Option<Watermarks>,
+    /// Bytes of records that were handed out and not released.
+    pub(super) held: usize,
+    pub(super) max_bytes: i32,
+    pub(super) failures: u32,
+    pub(super) retry_at: Option<Instant>,
+    /// Since when brokers do not know the topic.
+    pub(super) unknown_since: Option<Instant>,
+    /// With which broker it is listed, and for what.
+    pub(super) listed: Option<(i32, Question)>,
+    /// Its entry among the timers.
+    pub(super) timer: Option<Instant>,
+}
+
+/// What comes next for a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Its offset has to be looked up.
+    LookUp(Place),
+    /// There is another leader: whether its log is the one that was read so far (KIP-320).
+    Validate(Position),
+    /// Records.
+    Fetch(Position),
+    /// Nothing, before the next seek.
+    Failed,
+}
+
+/// How far a partition was fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) offset: i64,
+    /// The leader epoch of the record before; -1 if not known.
+    pub(super) last_epoch: i32,
+    /// The newest leader epoch under which that is known to be right; -1 at first.
+    pub(super) valid_in: i32,
+}
+
+/// What a broker is asked about a partition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Question {
+    Offset,
+    Epoch,
+    Records,
+    /// Records, but it holds enough of them for now.
+    HeldBack,
+}
+
+/// What a partition needs now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    Nothing,
+    Leader,
+    Ask(i32, Question),
+}
+
+impl Cursor {
+    pub(super) fn new(
+        id: PartitionId,
+        topic: Arc<TopicRef>,
+        index: i32,
+        start: Place,
+        max_bytes: i32,
+    ) -> Self {
+        Self {
+            id,
+            topic,
+            index,
+            generation: 0,
+            phase: Phase::at(start),
+            is_paused: false,
+            leader: None,
+            replica: None,
+            watermarks: None,
+            held: 0,
+            max_bytes,
+            failures: 0,
+            retry_at: None,
+            unknown_since: None,
+            listed: None,
+            timer: None,
+        }
+    }
+
+    /// What it needs, if it may hold `share` bytes.
+    pub(super) fn want(&self, now: Instant, share: usize) -> Want {
+        if self.phase == Phase::Failed || self.retry_at.is_some_and(|at| now < at) {
+            return Want::Nothing;
+        }
+        let Some(leader) = self.leader else { return Want::Leader };
+        match self.phase {
+            Phase::Failed => Want::Nothing,
+            Phase::LookUp(_) => Want::Ask(leader.broker_id, Question::Offset),
+            Phase::Validate(_) => Want::Ask(leader.broker_id, Question::Epoch),
+            Phase::Fetch(_) if self.is_paused => Want::Nothing,
+            Phase::Fetch(_) => {
+                let question = if self.held >= share { Question::HeldBack } else { Question::Records };
+                Want::Ask(self.broker().unwrap_or(leader.broker_id), question)
+            }
+        }
+    }
+
+    /// Who is asked for records.
+    pub(super) fn broker(&self) -> Option<i32> {
+        self.replica.map(|(id, _)| id).or(self.leader.map(|leader| leader.broker_id))
+    }
+
+    /// How a session asks for it.
+    pub(super) fn entry(&self) -> Option<Entry> {
+        let Phase::Fetch(position) = self.phase else { return None };
+        Some(Entry {
+            topic: self.topic.clone(),
+            index: self.index,
+            generation: self.generation,
+            offset: position.offset,
+            leader_epoch: self.leader.map_or(-1, |leader| leader.epoch),
+            max_bytes: self.max_bytes,
+        })
+    }
+
+    /// A leader in another epoch may have another log behind what was read. What was read in its own epoch, it has.
+    pub(super) fn lead(&mut self, leader: Option<Leader>) {
+        let before = std::mem::replace(&mut self.leader, leader);
+        let Some(leader) = leader else { return };
+        self.retry_at = None;
+        if before.is_none_or(|before| before.epoch != leader.epoch || before.broker_id != leader.broker_id) {
+            self.replica = None;
+        }
+        if let Phase::Fetch(position) | Phase::Validate(position) = self.phase {
+            self.phase = position.under(leader);
+        }
+    }
+
+    /// Back to the leader. Whether it was elsewhere.
+    pub(super) fn leave_replica(&mut self) -> bool {
+        self.replica.take().is_some()
+    }
+
+    /// When something becomes due by itself.
+    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
+        let expires = self.replica.map(|(_, until)| until);
+        [self.retry_at, expires].into_iter().flatten().filter(|at| *at > now).min()
+    }
+}
+
+impl Phase {
+    pub(super) fn at(place: Place) -> Self {
+        match place {
+            Place::Offset(offset) => Self::Fetch(Position { offset, last_epoch: -1, valid_in: -1 }),
+            place => Self::LookUp(place),
+        }
+    }
+}
+
+impl Position {
+    /// What comes next under this leader.
+    pub(super) fn under(self, leader: Leader) -> Phase {
+        let is_known = self.last_epoch < 0 || leader.epoch < 0;
+        match is_known || leader.epoch <= self.valid_in || leader.epoch <= self.last_epoch {
+            true => Phase::Fetch(self),
+            false => Phase::Validate(self),
+        }
+    }
+}

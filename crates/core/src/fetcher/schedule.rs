@@ -1,0 +1,281 @@
+//! What each broker is asked next: one request of each kind at a time, so that what is on its way decides nothing twice.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use ottla_wire::messages::fetch::FetchRequest;
+
+use super::cursor::{Cursor, Question, Want};
+use super::session::Session;
+use super::{Action, FetchFailure, FetchOut, Fetcher, PartitionId, RequestToken, Timer};
+use crate::error::{Failure, Outcome, RequestError};
+use crate::metadata::Leader;
+use crate::time::later;
+
+/// How long a Fetch waits that leaves out partitions which hold enough for now; twice as long each time nothing was
+/// released meanwhile. Else they would wait as long as the others have no records.
+const HURRIED: Duration = Duration::from_millis(10);
+
+/// One broker, as far as this fetcher is concerned.
+#[derive(Debug, Default)]
+pub(super) struct Broker {
+    pub(super) session: Session,
+    pub(super) look_ups: BTreeSet<PartitionId>,
+    pub(super) checks: BTreeSet<PartitionId>,
+    held_back: BTreeSet<PartitionId>,
+    pub(super) fetching: Option<RequestToken>,
+    pub(super) looking: Option<RequestToken>,
+    pub(super) checking: Option<RequestToken>,
+    /// How often in a row a Fetch was hurried in vain.
+    hurried: u32,
+    failures: u32,
+    /// Nothing is sent before: it did not answer, or asks to be left alone (KIP-219).
+    not_before: Option<Instant>,
+    /// Its entry among the timers.
+    pub(super) timer: Option<Instant>,
+}
+
+/// A request on its way.
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub(super) broker_id: i32,
+    pub(super) kind: Kind,
+}
+
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// Room that its answer may take.
+    Fetch(usize),
+    Offsets(Vec<Subject>),
+    Epochs(Vec<Subject>),
+}
+
+/// A partition that somebody was asked about, and what has to be as it was for the answer to be of use.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Subject {
+    pub(super) id: PartitionId,
+    generation: u64,
+    leader: Option<Leader>,
+}
+
+impl Subject {
+    pub(super) fn of(cursor: &Cursor) -> Self {
+        Self { id: cursor.id, generation: cursor.generation, leader: cursor.leader }
+    }
+
+    pub(super) fn is(&self, cursor: &Cursor) -> bool {
+        self.generation == cursor.generation && self.leader == cursor.leader
+    }
+}
+
+impl Broker {
+    fn list(&mut self, id: PartitionId, question: Question, cursor: &Cursor) {
+        match question {
+            Question::Offset => drop(self.look_ups.insert(id)),
+            Question::Epoch => drop(self.checks.insert(id)),
+            Question::Records => self.session.want(id, cursor.entry()),
+            Question::HeldBack => drop(self.held_back.insert(id)),
+        }
+    }
+
+    fn unlist(&mut self, id: PartitionId, question: Question) {
+        match question {
+            Question::Offset => drop(self.look_ups.remove(&id)),
+            Question::Epoch => drop(self.checks.remove(&id)),
+            Question::Records => self.session.want(id, None),
+            Question::HeldBack => {
+                self.held_back.remove(&id);
+                self.hurried = 0;
+            }
+        }
+    }
+
+    /// How long the next Fetch may wait.
+    fn wait(&mut self, max_wait: Duration) -> Duration {
+        if self.held_back.is_empty() {
+            return max_wait;
+        }
+        let wait = HURRIED.saturating_mul(1 << self.hurried.min(16));
+        self.hurried = self.hurried.saturating_add(1);
+        wait.min(max_wait)
+    }
+}
+
+impl Fetcher {
+    /// After any change to a partition: lists it where it belongs, moves its timer.
+    pub(super) fn settle(&mut self, id: PartitionId) {
+        let share = self.budget.limit() / self.cursors.len().max(1);
+        let Some(cursor) = self.cursors.get_mut(&id) else { return };
+        let want = cursor.want(self.now, share);
+        self.list(id, want);
+        if want == Want::Leader {
+            // The metadata does not know who leads it: it is asked for now and then.
+            self.refresh.get_or_insert(None);
+            return self.back_off(id);
+        }
+        if let Some(cursor) = self.cursors.get_mut(&id) {
+            let due = cursor.due(self.now);
+            self.timers.set(Timer::Partition(id), &mut cursor.timer, due);
+        }
+    }
+
+    pub(super) fn list(&mut self, id: PartitionId, want: Want) {
+        let Some(cursor) = self.cursors.get_mut(&id) else { return };
+        let next = if let Want::Ask(broker, question) = want { Some((broker, question)) } else { None };
+        let before = std::mem::replace(&mut cursor.listed, next);
+        if let Some((broker_id, question)) = before.filter(|_| before != next)
+            && let Some(broker) = self.brokers.get_mut(&broker_id)
+        {
+            broker.unlist(id, question);
+            self.active.insert(broker_id);
+        }
+        if let Some((broker_id, question)) = next {
+            self.brokers.entry(broker_id).or_default().list(id, question, cursor);
+            self.active.insert(broker_id);
+        }
+    }
+
+    /// There may be room in the budget again.
+    pub(super) fn wake_starved(&mut self) {
+        if std::mem::take(&mut self.budget.is_wanted) {
+            self.active.extend(self.brokers.keys());
+        }
+    }
+
+    /// The next request to a broker.
+    pub(super) fn act_at(&mut self, broker_id: i32) -> Option<Action> {
+        let broker = self.brokers.get_mut(&broker_id)?;
+        broker.not_before.take_if(|at| *at <= self.now);
+        let not_before = broker.not_before;
+        self.timers.set(Timer::Broker(broker_id), &mut broker.timer, not_before);
+        if not_before.is_some() {
+            return None;
+        }
+        if broker.looking.is_none() && !broker.look_ups.is_empty() {
+            return Some(self.look_up(broker_id));
+        }
+        if broker.checking.is_none() && !broker.checks.is_empty() {
+            return Some(self.check(broker_id));
+        }
+        if broker.fetching.is_none() && broker.session.is_ready() {
+            return self.fetch(broker_id);
+        }
+        None
+    }
+
+    fn fetch(&mut self, broker_id: i32) -> Option<Action> {
+        let used = self.brokers.values().filter(|broker| broker.session.is_used()).count();
+        let broker = self.brokers.get_mut(&broker_id)?;
+        let limit = usize::try_from(self.settings.max_bytes).unwrap_or(0);
+        let most = broker.session.wanted_bytes().min(limit);
+        let cursors = &self.cursors;
+        let is_paused = |id: PartitionId| cursors.get(&id).is_none_or(|cursor| cursor.is_paused);
+        let room = self.budget.reserve(most, used, is_paused)?;
+        self.last_token += 1;
+        let token = RequestToken(self.last_token);
+        let asked = broker.session.next(token);
+        broker.fetching = Some(token);
+        let max_wait = broker.wait(self.settings.max_wait);
+        let request = FetchRequest {
+            replica_id: -1,
+            max_wait_ms: i32::try_from(max_wait.as_millis()).unwrap_or(i32::MAX),
+            min_bytes: self.settings.min_bytes,
+            max_bytes: i32::try_from(room).unwrap_or(i32::MAX),
+            isolation_level: i8::from(self.settings.read_committed),
+            session_id: asked.session_id,
+            session_epoch: asked.session_epoch,
+            topics: asked.topics,
+            forgotten_topics_data: asked.forgotten,
+            rack_id: self.settings.rack.clone().unwrap_or_default(),
+            ..FetchRequest::default()
+        };
+        self.requests.insert(token, Flight { broker_id, kind: Kind::Fetch(room) });
+        Some(Action::Fetch(FetchOut { token, broker_id, request, max_wait, has_ids: asked.has_ids }))
+    }
+
+    /// There is no answer and there will be none.
+    pub fn handle_lost(&mut self, now: Instant, token: RequestToken, error: &RequestError) {
+        self.advance(now);
+        let Some(Flight { broker_id, kind }) = self.finish(token) else { return };
+        let is_final = matches!(error.reason, Failure::UnsupportedVersion { .. } | Failure::Encode(_));
+        match kind {
+            Kind::Fetch(_) => {
+                let Some(broker) = self.brokers.get_mut(&broker_id) else { return };
+                broker.session.fail(token, None);
+                let wanted: Vec<PartitionId> = broker.session.wanted().collect();
+                for id in wanted {
+                    let Some(cursor) = self.cursors.get_mut(&id) else { continue };
+                    if cursor.leave_replica() {
+                        self.back_off(id);
+                    } else if is_final {
+                        self.fail(id, FetchFailure::Request(error.clone()));
+                    }
+                }
+            }
+            Kind::Offsets(asked) if is_final => {
+                for (id, _) in self.still_asked(&asked) {
+                    self.fail(id, FetchFailure::Request(error.clone()));
+                }
+            }
+            // Brokers that cannot say are believed.
+            Kind::Epochs(asked) if is_final => {
+                self.still_asked(&asked).into_iter().for_each(|(id, _)| self.validated(id));
+            }
+            Kind::Offsets(_) | Kind::Epochs(_) => {}
+        }
+        self.broker_failed(broker_id, error);
+    }
+
+    /// A connection that had gone idle costs nothing: the request never left.
+    fn broker_failed(&mut self, broker_id: i32, error: &RequestError) {
+        let random = self.random.next_u64();
+        let Some(broker) = self.brokers.get_mut(&broker_id) else { return };
+        broker.failures = broker.failures.saturating_add(1);
+        let unsent = error.outcome == Outcome::NotSent && matches!(error.reason, Failure::Closed(_));
+        if !unsent || broker.failures > 1 {
+            let pause = self.settings.backoff.delay(broker.failures, random);
+            broker.not_before = Some(later(self.now, pause));
+            self.refresh = Some(Some(broker_id));
+        }
+        self.active.insert(broker_id);
+    }
+
+    /// A broker has answered: it is there. It may ask to be left alone for a while (KIP-219).
+    pub(super) fn answered(&mut self, broker_id: i32, throttle_time_ms: i32) {
+        let Some(broker) = self.brokers.get_mut(&broker_id) else { return };
+        broker.failures = 0;
+        if let Some(pause) = crate::connection::throttle_time(throttle_time_ms) {
+            broker.not_before = Some(later(self.now, pause));
+        }
+        self.active.insert(broker_id);
+    }
+
+    /// A broker has answered that it cannot serve the request as a whole.
+    pub(super) fn refused_whole(&mut self, broker_id: i32) {
+        let random = self.random.next_u64();
+        let Some(broker) = self.brokers.get_mut(&broker_id) else { return };
+        broker.failures = broker.failures.saturating_add(1);
+        let pause = later(self.now, self.settings.backoff.delay(broker.failures, random));
+        broker.not_before = Some(broker.not_before.map_or(pause, |at| at.max(pause)));
+        self.active.insert(broker_id);
+    }
+
+    /// Takes a request from those on their way.
+    pub(super) fn finish(&mut self, token: RequestToken) -> Option<Flight> {
+        let flight = self.requests.remove(&token)?;
+        if let Some(broker) = self.brokers.get_mut(&flight.broker_id) {
+            let place = match &flight.kind {
+                Kind::Fetch(_) => &mut broker.fetching,
+                Kind::Offsets(_) => &mut broker.looking,
+                Kind::Epochs(_) => &mut broker.checking,
+            };
+            place.take_if(|sent| *sent == token);
+            self.active.insert(flight.broker_id);
+        }
+        if let Kind::Fetch(room) = flight.kind {
+            self.budget.unreserve(room);
+            self.wake_starved();
+        }
+        Some(flight)
+    }
+}

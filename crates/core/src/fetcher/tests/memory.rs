@@ -1,0 +1,106 @@
+//! The budget, and what is asked for because of it.
+
+use super::*;
+
+fn small(budget: usize) -> World {
+    World::with(FetcherSettings { budget, partition_max_bytes: 1_000, ..Default::default() })
+}
+
+/// F1: what is held never exceeds the budget, and reading makes room.
+#[test]
+fn the_size_asked_for_follows_from_what_is_left() {
+    let mut world = small(2_000);
+    world.add(0, 1, Place::Offset(0));
+    let fetch = world.fetch();
+    assert_eq!(fetch.request.max_bytes, 1_000);
+    world.answer(&fetch, vec![records(0, batch(0..10, 1, 900))]);
+    assert_eq!(world.fetcher.held(), 1_000);
+    let fetch = world.fetch();
+    assert_eq!(fetch.request.max_bytes, 1_000, "what is read and what is on its way fit side by side");
+    world.answer(&fetch, vec![records(0, batch(10..20, 1, 900))]);
+    assert_eq!((world.fetcher.held(), world.fetches.len()), (2_000, 0));
+    world.release();
+    assert_eq!((world.fetcher.held(), world.fetch().request.max_bytes), (0, 1_000));
+}
+
+/// Trap C5: several brokers are asked at once, each for its share.
+#[test]
+fn brokers_share_the_budget() {
+    let mut world = World::with(FetcherSettings { budget: 1 << 20, ..Default::default() });
+    for broker in 0..4 {
+        world.add(broker, broker, Place::Offset(0));
+    }
+    let sizes: Vec<i32> = world.fetches.iter().map(|fetch| fetch.request.max_bytes).collect();
+    assert_eq!(sizes.len(), 4);
+    assert!(sizes.iter().sum::<i32>() <= 1 << 20 && sizes[3] >= 1 << 16, "{sizes:?}");
+}
+
+/// A batch that is larger than the limits comes with the next fetch.
+#[test]
+fn a_batch_larger_than_its_share_is_asked_for_whole() {
+    let mut world = small(100_000);
+    world.add(0, 1, Place::Offset(0));
+    let fetch = world.fetch();
+    world.answer(&fetch, vec![records(0, batch(0..10, 1, 5_000).slice(..1_000))]);
+    let fetch = world.fetch();
+    assert_eq!(partitions(&fetch.request).next().unwrap().partition_max_bytes, 5_000);
+    assert_eq!(fetch.request.max_bytes, 5_000);
+    world.answer(&fetch, vec![records(0, batch(0..10, 1, 5_000))]);
+    assert_eq!(partitions(&world.fetch().request).next().unwrap().partition_max_bytes, 1_000);
+    assert_eq!(world.loads().len(), 1);
+}
+
+/// Trap C5, Trap C12: a partition of which enough is held leaves the others their room, and is asked for again soon after it
+/// was read, although the others have nothing.
+#[test]
+fn a_partition_that_is_not_read_leaves_the_others_their_room() {
+    let mut world = small(4_000);
+    world.add(0, 1, Place::Offset(0));
+    let fetch = world.fetch();
+    world.add(1, 1, Place::Offset(0));
+    assert_eq!(fetch.max_wait, Duration::from_millis(500));
+    world.answer(&fetch, vec![records(0, batch(0..10, 1, 2_000))]);
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let fetch = world.fetch();
+        assert!(!asked(&fetch.request).contains_key(&0));
+        waits.push(fetch.request.max_wait_ms);
+        world.answer(&fetch, vec![row(1)]);
+    }
+    assert_eq!(waits, [10, 20, 40, 80, 160, 320, 500, 500], "no hot loop when nobody reads");
+    let last = world.fetch();
+    world.release();
+    world.answer(&last, vec![]);
+    let fetch = world.fetch();
+    assert_eq!((asked(&fetch.request), fetch.request.max_wait_ms), ([(0, 10)].into(), 500));
+}
+
+/// Trap C3: paused partitions that fill the budget do not starve the others.
+#[test]
+fn paused_partitions_do_not_starve_the_others() {
+    let mut world = small(1_000);
+    let ids = [0, 1].map(|index| world.add(index, index, Place::Offset(0)));
+    let (first, second) = (world.fetches.remove(0), world.fetches.remove(0));
+    world.answer(&first, vec![records(0, batch(0..10, 1, 2_000))]);
+    world.fetcher.pause(world.now, ids[0]);
+    world.answer(&second, vec![row(1)]);
+    let fetch = world.fetch();
+    assert_eq!(fetch.broker_id, 1);
+    world.answer(&fetch, vec![records(1, batch(0..10, 1, 200))]);
+    assert!(world.fetches.is_empty(), "what is held for a partition that is not paused will be read");
+    world.release();
+    world.fetch();
+}
+
+/// What a removed partition had counts as long as somebody holds it.
+#[test]
+fn a_removed_partition_counts_until_it_is_released() {
+    let mut world = small(10_000);
+    let id = world.add(0, 1, Place::Offset(0));
+    let fetch = world.fetch();
+    world.answer(&fetch, vec![records(0, batch(0..10, 1, 2_000))]);
+    world.fetcher.remove(world.now, id);
+    assert_eq!(world.fetcher.held(), 2_100);
+    world.release();
+    assert_eq!(world.fetcher.held(), 0);
+}

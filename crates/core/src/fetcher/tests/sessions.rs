@@ -1,0 +1,156 @@
+//! Fetch sessions (KIP-227).
+
+use super::*;
+
+fn session(fetch: &FetchOut) -> (i32, i32) {
+    (fetch.request.session_id, fetch.request.session_epoch)
+}
+
+/// Trap C7: a session's requests carry what has changed, and nothing else.
+#[test]
+fn a_session_asks_for_what_has_changed() {
+    let mut world = World::new();
+    let ids = [0, 1, 2].map(|index| world.add(index, 1, Place::Offset(10)));
+    let first = world.fetch();
+    assert_eq!(
+        (session(&first), asked(&first.request)),
+        ((0, 0), [(0, 10)].into()),
+        "its leader was known first"
+    );
+    world.answer(&first, vec![row(0)]);
+    let second = world.fetch();
+    assert_eq!((session(&second), asked(&second.request)), ((7, 1), [(1, 10), (2, 10)].into()));
+    world.answer(&second, vec![records(1, batch(10..20, 1, 100))]);
+    let third = world.fetch();
+    assert_eq!((session(&third), asked(&third.request)), ((7, 2), [(1, 20)].into()));
+    world.fetcher.remove(world.now, ids[2]);
+    world.answer(&third, vec![]);
+    let fourth = world.fetch();
+    assert_eq!(
+        (session(&fourth), asked(&fourth.request).len(), forgotten(&fourth.request)),
+        ((7, 3), 0, vec![2])
+    );
+    world.answer(&fourth, vec![]);
+    assert_eq!(world.fetch().request.forgotten_topics_data, [], "it is forgotten once");
+}
+
+/// Trap C7: what a lost request would have changed is asked again, with everything else, and the old session is closed.
+#[test]
+fn a_lost_request_changes_nothing() {
+    let mut world = World::new();
+    world.add(0, 1, Place::Offset(10));
+    let first = world.fetch();
+    world.answer(&first, vec![records(0, batch(10..20, 1, 100))]);
+    let second = world.fetch();
+    world.add(1, 1, Place::Offset(5));
+    world.lose(second.token, 1);
+    assert!(world.fetches.is_empty(), "a broker that cut the connection is left alone for a while");
+    world.sleep(Duration::from_millis(150));
+    let third = world.fetch();
+    assert_eq!((session(&third), asked(&third.request)), ((7, 0), [(0, 20), (1, 5)].into()));
+}
+
+/// Trap C7: a session that the broker does not know any more is opened again at once; if that fails too, after a pause.
+#[test]
+fn an_evicted_session_is_opened_anew_without_a_storm() {
+    let codes = [
+        (ErrorCode::FETCH_SESSION_ID_NOT_FOUND, 0),
+        (ErrorCode::INVALID_FETCH_SESSION_EPOCH, 7),
+        (ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR, 7),
+    ];
+    for (error_code, session_id) in codes {
+        let mut world = World::new();
+        world.add(0, 1, Place::Offset(10));
+        let first = world.fetch();
+        world.answer(&first, vec![row(0)]);
+        let second = world.fetch();
+        world.respond(&second, FetchResponse { error_code, ..Default::default() });
+        let third = world.fetch();
+        assert_eq!(
+            (session(&third), asked(&third.request)),
+            ((session_id, 0), [(0, 10)].into()),
+            "{error_code}"
+        );
+        world.respond(&third, FetchResponse { error_code, ..Default::default() });
+        assert!(world.fetches.is_empty(), "{error_code}: the second time in a row it waits");
+        world.sleep(Duration::from_millis(150));
+        assert_eq!(session(&world.fetch()).1, 0);
+    }
+}
+
+/// Trap C7: a broker that gives no session is asked for everything each time.
+#[test]
+fn without_a_session_every_request_is_whole() {
+    let mut world = World::new();
+    world.add(0, 1, Place::Offset(10));
+    let first = world.fetch();
+    world.respond(&first, answer(0, vec![records(0, batch(10..20, 1, 100))]));
+    let second = world.fetch();
+    assert_eq!((session(&second), asked(&second.request)), ((0, 0), [(0, 20)].into()));
+    assert_eq!(world.loads().len(), 1, "what it brought counts");
+}
+
+/// Trap C7, Trap N5: an answer that only throttles is no answer about partitions, and the broker is left alone.
+#[test]
+fn an_answer_that_throttles_is_empty() {
+    let mut world = World::new();
+    world.add(0, 1, Place::Offset(10));
+    let first = world.fetch();
+    let throttled = FetchResponse { throttle_time_ms: 400, ..Default::default() };
+    assert!(world.respond(&first, throttled).is_empty());
+    world.sleep(Duration::from_millis(399));
+    assert!(world.fetches.is_empty());
+    world.sleep(Duration::from_millis(1));
+    assert_eq!(session(&world.fetch()), (0, 0));
+}
+
+/// Trap C7: a partition that is removed and added again in between is not forgotten by the request that adds it.
+#[test]
+fn a_partition_that_is_added_again_is_not_forgotten() {
+    let mut world = World::new();
+    let old = world.add(0, 1, Place::Offset(10));
+    let first = world.fetch();
+    world.fetcher.remove(world.now, old);
+    world.add(0, 1, Place::Offset(3));
+    world.answer(&first, vec![records(0, batch(10..20, 1, 100))]);
+    let second = world.fetch();
+    assert_eq!((asked(&second.request), forgotten(&second.request)), ([(0, 3)].into(), vec![]));
+    assert_eq!(world.loads(), [], "what was asked for the old one is not the new one's");
+}
+
+/// Trap C7: an answer to everything that leaves partitions out, or has others, is noticed, and asked again after a pause.
+#[test]
+fn an_answer_that_leaves_partitions_out_is_noticed() {
+    let mut world = World::new();
+    world.add(0, 1, Place::Offset(10));
+    let first = world.fetch();
+    assert_eq!(world.answer(&first, vec![row(9)]), Mismatch { unexpected: 1, missing: 1 });
+    assert!(world.fetches.is_empty());
+    world.sleep(Duration::from_millis(150));
+    world.fetch();
+}
+
+/// Trap C12: a session has one request in flight.
+#[test]
+fn a_session_has_one_request_in_flight() {
+    let mut world = World::new();
+    let id = world.add(0, 1, Place::Offset(10));
+    world.add(1, 1, Place::Offset(10));
+    world.seek(id, Place::Offset(50), 1);
+    world.sleep(Duration::from_secs(60));
+    world.fetch();
+}
+
+/// A session that names topics by id may not go on without.
+#[test]
+fn topics_without_ids_decide_the_version() {
+    let mut world = World::new();
+    world.add(0, 1, Place::Offset(10));
+    let first = world.fetch();
+    assert!(first.has_ids);
+    let leader = Some(Leader { broker_id: 1, epoch: -1 });
+    let old = (&Str::from("old"), Uuid::NIL);
+    assert!(world.fetcher.add(world.now, PartitionId(90), old, 0, leader, Place::Offset(0)));
+    world.answer(&first, vec![row(0)]);
+    assert!(!world.fetch().has_ids);
+}
