@@ -23,6 +23,8 @@ use crate::time::later;
 #[derive(Debug)]
 pub struct PartitionQueue<D> {
     max_batch_bytes: usize,
+    /// How large a batch is to become when its records leave the choice.
+    batch_bytes: usize,
     /// Closed batches, oldest first; all older than the open one.
     closed: VecDeque<ReadyBatch<D>>,
     open: Option<ReadyBatch<D>>,
@@ -148,6 +150,7 @@ impl<D> PartitionQueue<D> {
     pub fn new(max_batch_bytes: usize) -> Self {
         Self {
             max_batch_bytes,
+            batch_bytes: max_batch_bytes,
             closed: VecDeque::new(),
             open: None,
             earliest: None,
@@ -231,6 +234,12 @@ impl<D> PartitionQueue<D> {
         Some(batch)
     }
 
+    /// A batch whose records have this [footprint] was too large for the topic: batches are at most half of that from now
+    /// on. A record that is larger still has one of its own, up to the limit.
+    pub fn shrink(&mut self, memory: usize) {
+        self.batch_bytes = self.batch_bytes.min(memory / 2);
+    }
+
     /// Gives back the memory of a batch that was resolved.
     pub fn release(&mut self, memory: usize) {
         self.memory = self.memory.saturating_sub(memory);
@@ -263,7 +272,7 @@ impl<D> PartitionQueue<D> {
         if now < first || now > last || open.settings != *settings {
             return None;
         }
-        open.builder.append_within(pool, record, self.max_batch_bytes)
+        open.builder.append_within(pool, record, self.batch_bytes)
     }
 
     /// Appends to a new batch.
@@ -569,6 +578,19 @@ mod tests {
         assert_eq!(world.append(10, &SETTINGS).unwrap().0, 1);
         world.now += Duration::from_millis(1);
         assert_eq!(world.append(10, &SETTINGS).unwrap().0, 2);
+    }
+
+    /// Trap P7: what was too large once would be again.
+    #[test]
+    fn batches_are_smaller_after_one_was_too_large() {
+        let mut world = World::new();
+        let value = vec![7; 100];
+        world.queue.shrink(4 * footprint(&record(&value)));
+        let placed: Vec<_> = (0..3).map(|_| world.append(100, &SETTINGS).unwrap().0).collect();
+        assert_eq!(placed, [1, 2, 3], "the header counts");
+        assert_eq!(world.append(300, &SETTINGS).unwrap().0, 4, "one that is larger goes alone");
+        assert_eq!(world.append(10, &SETTINGS).unwrap().0, 5);
+        assert_eq!(world.append(10, &SETTINGS).unwrap().0, 5);
     }
 
     #[test]

@@ -11,7 +11,8 @@ use ottla_wire::{Str, Uuid};
 use super::schedule::InFlight;
 use super::verdict::Verdict;
 use super::{
-    Action, DeliveryCause, PartitionId, Producer, RefreshReason, RequestToken, SequenceReset, Timer, Written,
+    Action, DeliveryCause, PartitionId, Producer, RefreshReason, RequestToken, SequenceReset, SplitBatch,
+    Timer, Written,
 };
 use crate::connection::{OVERDUE_AGAIN, throttle_time};
 use crate::error::{Outcome, RequestError};
@@ -205,7 +206,19 @@ impl<D> Producer<D> {
                 self.actions.extend(partition.written(at, request.broker_id, written));
                 false
             }
-            Verdict::Refused | Verdict::Lost => {
+            Verdict::TooLarge if partition.may_split(at) => {
+                let batch = &mut partition.batches[at];
+                (batch.in_flight, batch.splitting, batch.cause) = (None, Some(token), Some(cause));
+                self.actions.push_back(Action::Split(SplitBatch {
+                    partition: id,
+                    token,
+                    sealed: batch.sealed.clone(),
+                    codec: batch.settings.codec,
+                    memory: batch.weight,
+                }));
+                false
+            }
+            Verdict::Refused | Verdict::TooLarge | Verdict::Lost => {
                 partition.batches[at].unknown |= verdict == Verdict::Lost;
                 let outcome = partition.batches[at].outcome();
                 self.actions.extend(partition.fail(at, outcome, cause, &mut self.identity));

@@ -17,6 +17,7 @@ mod error;
 mod identity;
 mod partition;
 mod schedule;
+mod split;
 mod verdict;
 
 #[cfg(test)]
@@ -25,6 +26,7 @@ mod tests;
 pub use answer::Mismatch;
 pub use error::{DeliveryCause, DeliveryError, DeliveryOutcome, ProducerIdFailure};
 pub use identity::ProducerIdentity;
+pub use split::SplitBatch;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -147,6 +149,20 @@ pub enum Action<D> {
         memory: usize,
         /// Where it was written, or why not.
         result: Result<Written, DeliveryError>,
+    },
+    /// Split a batch that is too large for its topic ([`SealedBatch::split`](ottla_wire::records::SealedBatch::split)), and report
+    /// with [`handle_split`](Producer::handle_split). Batches of the partition had better be smaller from now on.
+    Split(SplitBatch),
+    /// A batch is done with that was split on the way: what became of its parts.
+    ResolveParts {
+        /// Its partition, whose queue gets `memory` back.
+        partition: PartitionId,
+        /// What was pushed with it.
+        delivery: D,
+        /// The memory that was pushed with it.
+        memory: usize,
+        /// For each part, the place of its first record in the batch as it was pushed; in order, the first is 0.
+        parts: Vec<(usize, Result<Written, DeliveryError>)>,
     },
     /// For the log: a broker did not expect the sequence of this partition, which goes on under a new epoch. Nothing
     /// that was not acknowledged is lost.

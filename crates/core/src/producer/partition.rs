@@ -12,6 +12,7 @@ use ottla_wire::records::{SealedBatch, Stamp};
 
 use super::identity::{Identity, ProducerIdentity, sequence_after};
 use super::schedule::Spot;
+use super::split::{Owed, Split};
 use super::{
     Action, DeliveryCause, DeliveryError, DeliveryOutcome, PartitionId, RequestToken, TopicRef, Written,
 };
@@ -29,6 +30,8 @@ pub(super) struct Partition<D> {
     /// A batch was asked for and has not been pushed yet.
     pub(super) taking: bool,
     pub(super) batches: VecDeque<Pending<D>>,
+    /// Batches of which some were made.
+    pub(super) splits: Vec<Split<D>>,
     /// Under which identity `next_sequence` counts; the partition goes over to a new one at 0, once nothing is
     /// stamped with the old one.
     pub(super) identity: Option<ProducerIdentity>,
@@ -55,11 +58,11 @@ pub(super) struct Partition<D> {
 pub(super) struct Pending<D> {
     pub(super) sealed: SealedBatch,
     pub(super) settings: BatchSettings,
+    /// The memory of its records, about.
+    pub(super) weight: usize,
     pub(super) deadline: Instant,
-    pub(super) memory: usize,
     pub(super) full: bool,
-    /// `None` once it was resolved while its last attempt was still in flight.
-    pub(super) delivery: Option<D>,
+    pub(super) owed: Owed<D>,
     /// One snapshot of id, epoch and base sequence, taken before the first attempt.
     pub(super) stamp: Option<Stamp>,
     pub(super) attempts: u32,
@@ -67,6 +70,8 @@ pub(super) struct Pending<D> {
     pub(super) unknown: bool,
     /// The request whose answer counts; `None` while it waits to be sent.
     pub(super) in_flight: Option<RequestToken>,
+    /// It is being split, and keeps its place meanwhile; the request in which it was too large.
+    pub(super) splitting: Option<RequestToken>,
     /// What the last attempt met.
     pub(super) cause: Option<DeliveryCause>,
 }
@@ -109,6 +114,7 @@ impl<D> Partition<D> {
             queue: None,
             taking: false,
             batches: VecDeque::new(),
+            splits: Vec::new(),
             identity: None,
             next_sequence: 0,
             proven: None,
@@ -142,6 +148,7 @@ impl<D> Partition<D> {
         if let Some(at) = self.next_to_send() {
             let batch = &self.batches[at];
             return match batch.needs_stamp() {
+                _ if batch.splitting.is_some() => Step::Nothing,
                 _ if at >= self.window(batch.settings.acks, max_in_flight) => Step::Nothing,
                 true if current.is_none() => Step::AwaitIdentity,
                 true if self.identity != current && self.has_stamped() => Step::Nothing,
@@ -210,7 +217,7 @@ impl<D> Partition<D> {
 
     /// A success, as `broker_id` says: the batch leaves.
     pub(super) fn written(&mut self, at: usize, broker_id: i32, written: Written) -> Option<Action<D>> {
-        let mut batch = self.batches.remove(at)?;
+        let batch = self.batches.remove(at)?;
         self.failures = 0;
         if let Some(stamp) = &batch.stamp
             && self.identity.is_some_and(|current| current.stamped(stamp))
@@ -221,7 +228,7 @@ impl<D> Partition<D> {
             let last = base_offset.saturating_add(batch.records() as i64 - 1);
             self.last_acknowledged = self.last_acknowledged.max(Some(last));
         }
-        batch.resolve(self.id, Ok(written))
+        self.pay(batch.owed, Ok(written))
     }
 
     /// The attempt is over and the batch waits for another, at its place. A batch that nobody waits for leaves instead;
@@ -237,7 +244,7 @@ impl<D> Partition<D> {
         batch.in_flight = None;
         batch.unknown |= unknown;
         batch.cause = Some(cause);
-        let stays = batch.delivery.is_some();
+        let stays = !batch.owed.is_nothing();
         if !stays {
             self.drop_batch(at, identity);
         }
@@ -261,9 +268,9 @@ impl<D> Partition<D> {
         cause: DeliveryCause,
         identity: &mut Identity,
     ) -> Option<Action<D>> {
-        let mut batch = self.drop_batch(at, identity)?;
+        let batch = self.drop_batch(at, identity)?;
         let error = batch.error(self, outcome, cause);
-        batch.resolve(self.id, Err(error))
+        self.pay(batch.owed, Err(error))
     }
 
     /// Removes a batch that will not be sent again. Its sequence is used again only when it is certain that no attempt
@@ -302,7 +309,7 @@ impl<D> Partition<D> {
             let waits = batch.in_flight.is_none();
             let cause = match self.replaced_by {
                 Some(new) if waits => DeliveryCause::TopicRecreated { old: self.topic.id, new },
-                _ if batch.deadline > now || batch.delivery.is_none() => {
+                _ if batch.deadline > now || batch.owed.is_nothing() => {
                     at += 1;
                     continue;
                 }
@@ -315,7 +322,8 @@ impl<D> Partition<D> {
             } else {
                 // The attempt in flight goes on to hold the partition until its answer, or until it is lost.
                 let error = self.batches[at].error(self, DeliveryOutcome::MayHaveBeenWritten, cause);
-                actions.extend(self.batches[at].resolve(self.id, Err(error)));
+                let owed = std::mem::replace(&mut self.batches[at].owed, Owed::Nothing);
+                actions.extend(self.pay(owed, Err(error)));
                 at += 1;
             }
         }
@@ -324,7 +332,7 @@ impl<D> Partition<D> {
     /// The next moment at which the partition must be looked at.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         let batches =
-            self.batches.iter().filter(|batch| batch.delivery.is_some()).map(|batch| batch.deadline);
+            self.batches.iter().filter(|batch| !batch.owed.is_nothing()).map(|batch| batch.deadline);
         let queue = self.queue.filter(|_| !self.taking);
         let lingers = queue.and_then(|queue| queue.lingers_until).filter(|until| *until > now);
         batches.chain(queue.map(|queue| queue.deadline)).chain(lingers).chain(self.retry_at).min()
@@ -336,14 +344,15 @@ impl<D> Pending<D> {
         Self {
             sealed: batch.sealed,
             settings: batch.settings,
+            weight: batch.memory,
             deadline: batch.deadline,
-            memory: batch.memory,
             full: batch.full || batch.lingers_until.is_some_and(|until| until <= now),
-            delivery: Some(batch.delivery),
+            owed: Owed::Whole { delivery: batch.delivery, memory: batch.memory },
             stamp: None,
             attempts: 0,
             unknown: false,
             in_flight: None,
+            splitting: None,
             cause: None,
         }
     }
@@ -374,17 +383,6 @@ impl<D> Pending<D> {
             outcome,
             cause,
         }
-    }
-
-    /// `None` when it was resolved before.
-    fn resolve(
-        &mut self,
-        partition: PartitionId,
-        result: Result<Written, DeliveryError>,
-    ) -> Option<Action<D>> {
-        let delivery = self.delivery.take()?;
-        let memory = std::mem::take(&mut self.memory);
-        Some(Action::Resolve { partition, delivery, memory, result })
     }
 }
 

@@ -12,6 +12,8 @@ pub(super) enum Verdict {
     Written,
     /// Not in the log, and sending it again would change nothing.
     Refused,
+    /// Not in the log; its records may get there in smaller batches.
+    TooLarge,
     /// Not in the log; send it again later.
     NotNow,
     /// Perhaps in the log; send it again under the same sequence.
@@ -37,9 +39,8 @@ impl Verdict {
             | ErrorCode::NOT_ENOUGH_REPLICAS
             | ErrorCode::CORRUPT_MESSAGE
             | ErrorCode::THROTTLING_QUOTA_EXCEEDED => Self::NotNow,
-            ErrorCode::MESSAGE_TOO_LARGE
-            | ErrorCode::RECORD_LIST_TOO_LARGE
-            | ErrorCode::INVALID_RECORD
+            ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => Self::TooLarge,
+            ErrorCode::INVALID_RECORD
             | ErrorCode::INVALID_TIMESTAMP
             | ErrorCode::INVALID_TOPIC_EXCEPTION
             | ErrorCode::INVALID_REQUIRED_ACKS

@@ -11,7 +11,7 @@ use ottla_core::metadata::{Broker, Destination, Leader, Lookup, broker};
 use ottla_core::partition_queue::{Acks, Batch, BatchSettings, PartitionQueue, SealError, footprint};
 use ottla_core::producer::{
     Action, DeliveryCause, DeliveryError, DeliveryOutcome, PartitionId, Producer, ProducerIdFailure,
-    ProducerSettings, RequestToken, SendRequest, Written,
+    ProducerSettings, RequestToken, SendRequest, SplitBatch, Written,
 };
 use ottla_wire::messages::produce::{ProduceRequest, ProduceResponse};
 use ottla_wire::records::{ChunkPool, NewRecord, Payload};
@@ -228,7 +228,18 @@ impl World {
                 self.client.metadata.request_refresh(self.now, avoid);
             }
             Action::Resolve { partition, delivery, memory, result } => {
-                self.resolved(partition, delivery, memory, &result);
+                self.resolved(partition, delivery, memory, &[(0, result)]);
+            }
+            Action::Split(SplitBatch { partition, token, sealed, codec, memory }) => {
+                self.coverage.hit("producer", "split");
+                if let Some(it) = self.produce.queues.get_mut(&partition) {
+                    it.queue.shrink(memory);
+                }
+                let parts = sealed.split(&codec, &mut self.produce.pool);
+                self.produce.machine.handle_split(self.now, partition, token, parts);
+            }
+            Action::ResolveParts { partition, delivery, memory, parts } => {
+                self.resolved(partition, delivery, memory, &parts);
             }
             Action::SequenceReset(reset) => {
                 let why = if reset.is_retention() { "retention" } else { "records may be lost" };
@@ -440,7 +451,7 @@ impl World {
                 outcome: DeliveryOutcome::NotWritten,
                 cause: DeliveryCause::TopicRecreated { old, new },
             };
-            self.resolved(partition, delivery, memory, &Err(error));
+            self.resolved(partition, delivery, memory, &[(0, Err(error))]);
         }
     }
 
@@ -450,7 +461,7 @@ impl World {
         partition: PartitionId,
         delivery: u64,
         memory: usize,
-        result: &Result<Written, DeliveryError>,
+        parts: &[(usize, Result<Written, DeliveryError>)],
     ) {
         let Some(batch) = self.produce.batches.remove(&delivery) else {
             return self.violate("one outcome", || format!("delivery {delivery} has two outcomes"));
@@ -461,6 +472,23 @@ impl World {
         it.held -= taken;
         let records: Vec<RecordId> = batch.into_iter().map(|(record, _)| record).collect();
         let (topic_id, index) = (it.topic_id, it.partition);
+        let ends = parts.iter().skip(1).map(|(first, _)| *first).chain([records.len()]);
+        for ((first, result), end) in parts.iter().zip(ends) {
+            self.part_resolved(&records[*first..end], topic_id, index, result);
+        }
+        if parts.iter().any(|(_, result)| result.is_ok()) {
+            self.produce.machine.expect_back(partition, records.len().min(2));
+        }
+        self.writers_may_go_on();
+    }
+
+    fn part_resolved(
+        &mut self,
+        records: &[RecordId],
+        topic_id: Uuid,
+        partition: i32,
+        result: &Result<Written, DeliveryError>,
+    ) {
         self.note(|| match result {
             Ok(written) => format!("records {records:?} are at {:?}", written.base_offset),
             Err(error) => format!("records {records:?}: {error}"),
@@ -473,10 +501,7 @@ impl World {
                 Err(error) => format!("{:?}: {}", error.outcome, name_of(&error.cause)),
             },
         );
-        if result.is_ok() {
-            self.produce.machine.expect_back(partition, records.len().min(2));
-        }
-        for (place, record) in (0_i64..).zip(&records) {
+        for (place, record) in (0_i64..).zip(records) {
             let fate = match result {
                 Ok(written) => Fate::Written(written.base_offset.map(|base| base + place)),
                 Err(error) => match error.outcome {
@@ -485,8 +510,7 @@ impl World {
                     DeliveryOutcome::Written => Fate::Written(None),
                 },
             };
-            self.record_over(*record, topic_id, index, fate, result.as_ref().err());
+            self.record_over(*record, topic_id, partition, fate, result.as_ref().err());
         }
-        self.writers_may_go_on();
     }
 }

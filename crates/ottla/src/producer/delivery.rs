@@ -45,10 +45,10 @@ impl Future for Delivery {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.waiter).poll(cx))?;
+        let written = ready!(Pin::new(&mut this.waiter).poll(cx)).of(this.index)?;
         Poll::Ready(Ok(Delivered {
             partition: this.partition,
-            offset: written.base_offset.map(|base| base.saturating_add(this.index as i64)),
+            offset: written.base_offset,
             timestamp: written.log_append_time.map(Timestamp),
         }))
     }

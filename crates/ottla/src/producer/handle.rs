@@ -91,9 +91,10 @@ impl ProducerHandle {
         let spans = self.accept(&outbox, records, &settings).await?;
         let mut offsets = Vec::with_capacity(records.len());
         for span in spans {
-            let base = offset(&outbox, span.waiter.await?)?;
-            offsets
-                .extend((span.first..span.first + span.count).map(|index| base.saturating_add(index as i64)));
+            let fate = span.waiter.await;
+            for index in span.first..span.first + span.count {
+                offsets.push(offset(&outbox, fate.of(index)?)?);
+            }
         }
         Ok(offsets)
     }

@@ -23,7 +23,7 @@ pub use delivery::{Delivered, Delivery};
 pub(crate) use handle::{Limits, ProducerHandle, Shared, is_same, recreated};
 pub(crate) use outbox::Outbox;
 pub use partitioner::{Partitioner, Partitions, partition_of};
-pub(crate) use promise::Promise;
+pub(crate) use promise::{Fate, Promise};
 pub use topic::TopicProducer;
 
 use std::collections::HashMap;

@@ -14,7 +14,7 @@ use ottla_wire::records::{ChunkPool, NewRecord};
 use tokio::sync::Semaphore;
 
 use super::handle::{Limits, Shared};
-use super::promise::{Promise, Waiter};
+use super::promise::{Fate, Promise, Waiter};
 use crate::driver::lock;
 use crate::error::{Error, Result};
 use crate::record::Timestamp;
@@ -276,6 +276,11 @@ impl Outbox {
         self.room.close();
     }
 
+    /// A batch whose records take so much was too large for the topic.
+    pub(crate) fn shrink(&self, memory: usize) {
+        lock(&self.state).queue.shrink(memory);
+    }
+
     pub(crate) fn ready(&self) -> Option<Ready> {
         lock(&self.state).queue.ready()
     }
@@ -321,7 +326,7 @@ impl Outbox {
         }
         self.room.close();
         for (delivery, held) in dropped {
-            delivery.resolve(Err(error.clone()));
+            delivery.resolve(Fate::Whole(Err(error.clone())));
             memory += held;
         }
         memory

@@ -29,7 +29,31 @@ enum State {
         others: Vec<Option<Waker>>,
         slots: usize,
     },
-    Done(Result<Written>),
+    Done(Fate),
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone)]
+pub(crate) enum Fate {
+    Whole(Result<Written>),
+    /// It was split on its way: what became of each part, by the place of its first record, in order.
+    Parts(Arc<[(usize, Result<Written>)]>),
+}
+
+impl Fate {
+    /// What became of one record; the offset is its own.
+    pub(crate) fn of(&self, index: usize) -> Result<Written> {
+        let (first, result) = match self {
+            Self::Whole(result) => (0, result),
+            Self::Parts(parts) => match parts.iter().rev().find(|(first, _)| *first <= index) {
+                Some((first, result)) => (*first, result),
+                None => return Err(Error::Closed),
+            },
+        };
+        let written = result.clone()?;
+        let own = |base: i64| base.saturating_add((index - first) as i64);
+        Ok(Written { base_offset: written.base_offset.map(own), ..written })
+    }
 }
 
 impl Promise {
@@ -50,17 +74,17 @@ impl Promise {
         }
     }
 
-    pub(crate) fn resolve(self, result: Result<Written>) {
-        self.finish(result);
+    pub(crate) fn resolve(self, fate: Fate) {
+        self.finish(fate);
     }
 
     /// The first result counts. No lock is held while others are woken.
-    fn finish(&self, result: Result<Written>) {
+    fn finish(&self, fate: Fate) {
         let mut state = lock(&self.0);
         if matches!(*state, State::Done(_)) {
             return;
         }
-        let before = std::mem::replace(&mut *state, State::Done(result));
+        let before = std::mem::replace(&mut *state, State::Done(fate));
         drop(state);
         if let State::Pending { first, others, .. } = before {
             first.into_iter().chain(others.into_iter().flatten()).for_each(Waker::wake);
@@ -70,7 +94,7 @@ impl Promise {
 
 impl Drop for Promise {
     fn drop(&mut self) {
-        self.finish(Err(Error::Closed));
+        self.finish(Fate::Whole(Err(Error::Closed)));
     }
 }
 
@@ -104,13 +128,13 @@ impl Waiter {
 }
 
 impl Future for Waiter {
-    type Output = Result<Written>;
+    type Output = Fate;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Fate> {
         let this = self.get_mut();
         let mut state = lock(&this.state);
         let slot = match &mut *state {
-            State::Done(result) => return Poll::Ready(result.clone()),
+            State::Done(fate) => return Poll::Ready(fate.clone()),
             State::Pending { slots, .. } => *this.slot.get_or_insert_with(|| {
                 *slots += 1;
                 *slots - 1
@@ -151,7 +175,7 @@ mod tests {
         }
     }
 
-    fn poll(waiter: &mut Waiter, count: &Arc<Count>) -> Poll<Result<Written>> {
+    fn poll(waiter: &mut Waiter, count: &Arc<Count>) -> Poll<Fate> {
         let waker = Waker::from(count.clone());
         Pin::new(waiter).poll(&mut Context::from_waker(&waker))
     }
@@ -166,10 +190,10 @@ mod tests {
             assert!(poll(waiter, &count).is_pending());
             assert!(poll(waiter, &count).is_pending());
         }
-        delivery.resolve(Ok(WRITTEN));
+        delivery.resolve(Fate::Whole(Ok(WRITTEN)));
         assert_eq!(count.0.load(Ordering::Relaxed), 3);
         for waiter in &mut waiters {
-            assert!(matches!(poll(waiter, &count), Poll::Ready(Ok(WRITTEN))));
+            assert!(matches!(poll(waiter, &count), Poll::Ready(Fate::Whole(Ok(WRITTEN)))));
         }
     }
 
@@ -177,7 +201,7 @@ mod tests {
     fn a_waiter_that_came_late_is_told_at_once() {
         let (delivery, count) = (Promise::new(), Arc::new(Count::default()));
         let mut waiter = delivery.waiter();
-        delivery.resolve(Ok(WRITTEN));
+        delivery.resolve(Fate::Whole(Ok(WRITTEN)));
         assert!(poll(&mut waiter, &count).is_ready());
     }
 
@@ -190,7 +214,7 @@ mod tests {
         assert!(poll(&mut first, &left).is_pending());
         assert!(poll(&mut second, &stayed).is_pending());
         drop(first);
-        delivery.resolve(Ok(WRITTEN));
+        delivery.resolve(Fate::Whole(Ok(WRITTEN)));
         assert_eq!((left.0.load(Ordering::Relaxed), stayed.0.load(Ordering::Relaxed)), (0, 1));
     }
 
@@ -201,7 +225,16 @@ mod tests {
         let mut waiter = delivery.waiter();
         assert!(poll(&mut waiter, &count).is_pending());
         drop(delivery);
-        assert!(matches!(poll(&mut waiter, &count), Poll::Ready(Err(Error::Closed))));
+        assert!(matches!(poll(&mut waiter, &count), Poll::Ready(Fate::Whole(Err(Error::Closed)))));
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
+    }
+
+    /// Trap P7: each record has the fate and the offset of its own part.
+    #[test]
+    fn a_record_of_a_split_batch_has_the_fate_of_its_part() {
+        let written = |base| Ok(Written { base_offset: Some(base), log_append_time: None });
+        let fate = Fate::Parts([(0, written(10)), (3, Err(Error::Closed)), (5, written(20))].into());
+        let offsets: Vec<_> = (0..7).map(|index| fate.of(index).ok().and_then(|it| it.base_offset)).collect();
+        assert_eq!(offsets, [Some(10), Some(11), Some(12), None, None, Some(20), Some(21)]);
     }
 }

@@ -350,6 +350,38 @@ async fn batches_are_compressed_and_full_ones_are_in_flight_together() {
     }
 }
 
+/// Trap P7: a batch larger than the topic allows becomes smaller ones; each record has its own place.
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_too_large_for_its_topic_is_split() {
+    for compression in [Compression::None, Compression::Lz4] {
+        let (client, pipes) = world(1, 1).await;
+        pipes
+            .control(|cluster, now| cluster.set_config(now, "t", "max.message.bytes", Some("4000")))
+            .unwrap();
+        let producer = client.producer().compression(compression).build().await.unwrap();
+        let topic = producer.topic("t").await.unwrap();
+        let values: Vec<String> = (0..1_000).map(|number| format!("{number:x}").repeat(30)).collect();
+        let mut deliveries = Vec::new();
+        for value in &values {
+            deliveries.push(topic.enqueue(Record::new(value)).await.unwrap());
+        }
+        for (offset, delivery) in (0..).zip(deliveries) {
+            assert_eq!(delivery.await.unwrap().offset, Some(offset), "{compression:?}");
+        }
+        assert_eq!(pipes.values("t", 0), values);
+        // What was learned stays.
+        let before = pipes.requests(ApiKey::PRODUCE);
+        for value in &values[..200] {
+            let _delivery = topic.enqueue(Record::new(value)).await.unwrap();
+        }
+        producer.flush().await;
+        assert!(pipes.requests(ApiKey::PRODUCE) - before < 20);
+        let noise: Vec<u8> = (0..5_000_u32).map(|at| (at.wrapping_mul(at) >> 7) as u8).collect();
+        let too_large = topic.send(Record::new(&noise)).await.unwrap_err();
+        assert_eq!(too_large.code(), Some(ErrorCode::MESSAGE_TOO_LARGE), "{too_large}");
+    }
+}
+
 /// Trap P6: one record that is refused is told to its caller, and the others are written.
 #[tokio::test(start_paused = true)]
 async fn one_refused_batch_does_not_freeze_the_others() {

@@ -22,6 +22,7 @@ mod header;
 mod pool;
 mod record;
 mod sealed;
+mod split;
 
 pub mod quorum;
 
@@ -34,3 +35,4 @@ pub use header::{Attributes, BATCH_HEADER_LEN, BatchHeader, TimestampType};
 pub use pool::ChunkPool;
 pub use record::{HeaderIter, HeadersView, OwnedRecord, RecordIter, RecordView};
 pub use sealed::{Restamp, SealedBatch, Stamp, restamp};
+pub use split::SplitError;

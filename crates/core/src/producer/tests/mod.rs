@@ -6,6 +6,7 @@ mod identities;
 mod outcomes;
 mod pipelining;
 mod requests;
+mod splits;
 mod storm;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,9 @@ use crate::partition_queue::{BatchSettings, PartitionQueue, SealError};
 const SECOND: Duration = Duration::from_secs(1);
 const VERSION: i16 = 13;
 
+/// First records and offsets of a batch's parts.
+type Parts = Vec<(usize, Option<i64>)>;
+
 /// A machine, its queues, and what it asked for.
 struct World {
     start: Instant,
@@ -41,6 +45,10 @@ struct World {
     deliveries: u32,
     sent: Vec<SendRequest>,
     resolved: Vec<(u32, Result<Written, DeliveryError>)>,
+    /// Batches to be split, as long as they are not.
+    splits: Vec<SplitBatch>,
+    /// Deliveries of batches that were split: offsets of their parts, by first record.
+    parts: Vec<(u32, Parts)>,
     refreshes: Vec<(RefreshReason, Option<i32>)>,
     resets: Vec<SequenceReset>,
     closed: Vec<PartitionId>,
@@ -84,6 +92,8 @@ impl World {
             deliveries: 0,
             sent: Vec::new(),
             resolved: Vec::new(),
+            splits: Vec::new(),
+            parts: Vec::new(),
             refreshes: Vec::new(),
             resets: Vec::new(),
             closed: Vec::new(),
@@ -162,6 +172,14 @@ impl World {
                     self.queues.get_mut(&partition).unwrap().release(memory);
                     assert!(self.resolved.iter().all(|(other, _)| *other != delivery), "{delivery} twice");
                     self.resolved.push((delivery, result));
+                }
+                Action::Split(split) => self.splits.push(split),
+                Action::ResolveParts { partition, delivery, memory, parts } => {
+                    self.queues.get_mut(&partition).unwrap().release(memory);
+                    let parts = parts
+                        .into_iter()
+                        .map(|(first, result)| (first, result.ok().and_then(|written| written.base_offset)));
+                    self.parts.push((delivery, parts.collect()));
                 }
                 Action::SequenceReset(reset) => self.resets.push(reset),
                 Action::Closed { partition, .. } => self.closed.push(partition),

@@ -14,20 +14,20 @@ use ottla_core::metadata::{Destination, Leader, Lookup, broker};
 use ottla_core::partition_queue::{Acks, Batch, SealError};
 use ottla_core::producer::{
     Action, DeliveryError, PartitionId, Producer, ProducerIdFailure, ProducerSettings, RequestToken,
-    SendRequest, Written,
+    SendRequest, SplitBatch, Written,
 };
 use ottla_wire::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use ottla_wire::messages::produce::{ProduceRequest, ProduceResponse, TopicProduceResponse};
 use ottla_wire::{ApiKey, ErrorCode, Str};
 
 use super::log::{log_failed, log_lost, log_reset, next_after};
-use super::sealer::Sealer;
+use super::sealer::{Done, Sealer, Work};
 use super::{Driver, Event};
 use crate::driver::cluster::{Cluster, Owner, Plan, Purpose, Verdict};
 use crate::driver::connection::{Handle, ReplyTo};
 use crate::driver::{by_id_or_name, now};
 use crate::error::{Error, Result};
-use crate::producer::{Outbox, Promise, Shared, is_same, recreated};
+use crate::producer::{Fate, Outbox, Promise, Shared, is_same, recreated};
 
 /// Batches up to this size are compressed on the spot: a hop to another thread costs about as much.
 const INLINE_SEAL: usize = 16 * 1024;
@@ -55,7 +55,7 @@ pub(super) enum Effect {
     /// Something was pushed into the connection.
     Kick(Handle),
     /// A batch came to this.
-    Resolve { delivery: Promise, result: Result<Written> },
+    Resolve { delivery: Promise, fate: Fate },
     /// A batch takes no room any more, in its outbox if there still is one and in all.
     Release { outbox: Option<Arc<Outbox>>, memory: usize },
     /// The outbox accepts nothing more, and what it holds comes to this.
@@ -66,7 +66,7 @@ impl Effect {
     pub(super) fn run(self, shared: &Shared) {
         match self {
             Self::Kick(handle) => handle.kick(),
-            Self::Resolve { delivery, result } => delivery.resolve(result),
+            Self::Resolve { delivery, fate } => delivery.resolve(fate),
             Self::Release { outbox, memory } => {
                 let memory = outbox.map_or(memory, |outbox| outbox.release(memory));
                 shared.memory.add_permits(memory);
@@ -135,8 +135,15 @@ impl Engine {
                 self.refresh(avoid);
             }
             Action::Resolve { partition, delivery, memory, result } => {
-                self.resolve(partition, delivery, memory, result);
+                let fate = Fate::Whole(self.outcome(result));
+                self.resolve(partition, delivery, memory, fate);
             }
+            Action::ResolveParts { partition, delivery, memory, parts } => {
+                let parts = parts.into_iter().map(|(first, result)| (first, self.outcome(result)));
+                let fate = Fate::Parts(parts.collect());
+                self.resolve(partition, delivery, memory, fate);
+            }
+            Action::Split(split) => self.split(driver, split),
             Action::SequenceReset(reset) => log_reset(&reset),
             Action::Closed { partition, old, new } => {
                 if let Some(outbox) = self.outboxes.remove(&partition) {
@@ -163,10 +170,7 @@ impl Engine {
             Event::Reply(token, outcome) => self.handle_reply(token, outcome),
             Event::Sealed(sealed) => {
                 self.sealer.finish(sealed.pool);
-                match sealed.result {
-                    Some(result) => self.push(sealed.partition, result),
-                    None => self.skip(sealed.partition, sealed.memory),
-                }
+                self.done(sealed.result);
                 self.sealer.start(driver, self.cluster.runtime());
             }
             Event::ProducerId(result) => {
@@ -230,14 +234,47 @@ impl Engine {
         let batch = self.outboxes.get(&partition).and_then(|outbox| outbox.take());
         match batch {
             None => self.producer.nothing_to_push(now(), partition, None),
-            Some(batch) if batch.is_compressed() && batch.encoded_len() > INLINE_SEAL => {
-                self.sealer.queue(partition, batch);
-                self.sealer.start(driver, self.cluster.runtime());
-            }
             Some(batch) => {
-                let result = batch.seal(self.sealer.pool());
-                self.push(partition, result);
+                let takes_long = batch.is_compressed() && batch.encoded_len() > INLINE_SEAL;
+                self.work(driver, Work::Seal(partition, Box::new(batch)), takes_long);
             }
+        }
+    }
+
+    /// A batch is too large for its topic.
+    fn split(&mut self, driver: &Arc<Driver>, split: SplitBatch) {
+        if let Some(outbox) = self.outboxes.get(&split.partition) {
+            tracing::debug!(
+                topic = &*outbox.topic,
+                partition = outbox.partition,
+                records = split.sealed.count(),
+                bytes = split.sealed.len(),
+                next = "split",
+                "batch is too large for its topic"
+            );
+            outbox.shrink(split.memory);
+        }
+        let takes_long = split.sealed.len() > INLINE_SEAL;
+        self.work(driver, Work::Split(split), takes_long);
+    }
+
+    fn work(&mut self, driver: &Arc<Driver>, work: Work, takes_long: bool) {
+        if takes_long {
+            self.sealer.queue(work);
+            self.sealer.start(driver, self.cluster.runtime());
+        } else {
+            let done = work.run(self.sealer.pool());
+            self.done(done);
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Seal(partition, result) => self.push(partition, result),
+            Done::Split(partition, token, parts) => {
+                self.producer.handle_split(now(), partition, token, parts);
+            }
+            Done::Lost(partition, memory) => self.skip(partition, memory),
         }
     }
 
@@ -252,8 +289,8 @@ impl Engine {
                 if let Some(outbox) = outbox {
                     let (topic, partition) = (outbox.topic.clone(), outbox.partition);
                     let problem = format!("the batch cannot be compressed: {source}");
-                    let result = Err(Error::Record { topic, partition, problem });
-                    self.effects.push(Effect::Resolve { delivery, result });
+                    let fate = Fate::Whole(Err(Error::Record { topic, partition, problem }));
+                    self.effects.push(Effect::Resolve { delivery, fate });
                 }
                 self.skip(partition, memory);
             }
@@ -364,20 +401,17 @@ impl Engine {
         self.cluster.with_metadata(|metadata| Some(metadata.topic_by_id(topic.topic_id)?.name.clone()))
     }
 
-    fn resolve(
-        &mut self,
-        partition: PartitionId,
-        delivery: Promise,
-        memory: usize,
-        result: Result<Written, DeliveryError>,
-    ) {
+    fn resolve(&mut self, partition: PartitionId, delivery: Promise, memory: usize, fate: Fate) {
+        self.producer.expect_back(partition, delivery.waiters());
+        self.effects.push(Effect::Resolve { delivery, fate });
+        self.release(partition, memory);
+    }
+
+    fn outcome(&self, result: Result<Written, DeliveryError>) -> Result<Written> {
         if let Err(error) = &result {
             log_failed(error, self.is_closing);
         }
-        self.producer.expect_back(partition, delivery.waiters());
-        let result = result.map_err(|error| Error::Delivery(Arc::new(error)));
-        self.effects.push(Effect::Resolve { delivery, result });
-        self.release(partition, memory);
+        result.map_err(|error| Error::Delivery(Arc::new(error)))
     }
 
     fn release(&mut self, partition: PartitionId, memory: usize) {

@@ -1,11 +1,12 @@
-//! Where batches are compressed: in place with a pool of the engine's, or on a bounded number of blocking threads.
+//! Where batches are compressed, and split when they are too large: in place with a pool of the engine's, or on a bounded
+//! number of blocking threads.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ottla_core::partition_queue::{Batch, ReadyBatch, SealError};
-use ottla_core::producer::PartitionId;
-use ottla_wire::records::ChunkPool;
+use ottla_core::producer::{PartitionId, RequestToken, SplitBatch};
+use ottla_wire::records::{ChunkPool, SealedBatch, SplitError};
 use tokio::runtime::Handle;
 
 use super::{Driver, Event};
@@ -16,19 +17,55 @@ use crate::producer::Promise;
 pub(super) struct Sealer {
     pool: ChunkPool,
     idle: Vec<ChunkPool>,
-    waiting: VecDeque<(PartitionId, ReadyBatch<Promise>)>,
+    waiting: VecDeque<Work>,
     running: usize,
     limit: usize,
 }
 
-/// A batch back from a blocking thread.
+/// Something to do for a blocking thread.
+#[derive(Debug)]
+pub(super) enum Work {
+    Seal(PartitionId, Box<ReadyBatch<Promise>>),
+    Split(SplitBatch),
+}
+
+/// A blocking thread's work is done.
 #[derive(Debug)]
 pub(crate) struct Sealed {
-    pub(super) partition: PartitionId,
-    /// `None` when the thread panicked or its runtime is gone; the delivery has been told.
-    pub(super) result: Option<Result<Batch<Promise>, SealError<Promise>>>,
-    pub(super) memory: usize,
+    pub(super) result: Done,
     pub(super) pool: ChunkPool,
+}
+
+/// What work came to.
+#[derive(Debug)]
+pub(super) enum Done {
+    Seal(PartitionId, Result<Batch<Promise>, SealError<Promise>>),
+    Split(PartitionId, RequestToken, Result<(SealedBatch, SealedBatch), SplitError>),
+    /// The thread panicked, or its runtime is gone, while it compressed a batch that held so much memory; the delivery
+    /// has been told.
+    Lost(PartitionId, usize),
+}
+
+impl Work {
+    pub(super) fn run(self, pool: &mut ChunkPool) -> Done {
+        match self {
+            Self::Seal(partition, batch) => Done::Seal(partition, batch.seal(pool)),
+            Self::Split(SplitBatch { partition, token, sealed, codec, .. }) => {
+                Done::Split(partition, token, sealed.split(&codec, pool))
+            }
+        }
+    }
+
+    /// What is said if it does not come to an end.
+    fn lost(&self) -> Done {
+        match self {
+            Self::Seal(partition, batch) => Done::Lost(*partition, batch.memory()),
+            Self::Split(split) => {
+                let records = split.sealed.count();
+                Done::Split(split.partition, split.token, Err(SplitError::TooFew { records }))
+            }
+        }
+    }
 }
 
 impl Sealer {
@@ -42,19 +79,19 @@ impl Sealer {
         &mut self.pool
     }
 
-    /// The batch is for another thread.
-    pub(super) fn queue(&mut self, partition: PartitionId, batch: ReadyBatch<Promise>) {
-        self.waiting.push_back((partition, batch));
+    /// The work is for another thread.
+    pub(super) fn queue(&mut self, work: Work) {
+        self.waiting.push_back(work);
     }
 
     /// Gives work to as many threads as are allowed.
     pub(super) fn start(&mut self, driver: &Arc<Driver>, runtime: &Handle) {
         while self.running < self.limit
-            && let Some((partition, batch)) = self.waiting.pop_front()
+            && let Some(work) = self.waiting.pop_front()
         {
             self.running += 1;
             let pool = self.idle.pop().unwrap_or_default();
-            let job = Job::new(partition, batch, pool, driver.clone());
+            let job = Job::new(work, pool, driver.clone());
             runtime.spawn_blocking(move || job.run());
         }
     }
@@ -69,22 +106,22 @@ impl Sealer {
 /// More threads than this would take processors away from whoever makes the records.
 const MAX_SEALERS: usize = 8;
 
-/// A batch on its way through a blocking thread. It comes back to the engine whatever happens.
+/// Work on its way through a blocking thread. It comes back to the engine whatever happens.
 struct Job {
-    batch: Option<ReadyBatch<Promise>>,
+    work: Option<Work>,
     sealed: Option<Box<Sealed>>,
     driver: Arc<Driver>,
 }
 
 impl Job {
-    fn new(partition: PartitionId, batch: ReadyBatch<Promise>, pool: ChunkPool, driver: Arc<Driver>) -> Self {
-        let sealed = Sealed { partition, result: None, memory: batch.memory(), pool };
-        Self { batch: Some(batch), sealed: Some(Box::new(sealed)), driver }
+    fn new(work: Work, pool: ChunkPool, driver: Arc<Driver>) -> Self {
+        let sealed = Sealed { result: work.lost(), pool };
+        Self { work: Some(work), sealed: Some(Box::new(sealed)), driver }
     }
 
     fn run(mut self) {
-        if let (Some(batch), Some(sealed)) = (self.batch.take(), &mut self.sealed) {
-            sealed.result = Some(batch.seal(&mut sealed.pool));
+        if let (Some(work), Some(sealed)) = (self.work.take(), &mut self.sealed) {
+            sealed.result = work.run(&mut sealed.pool);
         }
     }
 }
