@@ -213,6 +213,28 @@ impl<D> PartitionQueue<D> {
         self.announce()
     }
 
+    /// Enters a batch that somebody else has put together, behind everything that was appended. It takes no more records
+    /// and waits for nobody; its delivery time-out starts at `since`. Whether [`ready`](Self::ready) changed is what
+    /// comes back.
+    ///
+    /// The caller has made sure of `memory` in its budget, and that the batch is no longer than the queue's own may be.
+    pub fn push(
+        &mut self,
+        builder: BatchBuilder,
+        memory: usize,
+        settings: &BatchSettings,
+        since: Instant,
+        delivery: D,
+    ) -> bool {
+        self.close_open();
+        let begun = ReadyBatch::new(since, settings, delivery);
+        let batch = ReadyBatch { builder, memory, full: true, is_awaited: true, ..begun };
+        self.memory += memory;
+        self.earliest = Some(self.earliest.map_or(batch.deadline, |earliest| earliest.min(batch.deadline)));
+        self.closed.push_back(batch);
+        self.announce()
+    }
+
     /// What the driver should know now; `None` when the queue is empty.
     pub fn ready(&self) -> Option<Ready> {
         let first = self.closed.front().or(self.open.as_ref())?;
@@ -526,6 +548,30 @@ mod tests {
         let (small, large) = (vec![7; 80], vec![7; 800]);
         world.queue.prepare(&[record(&small), record(&large)], &SETTINGS).unwrap_err();
         assert_eq!(world.queue.ready(), None);
+    }
+
+    #[test]
+    fn a_batch_put_together_elsewhere_goes_behind_what_was_appended_and_takes_no_more() {
+        let mut world = World::new();
+        world.append(100, &SETTINGS).unwrap();
+        let mut builder = BatchBuilder::new();
+        builder.append(&mut world.pool, &record(b"elsewhere")).unwrap();
+        let (memory, since) = (world.queue.memory() + 500, world.now);
+        world.now += Duration::from_secs(1);
+        assert!(
+            world.queue.push(builder, 500, &SETTINGS, since, 77),
+            "the driver hears that a batch is full"
+        );
+        world.deliveries = 77;
+        assert_eq!(world.append(100, &SETTINGS).unwrap(), (78, 0, false));
+        assert_eq!(world.queue.memory(), memory + footprint(&record(&[7; 100])));
+
+        let taken = [(); 3].map(|()| world.take());
+        assert_eq!(taken.each_ref().map(|batch| batch.delivery), [1, 77, 78]);
+        assert_eq!((taken[1].sealed.count(), taken[1].full), (1, true));
+        assert_eq!(taken[1].deadline, since + SETTINGS.delivery_timeout);
+        taken.iter().for_each(|batch| world.queue.release(batch.memory));
+        assert_eq!(world.queue.memory(), 0);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use ottla_core::producer::{DeliveryCause, DeliveryError, DeliveryOutcome};
 use ottla_wire::records::BatchError;
 use ottla_wire::{ApiKey, ErrorCode, Uuid};
 
+use crate::producer::AggregatorError;
+
 /// What an operation of this crate comes back with.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -77,6 +79,8 @@ pub enum Error {
         /// What is wrong with them.
         problem: String,
     },
+    /// The code of an aggregator, a user's own perhaps, did not do its part.
+    Aggregator(Arc<AggregatorError>),
     /// There is no room for the record now.
     Full {
         /// Where it was to go.
@@ -133,6 +137,7 @@ impl Error {
             | Self::Partition { .. }
             | Self::Request { .. }
             | Self::Record { .. }
+            | Self::Aggregator(_)
             | Self::Corrupt { .. }
             | Self::Closed => false,
         }
@@ -173,6 +178,7 @@ impl Error {
         match self {
             Self::Call(error) => error.may_have_happened,
             Self::Delivery(error) => error.outcome != DeliveryOutcome::NotWritten,
+            Self::Aggregator(error) => error.outcome != DeliveryOutcome::NotWritten,
             _ => false,
         }
     }
@@ -221,6 +227,7 @@ impl fmt::Display for Error {
             Self::Record { topic, partition, problem } => {
                 write!(f, "records for {topic}/{partition}: {problem}")
             }
+            Self::Aggregator(error) => error.fmt(f),
             Self::Full { topic, partition, buffer, partition_buffer } => write!(
                 f,
                 "no room for a record for {topic}/{partition}: what is not acknowledged may take {partition_buffer} \

@@ -31,6 +31,10 @@ pub use partition::{
     UnknownTopic,
 };
 pub use producer::{
+    Aggregator, AggregatorError, AggregatorFailure, BatchProducer, BatchProducerBuilder, BatchWriter,
+    BoxError, InputTooLarge, RecordAggregator, RecordOffsets, Status, StatusDeaggregator, TryPush,
+};
+pub use producer::{
     Delivered, Delivery, Partitioner, Partitions, Producer, ProducerBuilder, TopicProducer, partition_of,
 };
 pub use record::{Payload, Record, RecordAndOffset, Timestamp};

@@ -243,7 +243,7 @@ impl BatchReader {
     }
 }
 
-fn owned(record: ottla_wire::records::OwnedRecord) -> RecordAndOffset {
+pub(crate) fn owned(record: ottla_wire::records::OwnedRecord) -> RecordAndOffset {
     RecordAndOffset {
         offset: record.offset,
         timestamp: Timestamp(record.timestamp),

@@ -7,6 +7,7 @@ mod seam;
 
 pub use builder::{PartitionClientBuilder, UnknownTopic};
 pub use fetch::IsolationLevel;
+pub(crate) use fetch::owned;
 pub use offsets::OffsetAt;
 pub use seam::{ConsumerClient, ProducerClient};
 
@@ -20,7 +21,7 @@ use ottla_wire::compression::Codec;
 
 use crate::driver::cluster::{Cluster, Plan, Purpose};
 use crate::error::{Error, Result};
-use crate::producer::ProducerHandle;
+use crate::producer::{Destination, ProducerHandle};
 use crate::record::Record;
 
 /// A client for one partition, made by [`Client::partition_client`](crate::Client::partition_client). Cheap to clone.
@@ -72,6 +73,16 @@ impl PartitionClient {
         let settings = BatchSettings { codec: codec.into(), ..self.batch };
         settings.codec.check().map_err(|error| Error::config("compression", error.to_string()))?;
         self.producer.produce(&self.topic, self.partition, &records, settings).await
+    }
+
+    /// What those who put batches together themselves need of it.
+    pub(crate) fn destination(&self) -> Destination {
+        Destination {
+            producer: self.producer.clone(),
+            topic: self.topic.clone(),
+            partition: self.partition,
+            settings: self.batch,
+        }
     }
 
     /// A request to the partition's leader.

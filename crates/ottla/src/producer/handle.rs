@@ -12,7 +12,8 @@ use ottla_wire::{Str, Uuid, records};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::delivery::Delivery;
-use super::outbox::{AcceptedOne, How, Outbox, Span};
+use super::outbox::{AcceptedOne, How, Outbox, Span, WrittenBatch};
+use super::promise::{Fate, Promise};
 use super::topic::TopicShared;
 use crate::driver::cluster::Cluster;
 use crate::driver::producer::{Driver, Event};
@@ -42,6 +43,15 @@ impl Default for Limits {
 #[derive(Debug, Clone)]
 pub(crate) struct ProducerHandle {
     lease: Arc<Lease>,
+}
+
+/// A partition, with what applies to what is produced to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Destination {
+    pub(crate) producer: ProducerHandle,
+    pub(crate) topic: Arc<Topic>,
+    pub(crate) partition: i32,
+    pub(crate) settings: BatchSettings,
 }
 
 #[derive(Debug)]
@@ -129,6 +139,44 @@ impl ProducerHandle {
         // The time for its delivery began when it was handed over.
         let delivery = self.append(outbox, start, record, settings, how)?;
         delivery.ok_or_else(|| self.full(outbox))
+    }
+
+    /// Enters a batch that was put together elsewhere, once there is room for it. Its promise tells what becomes of it,
+    /// also when it is not accepted; the reason is what comes back.
+    ///
+    /// Dropped before it is ready, the promise tells that the producer is gone.
+    pub(super) async fn hand_over(
+        &self,
+        to: &Destination,
+        batch: WrittenBatch,
+        promise: Promise,
+    ) -> Result<()> {
+        let room = async {
+            let outbox = self.outbox(&to.topic, to.partition)?;
+            let (room, memory) = self.room(&outbox, batch.memory, batch.since, &to.settings).await?;
+            // They are the outbox's now; they come back when the batch is resolved.
+            room.forget();
+            memory.forget();
+            Ok(outbox)
+        };
+        let outbox = match room.await {
+            Ok(outbox) => outbox,
+            Err(error) => {
+                promise.resolve(Fate::Whole(Err(Error::clone(&error))));
+                return Err(error);
+            }
+        };
+        match outbox.push(batch, &to.settings, promise) {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                self.lease.driver.post(Event::Ready(outbox));
+                Ok(())
+            }
+            Err((promise, error)) => {
+                promise.resolve(Fate::Whole(Err(error.clone())));
+                Err(error)
+            }
+        }
     }
 
     /// Appends one record if there is room for it now.
@@ -333,6 +381,11 @@ impl Shared {
         }
     }
 
+    /// Bytes that a batch may have, encoded and before compression.
+    pub(super) fn batch_bytes(&self) -> usize {
+        self.limits.batch_bytes
+    }
+
     /// The topic hears of changes as long as a handle of it is left.
     pub(super) fn watch(&self, topic: &Arc<TopicShared>) {
         let mut topics = lock(&self.topics);
@@ -378,7 +431,7 @@ pub(crate) fn recreated(topic: &str, partition: i32, old: Uuid, new: Uuid) -> Er
     unsent(topic, partition, DeliveryOutcome::NotWritten, DeliveryCause::TopicRecreated { old, new })
 }
 
-fn unsent(topic: &str, partition: i32, outcome: DeliveryOutcome, cause: DeliveryCause) -> Error {
+pub(super) fn unsent(topic: &str, partition: i32, outcome: DeliveryOutcome, cause: DeliveryCause) -> Error {
     Error::Delivery(Arc::new(DeliveryError {
         topic: Str::from(topic),
         partition,
@@ -395,7 +448,7 @@ fn offset(outbox: &Outbox, written: Written) -> Result<i64> {
     written.base_offset.ok_or_else(no_offset)
 }
 
-fn wire_record<'a>(
+pub(super) fn wire_record<'a>(
     record: &'a Record<'_>,
     headers: &'a [(records::Payload<'a>, Option<records::Payload<'a>>)],
     now: Timestamp,
@@ -408,7 +461,9 @@ fn wire_record<'a>(
     }
 }
 
-fn wire_headers<'a>(record: &'a Record<'_>) -> Vec<(records::Payload<'a>, Option<records::Payload<'a>>)> {
+pub(super) fn wire_headers<'a>(
+    record: &'a Record<'_>,
+) -> Vec<(records::Payload<'a>, Option<records::Payload<'a>>)> {
     record.headers.iter().map(|(key, value)| (wire_payload(key), value.as_ref().map(wire_payload))).collect()
 }
 

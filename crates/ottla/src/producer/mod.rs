@@ -9,6 +9,7 @@
 //! [`Producer`] and [`TopicProducer`] are what most users use; a [`PartitionClient`](crate::PartitionClient) enters at
 //! the same [`ProducerHandle`].
 
+mod batch;
 mod builder;
 mod delivery;
 mod handle;
@@ -18,9 +19,13 @@ mod partitioner;
 mod promise;
 mod topic;
 
+pub use batch::{
+    Aggregator, AggregatorError, AggregatorFailure, BatchProducer, BatchProducerBuilder, BatchWriter,
+    BoxError, InputTooLarge, RecordAggregator, RecordOffsets, Status, StatusDeaggregator, TryPush,
+};
 pub use builder::ProducerBuilder;
 pub use delivery::{Delivered, Delivery};
-pub(crate) use handle::{Limits, ProducerHandle, Shared, is_same, recreated};
+pub(crate) use handle::{Destination, Limits, ProducerHandle, Shared, is_same, recreated};
 pub(crate) use outbox::Outbox;
 pub use partitioner::{Partitioner, Partitions, partition_of};
 pub(crate) use promise::{Fate, Promise};

@@ -10,7 +10,7 @@ use ottla_core::partition_queue::{
 };
 use ottla_core::producer::PartitionId;
 use ottla_wire::Uuid;
-use ottla_wire::records::{ChunkPool, NewRecord};
+use ottla_wire::records::{BatchBuilder, ChunkPool, NewRecord};
 use tokio::sync::Semaphore;
 
 use super::handle::{Limits, Shared};
@@ -60,6 +60,16 @@ pub(crate) struct Span {
     /// The first one's place in the batch.
     pub(crate) first: usize,
     pub(crate) count: usize,
+}
+
+/// A batch that was put together outside of the outbox.
+#[derive(Debug)]
+pub(super) struct WrittenBatch {
+    pub(super) builder: BatchBuilder,
+    /// Bytes that it holds, about.
+    pub(super) memory: usize,
+    /// When its delivery time-out began.
+    pub(super) since: Instant,
 }
 
 /// A record that was accepted.
@@ -237,6 +247,24 @@ impl Outbox {
         lock(&self.state).queue.hurry()
     }
 
+    /// Enters a batch that was put together elsewhere; its bytes of room and memory are the outbox's from now on. Whether
+    /// the driver must be told is what comes back, or the promise and why nothing is accepted.
+    pub(super) fn push(
+        &self,
+        batch: WrittenBatch,
+        settings: &BatchSettings,
+        promise: Promise,
+    ) -> Result<bool, (Promise, Error)> {
+        let mut state = lock(&self.state);
+        if let Some(error) = &state.closed {
+            return Err((promise, error.clone()));
+        }
+        begin(&mut state.begun, &promise);
+        self.is_used.store(true, Ordering::Relaxed);
+        let WrittenBatch { builder, memory, since } = batch;
+        Ok(state.queue.push(builder, memory, settings, since, promise))
+    }
+
     /// Takes room and memory for so many bytes, if both are there.
     fn borrow(&self, shared: &Shared, size: usize) -> Option<usize> {
         let permits = u32::try_from(size).ok()?;
@@ -347,7 +375,7 @@ impl Outbox {
 }
 
 /// Remembers a batch, and forgets those that are resolved.
-fn begin(begun: &mut VecDeque<Waiter>, batch: &Promise) {
+pub(super) fn begin(begun: &mut VecDeque<Waiter>, batch: &Promise) {
     while begun.front().is_some_and(Waiter::is_done) {
         begun.pop_front();
     }

@@ -28,6 +28,8 @@ enum State {
         first: Option<Waker>,
         others: Vec<Option<Waker>>,
         slots: usize,
+        /// Whether those who wait are likely to append once they are told.
+        return_soon: bool,
     },
     Done(Fate),
 }
@@ -58,7 +60,17 @@ impl Fate {
 
 impl Promise {
     pub(crate) fn new() -> Self {
-        Self(Arc::new(Mutex::new(State::Pending { first: None, others: Vec::new(), slots: 0 })))
+        Self::of(true)
+    }
+
+    /// A promise to many who do not append to the queue themselves: an aggregator's inputs.
+    pub(crate) fn to_inputs() -> Self {
+        Self::of(false)
+    }
+
+    fn of(return_soon: bool) -> Self {
+        let pending = State::Pending { first: None, others: Vec::new(), slots: 0, return_soon };
+        Self(Arc::new(Mutex::new(pending)))
     }
 
     /// Another end that waits.
@@ -66,11 +78,11 @@ impl Promise {
         Waiter { state: self.0.clone(), slot: None }
     }
 
-    /// How many have begun to wait.
+    /// How many have begun to wait and are likely to append to the queue again.
     pub(crate) fn waiters(&self) -> usize {
         match &*lock(&self.0) {
-            State::Pending { slots, .. } => *slots,
-            State::Done(_) => 0,
+            State::Pending { slots, return_soon: true, .. } => *slots,
+            State::Pending { .. } | State::Done(_) => 0,
         }
     }
 

@@ -7,7 +7,7 @@ use ottla_core::metadata::{Lookup, Partition, Topic};
 use ottla_core::partition_queue::BatchSettings;
 
 use super::delivery::{Delivered, Delivery};
-use super::handle::ProducerHandle;
+use super::handle::{Destination, ProducerHandle};
 use super::outbox::Outbox;
 use super::partition_list::PartitionList;
 use super::partitioner::{Partitioner, Partitions, Sticky, partition_of};
@@ -150,17 +150,34 @@ impl TopicProducer {
         })
     }
 
+    /// The user's own choice. Its code runs under no lock.
+    pub(super) fn choose(&self, choice: impl FnOnce(&Partitions<'_>) -> i32) -> i32 {
+        let all = &self.shared.partitions;
+        let is_available =
+            |at: i32| usize::try_from(at).ok().and_then(|at| all.get(at)).is_some_and(|it| it.has_leader());
+        let count = i32::try_from(all.len()).unwrap_or(i32::MAX);
+        choice(&Partitions { topic: &self.shared.topic.name, count, is_available: &is_available })
+    }
+
+    /// What applies to batches of the topic.
+    pub(super) fn settings(&self) -> BatchSettings {
+        self.shared.settings
+    }
+
+    /// A partition of the topic, for batches with these settings.
+    pub(super) fn destination(&self, partition: i32, settings: BatchSettings) -> Result<Destination> {
+        self.outbox(partition)?;
+        let (producer, topic) = (self.shared.producer.clone(), self.shared.topic.clone());
+        Ok(Destination { producer, topic, partition, settings })
+    }
+
     /// By the user's own choice, by key, or by turns.
     fn outbox_for(&self, record: &Record<'_>) -> Result<&Arc<Outbox>> {
         let partitions = &self.shared.partitions;
         let available = |at: usize| partitions.get(at).filter(|outbox| outbox.has_leader());
         let at = match (&self.shared.partitioner, &record.key) {
             (Some(partitioner), _) => {
-                let is_available = |at| usize::try_from(at).ok().and_then(available).is_some();
-                let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
-                let partitions =
-                    Partitions { topic: &self.shared.topic.name, count, is_available: &is_available };
-                return self.outbox(partitioner.partition(record, &partitions));
+                return self.outbox(self.choose(|partitions| partitioner.partition(record, partitions)));
             }
             (None, Some(key)) => {
                 let count = i32::try_from(partitions.len()).unwrap_or(i32::MAX);

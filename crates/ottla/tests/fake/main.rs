@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "where a test meets an error it did not expect, it ends")]
 
+mod batch;
 mod brokers;
 mod buffers;
 mod call;
