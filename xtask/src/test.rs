@@ -114,7 +114,10 @@ impl Report {
 
 fn workspace_tests(home: &Home, options: &Options) -> Outcome {
     let mut cargo = cargo(home);
-    cargo.args(["test", "--workspace", "--no-fail-fast", "--"]).args(&options.words).args(&options.flags);
+    cargo
+        .args(["test", "--workspace", "--all-features", "--no-fail-fast", "--"])
+        .args(&options.words)
+        .args(&options.flags);
     tied::run(&cargo, STEP_LIMIT)
 }
 

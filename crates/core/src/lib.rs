@@ -20,6 +20,7 @@ pub mod calls;
 pub mod connection;
 pub mod error;
 pub mod fetcher;
+mod histogram;
 mod host_port;
 pub mod metadata;
 pub mod partition_queue;
@@ -27,4 +28,5 @@ pub mod producer;
 mod time;
 mod timers;
 
+pub use histogram::Histogram;
 pub use host_port::{HostPort, InvalidAddress};

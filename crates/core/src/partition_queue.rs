@@ -120,6 +120,8 @@ pub struct ReadyBatch<D> {
 pub struct Batch<D> {
     /// The records, in the bytes that every attempt sends.
     pub sealed: SealedBatch,
+    /// Bytes before compression, the header included.
+    pub encoded_len: usize,
     /// What the batch's records have in common.
     pub settings: BatchSettings,
     /// The caller's own; given back when the batch is resolved.
@@ -363,8 +365,11 @@ impl<D> ReadyBatch<D> {
     /// Compresses the records, once for all attempts.
     pub fn seal(self, pool: &mut ChunkPool) -> Result<Batch<D>, SealError<D>> {
         let Self { builder, settings, delivery, deadline, lingers_until, memory, full, .. } = self;
+        let encoded_len = builder.encoded_len();
         match builder.seal(&settings.codec, pool) {
-            Ok(sealed) => Ok(Batch { sealed, settings, delivery, deadline, memory, full, lingers_until }),
+            Ok(sealed) => {
+                Ok(Batch { sealed, encoded_len, settings, delivery, deadline, memory, full, lingers_until })
+            }
             Err(source) => Err(SealError { delivery, memory, source }),
         }
     }

@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "metrics")]
+pub mod metrics;
 pub mod transport;
 
 mod client;
@@ -20,8 +22,10 @@ pub use ottla_core::calls::{CallError, Cause, CoordinatorKind, End, Target};
 pub use ottla_core::error::{CloseReason, Failure, Outcome, Peer, RequestError};
 pub use ottla_core::metadata::{Broker, Partition};
 pub use ottla_core::partition_queue::Acks;
-pub use ottla_core::producer::{DeliveryCause, DeliveryError, DeliveryOutcome, ProducerIdFailure};
-pub use ottla_core::{HostPort, InvalidAddress};
+pub use ottla_core::producer::{
+    DeliveryCause, DeliveryError, DeliveryOutcome, ProducerIdFailure, ProducerMetrics,
+};
+pub use ottla_core::{Histogram, HostPort, InvalidAddress};
 pub use ottla_wire as wire;
 pub use ottla_wire::compression::{Codec, Compression};
 pub use ottla_wire::records::BatchError;

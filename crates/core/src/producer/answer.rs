@@ -65,6 +65,7 @@ impl<D> Producer<D> {
         self.advance(now);
         let mut mismatch = Mismatch::default();
         let Some(request) = self.finish(token) else { return mismatch };
+        self.metrics.latency.record(self.now.saturating_duration_since(request.sent_at));
         self.throttle(request.broker_id, response.throttle_time_ms);
         let mut expected = self.expected(&request, version);
         let random = self.random.next_u64();
@@ -209,6 +210,7 @@ impl<D> Producer<D> {
             Verdict::TooLarge if partition.may_split(at) => {
                 let batch = &mut partition.batches[at];
                 (batch.in_flight, batch.splitting, batch.cause) = (None, Some(token), Some(cause));
+                self.metrics.splits += 1;
                 self.actions.push_back(Action::Split(SplitBatch {
                     partition: id,
                     token,
@@ -274,6 +276,7 @@ impl<D> Producer<D> {
     fn throttle(&mut self, broker_id: i32, throttle_time_ms: i32) {
         let Some(pause) = throttle_time(throttle_time_ms) else { return };
         let until = later(self.now, pause);
+        self.metrics.throttled = self.metrics.throttled.saturating_add(pause);
         self.brokers.entry(broker_id).or_default().muted_until = Some(until);
     }
 }

@@ -15,6 +15,7 @@ mod answer;
 mod company;
 mod error;
 mod identity;
+mod metrics;
 mod partition;
 mod schedule;
 mod split;
@@ -26,6 +27,7 @@ mod tests;
 pub use answer::Mismatch;
 pub use error::{DeliveryCause, DeliveryError, DeliveryOutcome, ProducerIdFailure};
 pub use identity::ProducerIdentity;
+pub use metrics::ProducerMetrics;
 pub use split::SplitBatch;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -71,6 +73,7 @@ pub struct Producer<D> {
     timers: Timers<Timer>,
     actions: VecDeque<Action<D>>,
     refresh: Option<(RefreshReason, Option<i32>)>,
+    metrics: ProducerMetrics,
     last_partition: u64,
     last_topic: u64,
     last_token: u64,
@@ -259,6 +262,7 @@ impl<D> Producer<D> {
             timers: Timers::new(),
             actions: VecDeque::new(),
             refresh: None,
+            metrics: ProducerMetrics::default(),
             last_partition: 0,
             last_topic: 0,
             last_token: 0,
@@ -284,6 +288,16 @@ impl<D> Producer<D> {
         self.identity.known()
     }
 
+    /// What it has done so far. Costs a look at each partition, and a copy of a histogram, some kilobytes.
+    pub fn metrics(&self) -> ProducerMetrics {
+        let mut metrics = self.metrics.clone();
+        metrics.in_flight = self.requests.len() as u64;
+        for partition in self.partitions.values() {
+            metrics.add(partition.resolved);
+        }
+        metrics
+    }
+
     /// Whether all that was ready or pushed has been resolved, and no action is left.
     pub fn is_idle(&self) -> bool {
         self.actions.is_empty() && self.partitions.values().all(Partition::is_idle)
@@ -301,6 +315,9 @@ impl<D> Producer<D> {
     /// A batch that was asked for by [`Action::Take`], and what its queue has now.
     pub fn push(&mut self, now: Instant, partition: PartitionId, batch: Batch<D>, ready: Option<Ready>) {
         if let Some(partition) = self.partitions.get_mut(&partition) {
+            self.metrics.batches += 1;
+            self.metrics.bytes += batch.encoded_len as u64;
+            self.metrics.compressed_bytes += batch.sealed.len() as u64;
             partition.batches.push_back(Pending::new(now, batch));
         }
         self.nothing_to_push(now, partition, ready);
@@ -488,6 +505,7 @@ impl<D> Producer<D> {
     fn forget(&mut self, id: PartitionId) {
         self.list(id, Step::Nothing);
         if let Some(mut partition) = self.partitions.remove(&id) {
+            self.metrics.add(partition.resolved);
             self.timers.set(Timer::Partition(id), &mut partition.timer, None);
             self.ids.remove(&(partition.topic.order, partition.index));
         }

@@ -32,6 +32,8 @@ pub(super) struct Partition<D> {
     pub(super) batches: VecDeque<Pending<D>>,
     /// Batches of which some were made.
     pub(super) splits: Vec<Split<D>>,
+    /// Records that were acknowledged, and that were given up.
+    pub(super) resolved: (u64, u64),
     /// Under which identity `next_sequence` counts; the partition goes over to a new one at 0, once nothing is
     /// stamped with the old one.
     pub(super) identity: Option<ProducerIdentity>,
@@ -115,6 +117,7 @@ impl<D> Partition<D> {
             taking: false,
             batches: VecDeque::new(),
             splits: Vec::new(),
+            resolved: (0, 0),
             identity: None,
             next_sequence: 0,
             proven: None,
@@ -228,7 +231,8 @@ impl<D> Partition<D> {
             let last = base_offset.saturating_add(batch.records() as i64 - 1);
             self.last_acknowledged = self.last_acknowledged.max(Some(last));
         }
-        self.pay(batch.owed, Ok(written))
+        let records = batch.records();
+        self.pay(batch.owed, records, Ok(written))
     }
 
     /// The attempt is over and the batch waits for another, at its place. A batch that nobody waits for leaves instead;
@@ -270,7 +274,8 @@ impl<D> Partition<D> {
     ) -> Option<Action<D>> {
         let batch = self.drop_batch(at, identity)?;
         let error = batch.error(self, outcome, cause);
-        self.pay(batch.owed, Err(error))
+        let records = batch.records();
+        self.pay(batch.owed, records, Err(error))
     }
 
     /// Removes a batch that will not be sent again. Its sequence is used again only when it is certain that no attempt
@@ -322,8 +327,9 @@ impl<D> Partition<D> {
             } else {
                 // The attempt in flight goes on to hold the partition until its answer, or until it is lost.
                 let error = self.batches[at].error(self, DeliveryOutcome::MayHaveBeenWritten, cause);
-                let owed = std::mem::replace(&mut self.batches[at].owed, Owed::Nothing);
-                actions.extend(self.pay(owed, Err(error)));
+                let batch = &mut self.batches[at];
+                let (owed, records) = (std::mem::replace(&mut batch.owed, Owed::Nothing), batch.records());
+                actions.extend(self.pay(owed, records, Err(error)));
                 at += 1;
             }
         }

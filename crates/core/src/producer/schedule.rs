@@ -56,6 +56,7 @@ pub(super) struct InFlight {
     pub(super) broker_id: i32,
     /// In the order of the request.
     pub(super) partitions: Vec<PartitionId>,
+    pub(super) sent_at: Instant,
     /// From when on its silence is suspicious.
     pub(super) overdue_at: Instant,
     pub(super) timer: Option<Instant>,
@@ -201,6 +202,7 @@ impl<D> Producer<D> {
             partition.stamp(at, current);
             let batch = &mut partition.batches[at];
             batch.attempts += 1;
+            self.metrics.retries += u64::from(batch.attempts > 1);
             batch.in_flight = Some(token);
             acks = batch.settings.acks;
             timeout = batch.settings.request_timeout;
@@ -231,9 +233,11 @@ impl<D> Producer<D> {
     fn remember(&mut self, token: RequestToken, broker_id: i32, partitions: &[PartitionId]) {
         let broker = self.brokers.entry(broker_id).or_default();
         broker.in_flight += 1;
+        self.metrics.requests += 1;
         let start = broker.muted_until.map_or(self.now, |until| until.max(self.now));
         let overdue_at = later(start, OVERDUE_AFTER);
-        let mut request = InFlight { broker_id, partitions: partitions.to_vec(), overdue_at, timer: None };
+        let (partitions, sent_at) = (partitions.to_vec(), self.now);
+        let mut request = InFlight { broker_id, partitions, sent_at, overdue_at, timer: None };
         self.timers.set(Timer::Request(token), &mut request.timer, Some(overdue_at));
         self.requests.insert(token, request);
     }

@@ -135,9 +135,19 @@ impl<D> Partition<D> {
         self.batches.insert(at, first);
     }
 
-    /// Pays what is owed for a batch; an action when that was all of what was pushed.
-    pub(super) fn pay(&mut self, owed: Owed<D>, result: Result<Written, DeliveryError>) -> Option<Action<D>> {
+    /// Pays what is owed for a batch of so many records; an action when that was all of what was pushed.
+    pub(super) fn pay(
+        &mut self,
+        owed: Owed<D>,
+        records: usize,
+        result: Result<Written, DeliveryError>,
+    ) -> Option<Action<D>> {
         let partition = self.id;
+        match &result {
+            _ if owed.is_nothing() => {}
+            Ok(_) => self.resolved.0 += records as u64,
+            Err(_) => self.resolved.1 += records as u64,
+        }
         match owed {
             Owed::Nothing => None,
             Owed::Whole { delivery, memory } => Some(Action::Resolve { partition, delivery, memory, result }),

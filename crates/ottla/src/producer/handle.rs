@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use ottla_core::metadata::{Lookup, Topic};
 use ottla_core::partition_queue::{BatchSettings, footprint};
-use ottla_core::producer::{DeliveryCause, DeliveryError, DeliveryOutcome, Written};
+use ottla_core::producer::{DeliveryCause, DeliveryError, DeliveryOutcome, ProducerMetrics, Written};
 use ottla_wire::records::NewRecord;
 use ottla_wire::{Str, Uuid, records};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -253,6 +253,10 @@ impl ProducerHandle {
         }
     }
 
+    pub(crate) fn metrics(&self) -> ProducerMetrics {
+        self.lease.driver.metrics()
+    }
+
     fn outboxes(&self) -> Vec<Arc<Outbox>> {
         lock(&self.lease.driver.shared.outboxes).by_partition.values().cloned().collect()
     }
@@ -384,6 +388,11 @@ impl Shared {
     /// Bytes that a batch may have, encoded and before compression.
     pub(super) fn batch_bytes(&self) -> usize {
         self.limits.batch_bytes
+    }
+
+    /// Bytes taken by records that are not resolved.
+    pub(crate) fn buffered(&self) -> usize {
+        self.limits.buffer.saturating_sub(self.memory.available_permits())
     }
 
     /// The topic hears of changes as long as a handle of it is left.

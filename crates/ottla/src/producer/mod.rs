@@ -35,6 +35,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use ottla_core::partition_queue::BatchSettings;
+use ottla_core::producer::ProducerMetrics;
 
 use crate::driver::lock;
 use crate::error::Result;
@@ -118,6 +119,13 @@ impl Producer {
     /// Hands a record over, once there is room for it. See [`TopicProducer::enqueue`] for errors and cancel safety.
     pub async fn enqueue(&self, topic: impl AsRef<str>, record: Record<'_>) -> Result<Delivery> {
         self.known(topic.as_ref()).await?.enqueue(record).await
+    }
+
+    /// What it has done so far: records, batches, requests, how long answers took. A snapshot, the same from each clone, and
+    /// to be had after [`close`](Self::close), too, from another clone. It holds up sending for as long as a look at each
+    /// partition takes, so once a second is often enough.
+    pub fn metrics(&self) -> ProducerMetrics {
+        self.shared.handle.metrics()
     }
 
     /// Waits until all records that were accepted before are acknowledged or given up; what became of each, its

@@ -3,6 +3,7 @@
 mod attempts;
 mod company;
 mod identities;
+mod metrics;
 mod outcomes;
 mod pipelining;
 mod requests;

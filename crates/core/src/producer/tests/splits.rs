@@ -4,7 +4,7 @@ use super::*;
 
 impl World {
     /// Does what was asked for: all splits.
-    fn split(&mut self) {
+    pub(super) fn split(&mut self) {
         while let Some(SplitBatch { partition, token, sealed, codec, .. }) = self.splits.pop() {
             let parts = sealed.split(&codec, &mut self.pool);
             self.producer.handle_split(self.now, partition, token, parts);

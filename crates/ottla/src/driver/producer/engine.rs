@@ -13,8 +13,8 @@ use ottla_core::error::{Failure, Outcome, RequestError};
 use ottla_core::metadata::{Destination, Leader, Lookup, broker};
 use ottla_core::partition_queue::{Acks, Batch, SealError};
 use ottla_core::producer::{
-    Action, DeliveryError, PartitionId, Producer, ProducerIdFailure, ProducerSettings, RequestToken,
-    SendRequest, SplitBatch, Written,
+    Action, DeliveryError, PartitionId, Producer, ProducerIdFailure, ProducerMetrics, ProducerSettings,
+    RequestToken, SendRequest, SplitBatch, Written,
 };
 use ottla_wire::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use ottla_wire::messages::produce::{ProduceRequest, ProduceResponse, TopicProduceResponse};
@@ -118,6 +118,10 @@ impl Engine {
     /// Whether the last handle is gone and everything that was accepted is resolved.
     pub(super) fn is_over(&self) -> bool {
         self.is_closing && self.producer.is_idle()
+    }
+
+    pub(super) fn metrics(&self) -> ProducerMetrics {
+        self.producer.metrics()
     }
 
     /// When the next step is due at the latest.

@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use ottla_core::connection::Answer;
 use ottla_core::error::RequestError;
-use ottla_core::producer::{ProducerIdFailure, RequestToken};
+use ottla_core::producer::{ProducerIdFailure, ProducerMetrics, RequestToken};
 use tokio::sync::Notify;
 
 use self::engine::Engine;
@@ -72,6 +72,8 @@ pub(crate) struct Driver {
     /// `None` once the task has ended.
     engine: Mutex<Option<Engine>>,
     status: Mutex<Status>,
+    /// What the engine had done when it ended.
+    last_metrics: Mutex<ProducerMetrics>,
     wake: Notify,
     ended: Notify,
 }
@@ -99,6 +101,7 @@ impl Driver {
             engine: Mutex::new(Some(Engine::new(cluster.clone(), shared.clone()))),
             shared,
             status: Mutex::default(),
+            last_metrics: Mutex::default(),
             wake: Notify::new(),
             ended: Notify::new(),
         });
@@ -186,6 +189,14 @@ impl Driver {
         }
     }
 
+    /// What was done so far, also after the end.
+    pub(crate) fn metrics(&self) -> ProducerMetrics {
+        let running = lock(&self.engine).as_ref().map(Engine::metrics);
+        let mut metrics = running.unwrap_or_else(|| lock(&self.last_metrics).clone());
+        metrics.buffered = self.shared.buffered() as u64;
+        metrics
+    }
+
     /// Waits until the task has ended.
     pub(crate) async fn ended(&self) {
         let mut ended = pin!(self.ended.notified());
@@ -204,6 +215,9 @@ impl Driver {
     fn close(&self) {
         self.shared.close();
         let engine = lock(&self.engine).take();
+        if let Some(engine) = &engine {
+            *lock(&self.last_metrics) = engine.metrics();
+        }
         drop(engine);
         let events = std::mem::take(&mut *lock(&self.inbox));
         drop(events);

@@ -1,0 +1,72 @@
+//! What the `metrics` facade is told.
+
+#![expect(clippy::unwrap_used, reason = "a test stops where something unexpected is")]
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
+use ottla::{ClientBuilder, Record};
+
+/// Keeps every metric by its name and labels. Gauges hold the bits of an `f64`.
+#[derive(Default)]
+struct Kept(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+
+impl Kept {
+    fn entry(&self, key: &Key) -> Arc<AtomicU64> {
+        let labels: Vec<_> = key.labels().map(|it| format!("{}={}", it.key(), it.value())).collect();
+        let name = format!("{} {}", key.name(), labels.join(" "));
+        self.0.lock().unwrap().entry(name).or_default().clone()
+    }
+
+    fn value(&self, name: &str) -> u64 {
+        self.0.lock().unwrap()[name].load(Ordering::Relaxed)
+    }
+}
+
+impl Recorder for Kept {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(self.entry(key))
+    }
+
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.entry(key))
+    }
+
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+#[test]
+fn a_producers_counts_are_published_under_its_name() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let metrics = runtime.block_on(async {
+        let fake = ottla_fake::net::Server::start(ottla_fake::FakeCluster::builder().build_now()).unwrap();
+        fake.control(|cluster, now| cluster.create_topic(now, "t", 1, 1)).unwrap();
+        let client = ClientBuilder::new(fake.bootstrap()).build().await.unwrap();
+        let producer = client.producer().build().await.unwrap();
+        for value in ["a", "b", "c"] {
+            producer.send("t", Record::new(value)).await.unwrap();
+        }
+        let other = producer.clone();
+        producer.close().await;
+        other.metrics()
+    });
+    assert_eq!(
+        (metrics.records_written, metrics.buffered, metrics.latency.count()),
+        (3, 0, metrics.requests)
+    );
+
+    let kept = Kept::default();
+    metrics::with_local_recorder(&kept, || ottla::metrics::publish_producer("orders", &metrics));
+    assert_eq!(kept.value("ottla_producer_records_written_total producer=orders"), 3);
+    assert_eq!(kept.value("ottla_producer_requests_total producer=orders"), metrics.requests);
+    let p99 = f64::from_bits(kept.value("ottla_producer_request_seconds producer=orders quantile=0.99"));
+    assert!(p99 > 0.0 && p99 < 10.0, "{p99}");
+}
