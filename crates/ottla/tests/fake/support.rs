@@ -4,7 +4,7 @@
 use std::future::{Future, pending, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -225,6 +225,10 @@ impl AsyncWrite for Panicking {
 pub(crate) fn on_events(
     event: impl Fn(&tracing::Event<'_>) + Send + Sync + 'static,
 ) -> tracing::subscriber::DefaultGuard {
+    // With a single subscriber, an event that another test's thread meets first, without one, counts as of interest to
+    // nobody from then on.
+    static ANOTHER: OnceLock<tracing::Dispatch> = OnceLock::new();
+    ANOTHER.get_or_init(|| tracing::Dispatch::new(OnEvents(|_: &tracing::Event<'_>| ())));
     tracing::subscriber::set_default(OnEvents(event))
 }
 
