@@ -11,15 +11,20 @@
 //! given is kept, and no record of it is deleted. A broker that does not offer an API is told from one that does not
 //! do what it should: such a step says so and is left out.
 
+#[path = "dictionary/shared.rs"]
+mod dictionary;
+
 use std::error::Error;
 use std::fmt::Debug;
 use std::future::Future;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use dictionary::{DictionaryAggregator, Measurement, Place};
 use ottla::{
-    Acks, Client, ClientBuilder, Codec, Compression, ControllerClient, ErrorCode, IsolationLevel, OffsetAt,
-    PartitionClient, Payload, Record, RecordAndOffset, Timestamp, UnknownTopic,
+    Acks, BatchProducerBuilder, Client, ClientBuilder, Codec, Compression, ControllerClient, ErrorCode,
+    InputTooLarge, IsolationLevel, OffsetAt, PartitionClient, Payload, Record, RecordAggregator,
+    RecordAndOffset, Timestamp, UnknownTopic,
 };
 use ottla_fake::FakeCluster;
 use ottla_fake::net::Server;
@@ -123,6 +128,8 @@ impl Walk {
         self.fetch(&partition, &written).await?;
         self.look_up_offsets(&partition, &written).await?;
         self.compress(&partition).await?;
+        self.batch_records(&partition).await?;
+        self.aggregate(&partition).await?;
         if self.is_mine {
             self.delete_records(&partition, &written).await?;
             self.grow_topic().await?;
@@ -258,6 +265,99 @@ impl Walk {
             got(&format!("{compression:?}: {} records", read.len()));
         }
         Ok(())
+    }
+
+    async fn batch_records(&self, partition_client: &PartitionClient) -> Outcome {
+        say(
+            "B6",
+            "BatchProducerBuilder::new(partition_client).build(RecordAggregator::new(1024)), from many tasks",
+        );
+        let before = partition_client.get_offset(OffsetAt::Latest).await?;
+        let producer = BatchProducerBuilder::new(partition_client.clone())
+            .with_linger(Duration::from_secs(2))
+            .with_compression(Self::codec())
+            .build(RecordAggregator::new(1024 /* maximum bytes */))?;
+        let started = Instant::now();
+        let tasks: Vec<_> = (0..20)
+            .map(|number| {
+                let producer = producer.clone();
+                let record = Record::new(format!("{number:090}"));
+                tokio::spawn(async move { producer.produce(record).await })
+            })
+            .collect();
+        let mut offsets = Vec::new();
+        for task in tasks {
+            let offset: i64 = task.await??;
+            offsets.push(offset);
+        }
+        let waited = started.elapsed();
+        let (read, _) = partition_client.fetch_records(before, 1..1_000_000, 1_000).await?;
+        for (number, offset) in offsets.iter().enumerate() {
+            let record = read.iter().find(|record| record.offset == *offset);
+            let value = record.and_then(|record| record.value.as_deref());
+            ensure_eq(
+                &value,
+                &Some(format!("{number:090}").as_bytes()),
+                "each task has the offset of its record",
+            )?;
+        }
+        let first = offsets.iter().min().copied().unwrap_or_default();
+        ensure(waited >= Duration::from_secs(2), "the last batch is not full, and lingers", &waited)?;
+        got(&format!("20 records from offset {first} on, after {waited:.1?}"));
+
+        let error = producer.produce(Record::new(vec![0; 2_000])).await;
+        let error = error.expect_err_in(
+            |error| matches!(error, ottla::Error::Aggregator(error) if error.downcast_ref::<InputTooLarge>().is_some()),
+            "a record above the maximum is refused",
+        )?;
+        got(&error.to_string());
+        Ok(())
+    }
+
+    async fn aggregate(&self, partition_client: &PartitionClient) -> Outcome {
+        say("B7", "the same with an aggregator that shares one dictionary between all inputs of a batch");
+        let before = partition_client.get_offset(OffsetAt::Latest).await?;
+        let producer = BatchProducerBuilder::new(partition_client.clone())
+            .with_linger(Duration::from_millis(200))
+            .with_compression(Self::codec())
+            .build(DictionaryAggregator::new(10_000))?;
+        let measurement = |number: u32| Measurement {
+            host: format!("host-{}.example", number % 3),
+            metric: "temperature".to_owned(),
+            value: f64::from(number),
+        };
+        let tasks: Vec<_> = (0..100)
+            .map(|number| {
+                let producer = producer.clone();
+                let my_data = measurement(number);
+                tokio::spawn(async move { producer.produce(my_data).await })
+            })
+            .collect();
+        let (mut places, mut bytes) = (Vec::new(), 0);
+        for task in tasks {
+            let status: Place = task.await??;
+            places.push(status);
+        }
+        let (records, _) = partition_client.fetch_records(before, 1..1_000_000, 1_000).await?;
+        for (number, Place { offset, index }) in (0..).zip(places) {
+            let record = records.iter().find(|record| record.offset == offset);
+            let value = record.and_then(|record| record.value.as_deref()).ok_or("a record is missing")?;
+            let measurements = dictionary::read(value).ok_or("a record cannot be read")?;
+            ensure_eq(
+                &measurements.get(index),
+                &Some(&measurement(number)),
+                "each task has the place of its measurement",
+            )?;
+            bytes = value.len();
+        }
+        got(&format!("100 measurements in {} record(s), the last one of {bytes} bytes", records.len()));
+        Ok(())
+    }
+
+    /// LZ4, where it is compiled in.
+    fn codec() -> Codec {
+        let codec = Codec::from(Compression::Lz4);
+        if codec.check().is_ok() { codec } else { Compression::None.into() }
     }
 
     async fn delete_records(&mut self, partition: &PartitionClient, written: &Written) -> Outcome {

@@ -11,6 +11,7 @@ mod buffers;
 mod call;
 mod cancel;
 mod connections;
+mod dictionary;
 mod events;
 mod fetch;
 mod gone;
