@@ -53,7 +53,10 @@ fn a_record_that_is_handed_over_costs_no_allocation() {
                 let counted = allocations(&topic, &value, records);
                 // A chunk: its bytes, two counters of holders, and its place in a list now and then.
                 let most = 12 + 4 * chunks(records);
-                assert!(counted <= most, "{counted} allocations for {records} records of {value:?}, not {most}");
+                assert!(
+                    counted <= most,
+                    "{counted} allocations for {records} records of {value:?}, not {most}"
+                );
                 producer.flush().await;
             }
         }

@@ -9,6 +9,8 @@
 //! A partition that moved is back when a record is acknowledged, and one is read, whose sending began after the signal.
 //! `OTTLA_FAULTS` is how many faults of each kind there are; five without it.
 
+mod producing;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
