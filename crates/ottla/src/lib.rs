@@ -34,6 +34,8 @@ pub use partition::{
     ConsumerClient, IsolationLevel, OffsetAt, PartitionClient, PartitionClientBuilder, ProducerClient,
     UnknownTopic,
 };
+#[cfg(feature = "sink")]
+pub use producer::TopicSink;
 pub use producer::{
     Aggregator, AggregatorError, AggregatorFailure, BatchProducer, BatchProducerBuilder, BatchWriter,
     BoxError, InputTooLarge, RecordAggregator, RecordOffsets, Status, StatusDeaggregator, TryPush,

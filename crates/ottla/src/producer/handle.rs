@@ -247,7 +247,7 @@ impl ProducerHandle {
     }
 
     /// Nothing in these outboxes lingers any longer.
-    fn hurry(&self, outboxes: impl IntoIterator<Item = Arc<Outbox>>) {
+    pub(super) fn hurry(&self, outboxes: impl IntoIterator<Item = Arc<Outbox>>) {
         for outbox in outboxes.into_iter().filter(|outbox| outbox.hurry()) {
             self.lease.driver.post(Event::Ready(outbox));
         }

@@ -17,6 +17,8 @@ mod outbox;
 mod partition_list;
 mod partitioner;
 mod promise;
+#[cfg(feature = "sink")]
+mod sink;
 mod topic;
 
 pub use batch::{
@@ -29,6 +31,8 @@ pub(crate) use handle::{Destination, Limits, ProducerHandle, Shared, is_same, re
 pub(crate) use outbox::Outbox;
 pub use partitioner::{Partitioner, Partitions, partition_of};
 pub(crate) use promise::{Fate, Promise};
+#[cfg(feature = "sink")]
+pub use sink::TopicSink;
 pub use topic::TopicProducer;
 
 use std::collections::HashMap;

@@ -140,6 +140,26 @@ impl TopicProducer {
         self.shared.producer.try_enqueue(outbox, &record, &self.shared.settings)
     }
 
+    /// This topic as a [`Sink`](futures_sink::Sink) of records, for streams to be forwarded to.
+    #[cfg(feature = "sink")]
+    pub fn sink(&self) -> super::TopicSink {
+        super::TopicSink::new(self.clone())
+    }
+
+    /// As [`try_enqueue`](Self::try_enqueue); and whether others should go first before the next record.
+    #[cfg(feature = "sink")]
+    pub(super) fn offer(&self, record: &Record<'_>) -> Result<(Delivery, bool)> {
+        let outbox = self.outbox_for(record)?;
+        let delivery = self.shared.producer.try_enqueue(outbox, record, &self.shared.settings)?;
+        Ok((delivery, outbox.take_streak()))
+    }
+
+    /// Nothing that was enqueued lingers any longer.
+    #[cfg(feature = "sink")]
+    pub(super) fn hurry(&self) {
+        self.shared.producer.hurry(self.shared.partitions.iter().cloned());
+    }
+
     fn outbox(&self, partition: i32) -> Result<&Arc<Outbox>> {
         let partitions = &self.shared.partitions;
         let found = usize::try_from(partition).ok().and_then(|at| partitions.get(at));

@@ -24,6 +24,8 @@ mod produce;
 mod producer;
 mod releases;
 mod settings;
+#[cfg(feature = "sink")]
+mod sink;
 mod support;
 mod tcp;
 mod walk;
