@@ -13,6 +13,7 @@ use ottla_wire::{ApiKey, Str, Uuid, VersionRange};
 use crate::connection::{ConnId, Connection};
 use crate::coordinator::ProducerIds;
 use crate::faults::Faults;
+use crate::fetch_sessions::FetchSessions;
 use crate::oracle::{Accepted, Counters, Lost};
 use crate::replicas::Pace;
 use crate::topics::{Topic, Topics};
@@ -44,6 +45,7 @@ pub struct FakeCluster {
     pub(crate) accepted: Vec<Accepted>,
     pub(crate) lost: Vec<Lost>,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) fetch_sessions: FetchSessions,
     /// Partitions whose replication goes on by itself, and when. What is over by then does no harm.
     pub(crate) replicating: BTreeMap<Instant, BTreeSet<(Uuid, i32)>>,
     /// What nodes that lag know of the cluster.
@@ -103,6 +105,7 @@ pub struct Builder {
     racks: bool,
     release: Release,
     seed: u64,
+    fetch_sessions: usize,
     settings: Settings,
 }
 
@@ -200,6 +203,13 @@ impl Builder {
         self
     }
 
+    /// How many fetch sessions a node may have (`max.incremental.fetch.session.cache.slots`); 1,000 unless said.
+    #[must_use]
+    pub fn fetch_sessions(mut self, slots: usize) -> Self {
+        self.fetch_sessions = slots;
+        self
+    }
+
     /// The cluster, at the moment `now` when the wall clock shows `wall_ms` milliseconds since the epoch.
     pub fn build(self, now: Instant, wall_ms: i64) -> FakeCluster {
         let node = |id: i32| {
@@ -223,6 +233,7 @@ impl Builder {
             accepted: Vec::new(),
             lost: Vec::new(),
             producer_ids: ProducerIds::default(),
+            fetch_sessions: FetchSessions::new(self.fetch_sessions),
             replicating: BTreeMap::new(),
             frozen: BTreeMap::new(),
         }
@@ -243,6 +254,7 @@ impl FakeCluster {
             racks: false,
             release: Release::default(),
             seed: 0,
+            fetch_sessions: 1_000,
             settings: Settings {
                 auto_create_topics: false,
                 default_partitions: 1,
@@ -440,6 +452,7 @@ impl FakeCluster {
         for conn in conns {
             self.close(conn);
         }
+        self.fetch_sessions.forget(node);
         self.stop(now, node, NodeState::Down);
     }
 

@@ -247,6 +247,11 @@ impl FakeCluster {
         self.release(now, id);
     }
 
+    /// The node forgets its fetch sessions, as when others have taken their places.
+    pub fn evict_fetch_sessions(&mut self, node: i32) {
+        self.fetch_sessions.forget(node);
+    }
+
     /// Ends all fault rules; what they hold stays held.
     pub fn clear_rules(&mut self) {
         self.faults.clear();

@@ -1,7 +1,7 @@
-//! Fetch without a session: reads, size limits, isolation, epochs, and the wait for data.
+//! Fetch: reads, size limits, isolation, epochs, and the wait for data.
 //!
-//! It owns the order of a read's checks and how its limits are shared between partitions (KIP-74). A session that the
-//! client asks for is not opened: the answer has session id 0, which tells the client to go on without (KIP-227).
+//! It owns the order of a read's checks and how its limits are shared between partitions (KIP-74). What a request leaves
+//! out because its session has it is put in before (`fetch_sessions.rs`).
 
 use std::time::{Duration, Instant};
 
@@ -14,6 +14,7 @@ use ottla_wire::{ErrorCode, RecordSet};
 use crate::call::Answer;
 use crate::cluster::FakeCluster;
 use crate::connection::Waiting;
+use crate::fetch_sessions::InSession;
 use crate::partition::Partition;
 use crate::serve::{Context, Served, injected, throttle_of};
 
@@ -21,6 +22,7 @@ use crate::serve::{Context, Served, injected, throttle_of};
 #[derive(Debug)]
 pub(crate) struct WaitingFetch {
     request: FetchRequest,
+    session: InSession,
     pub(crate) deadline: Instant,
 }
 
@@ -40,30 +42,30 @@ struct Room {
 }
 
 impl FakeCluster {
-    pub(crate) fn fetch(&mut self, context: &Context<'_>, request: FetchRequest) -> Served {
+    pub(crate) fn fetch(&mut self, context: &Context<'_>, mut request: FetchRequest) -> Served {
+        let session = match self.fetch_sessions.begin(context, &mut request) {
+            Ok(session) => session,
+            Err(error_code) => {
+                return Served::Answer(Answer::Fetch(FetchResponse { error_code, ..Default::default() }));
+            }
+        };
         if !throttle_of(context.struck).is_zero() {
-            // A throttled fetch is answered at once and without records.
-            return Served::Answer(Answer::Fetch(FetchResponse::default()));
-        }
-        if let Some(code) = self.session_error(context, &request) {
-            return Served::Answer(Answer::Fetch(FetchResponse { error_code: code, ..Default::default() }));
+            // A throttled fetch is answered at once and without records; it counts as one of its session.
+            let session_id = if let InSession::Continues(id) = session { id } else { 0 };
+            return Served::Answer(Answer::Fetch(FetchResponse { session_id, ..Default::default() }));
         }
         let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or_default());
         let deadline = context.now + wait;
-        self.retry_fetch(context, WaitingFetch { request, deadline }, wait.is_zero())
-    }
-
-    /// There are no sessions: whoever goes on with one is told that it is unknown.
-    fn session_error(&self, context: &Context<'_>, request: &FetchRequest) -> Option<ErrorCode> {
-        let continues = context.version >= 7 && request.session_epoch > 0;
-        continues.then_some(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)
+        self.retry_fetch(context, WaitingFetch { request, session, deadline }, wait.is_zero())
     }
 
     pub(crate) fn retry_fetch(&mut self, context: &Context<'_>, waiting: WaitingFetch, over: bool) -> Served {
-        let look = self.look(context, &waiting.request);
+        let mut look = self.look(context, &waiting.request);
         let wanted = usize::try_from(waiting.request.min_bytes).unwrap_or_default();
         let asks_nothing = waiting.request.topics.iter().all(|topic| topic.partitions.is_empty());
         if over || look.urgent || asks_nothing || look.bytes >= wanted {
+            let WaitingFetch { request, session, .. } = waiting;
+            self.fetch_sessions.finish(context, &request, session, &mut look.answer);
             return Served::Answer(Answer::Fetch(look.answer));
         }
         Served::Wait(Waiting::Fetch(waiting))

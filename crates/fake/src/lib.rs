@@ -9,7 +9,7 @@
 //  api_versions metadata produce fetch offsets admin describe coordinator        one file per group of APIs
 //  topics -> partition -> log -> producers     what there is to serve     replicas    batch    config
 //
-// It knows the wire and nothing of the client, so that it cannot share the client's mistakes. Fetch sessions, groups,
+// It knows the wire and nothing of the client, so that it cannot share the client's mistakes. Groups,
 // transactions and the rest of administration are to be one file each: a file with the handlers, a row in `call`, a row
 // in `versions`, an arm in `serve`.
 
@@ -27,6 +27,7 @@ mod describe;
 mod edit;
 mod faults;
 mod fetch;
+mod fetch_sessions;
 mod log;
 mod metadata;
 #[cfg(feature = "net")]

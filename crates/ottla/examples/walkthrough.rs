@@ -24,7 +24,7 @@ use dictionary::{DictionaryAggregator, Measurement, Place};
 use ottla::{
     Acks, BatchProducerBuilder, Client, ClientBuilder, Codec, Compression, ControllerClient, ErrorCode,
     InputTooLarge, IsolationLevel, OffsetAt, PartitionClient, Payload, Record, RecordAggregator,
-    RecordAndOffset, Timestamp, UnknownTopic,
+    RecordAndOffset, StartOffset, StreamConsumerBuilder, Timestamp, UnknownTopic,
 };
 use ottla_fake::FakeCluster;
 use ottla_fake::net::Server;
@@ -130,6 +130,7 @@ impl Walk {
         self.compress(&partition).await?;
         self.batch_records(&partition).await?;
         self.aggregate(&partition).await?;
+        self.stream(&partition, &written).await?;
         if self.is_mine {
             self.delete_records(&partition, &written).await?;
             self.grow_topic().await?;
@@ -358,6 +359,55 @@ impl Walk {
     fn codec() -> Codec {
         let codec = Codec::from(Compression::Lz4);
         if codec.check().is_ok() { codec } else { Compression::None.into() }
+    }
+
+    async fn stream(&mut self, partition: &PartitionClient, written: &Written) -> Outcome {
+        let start = |start| StreamConsumerBuilder::new(partition.clone(), start).with_max_wait_ms(100);
+        let first = written.first;
+        say(
+            "B8",
+            &format!("StreamConsumerBuilder::new(partition_client, StartOffset::At({first})).build()?"),
+        );
+        let mut stream = start(StartOffset::At(first)).with_prefetch_bytes(16 << 20).build()?;
+        for (expected, offset) in written.records.iter().zip(first..) {
+            let (record, high_watermark) = stream.next().await.ok_or("a stream does not end by itself")??;
+            same(&record, expected, offset)?;
+            ensure(
+                high_watermark >= written.next(),
+                "the high watermark is behind the record",
+                &high_watermark,
+            )?;
+        }
+        ensure_eq(&stream.position(), &Some(written.next()), "the position is behind what was handed over")?;
+        got(&format!(
+            "{} records as they were written, {:?} more to read",
+            written.records.len(),
+            stream.lag()
+        ));
+
+        say("B8", "from the end: what is written from now on, borrowed, as a batch");
+        let end = partition.get_offset(OffsetAt::Latest).await?;
+        let mut stream = start(StartOffset::At(end)).build()?;
+        partition.produce(vec![Record::new("new"), Record::new("newer")]).await?;
+        let batch = stream.next_batch().await?.ok_or("a stream does not end by itself")?;
+        let values: Vec<_> = batch.iter().map(|record| record.value.unwrap_or_default()).collect();
+        ensure_eq(&values, &vec![&b"new"[..], b"newer"], "the batch has what was written")?;
+        got(&format!("{} records from offset {end} on", values.len()));
+        if self.is_mock {
+            return self.leave_out("a stream from a time (this mock cluster has no offsets by time)");
+        }
+
+        say("B8", "from the first record, and from a time");
+        for (place, wanted) in [
+            (StartOffset::Earliest, partition.get_offset(OffsetAt::Earliest).await?),
+            (StartOffset::Timestamp(SECOND_TIME), partition.get_offset(SECOND_TIME.into()).await?),
+        ] {
+            let mut stream = start(place).build()?;
+            let (record, _) = stream.next().await.ok_or("a stream does not end by itself")??;
+            ensure_eq(&record.offset, &wanted, "it starts where get_offset says")?;
+            got(&format!("{place:?}: offset {}", record.offset));
+        }
+        Ok(())
     }
 
     async fn delete_records(&mut self, partition: &PartitionClient, written: &Written) -> Outcome {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ottla_core::calls::{CallError, Cause, End};
 use ottla_core::error::{Failure, RequestError};
+use ottla_core::fetcher::{FetchFailure, Truncation};
 use ottla_core::producer::{DeliveryCause, DeliveryError, DeliveryOutcome};
 use ottla_wire::records::BatchError;
 use ottla_wire::{ApiKey, ErrorCode, Uuid};
@@ -98,10 +99,31 @@ pub enum Error {
         topic: Arc<str>,
         /// Where it is.
         partition: i32,
-        /// The offset it was fetched for.
+        /// How far records were read before it.
         offset: i64,
+        /// The offset behind it, as its header says: where to go on.
+        next: i64,
         /// What is wrong with it.
         error: BatchError,
+    },
+    /// A partition of a stream is not fetched any more, before it is sought.
+    Fetch(Arc<FetchError>),
+    /// The log of a partition was truncated: records that were read are not in it any more (KIP-320). A stream goes on with
+    /// the new log.
+    Truncated {
+        /// The topic's name.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
+        /// What was read, and what is there now.
+        truncation: Truncation,
+    },
+    /// The stream does not have this partition.
+    NotAssigned {
+        /// The topic's name.
+        topic: Arc<str>,
+        /// The partition.
+        partition: i32,
     },
     /// There is no record at or after the timestamp.
     NoSuchOffset {
@@ -121,6 +143,7 @@ impl Error {
             Self::Topic { code, .. } => Some(*code),
             Self::Call(error) => error.last.as_ref().and_then(Cause::code),
             Self::Delivery(error) => error.code(),
+            Self::Fetch(error) => error.failure.code(),
             _ => None,
         }
     }
@@ -132,13 +155,15 @@ impl Error {
             Self::Topic { code, .. } => code.is_retriable(),
             Self::Call(error) => matches!(error.end, End::TimedOut(_)),
             Self::Delivery(error) => error.is_retriable(),
-            Self::NoSuchOffset { .. } | Self::Full { .. } => true,
+            Self::NoSuchOffset { .. } | Self::Full { .. } | Self::Truncated { .. } => true,
             Self::Config { .. }
             | Self::Partition { .. }
             | Self::Request { .. }
             | Self::Record { .. }
             | Self::Aggregator(_)
             | Self::Corrupt { .. }
+            | Self::Fetch(_)
+            | Self::NotAssigned { .. }
             | Self::Closed => false,
         }
     }
@@ -167,6 +192,7 @@ impl Error {
         match self {
             Self::Closed => true,
             Self::Call(error) => matches!(error.end, End::Recreated { .. }),
+            Self::Fetch(error) => matches!(error.failure, FetchFailure::Recreated { .. }),
             Self::Delivery(error) => error.is_fatal(),
             _ => false,
         }
@@ -233,11 +259,19 @@ impl fmt::Display for Error {
                 "no room for a record for {topic}/{partition}: what is not acknowledged may take {partition_buffer} \
                  bytes a partition and {buffer} bytes in all; wait for deliveries, or raise `buffer_memory`"
             ),
-            Self::Corrupt { topic, partition, offset, error } => {
+            Self::Corrupt { topic, partition, offset, next, error } => {
                 write!(
                     f,
-                    "{topic}/{partition} holds a damaged batch at or after offset {offset}: {error}; fetch past it to go on"
+                    "{topic}/{partition} holds a damaged batch at or after offset {offset}: {error}; to go on, read from \
+                     offset {next} on"
                 )
+            }
+            Self::Fetch(error) => error.fmt(f),
+            Self::Truncated { topic, partition, truncation } => {
+                write!(f, "{topic}/{partition}: {truncation}")
+            }
+            Self::NotAssigned { topic, partition } => {
+                write!(f, "{topic}/{partition} is not in this stream: add it first")
             }
             Self::NoSuchOffset { topic, partition } => {
                 write!(
@@ -249,6 +283,23 @@ impl fmt::Display for Error {
                 f.write_str("the producer was closed, or the client or the runtime it was built on is gone: make a new one")
             }
         }
+    }
+}
+
+/// Why a partition is not fetched any more.
+#[derive(Debug, Clone)]
+pub struct FetchError {
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// Why.
+    pub failure: FetchFailure,
+}
+
+impl fmt::Display for FetchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}: {}", self.topic, self.partition, self.failure)
     }
 }
 

@@ -10,6 +10,8 @@ mod error;
 mod partition;
 mod producer;
 mod record;
+mod stream;
+mod visible;
 
 // The page's snippets are tested as documentation of this crate.
 #[cfg(doctest)]
@@ -17,9 +19,10 @@ mod record;
 mod testing_your_service {}
 
 pub use client::{Client, ClientBuilder, ClusterDescription, ControllerClient, NewTopic, Topic};
-pub use error::{Error, Result};
+pub use error::{Error, FetchError, Result};
 pub use ottla_core::calls::{CallError, Cause, CoordinatorKind, End, Target};
 pub use ottla_core::error::{CloseReason, Failure, Outcome, Peer, RequestError};
+pub use ottla_core::fetcher::{FetchFailure, Truncation};
 pub use ottla_core::metadata::{Broker, Partition};
 pub use ottla_core::partition_queue::Acks;
 pub use ottla_core::producer::{
@@ -28,7 +31,7 @@ pub use ottla_core::producer::{
 pub use ottla_core::{Histogram, HostPort, InvalidAddress};
 pub use ottla_wire as wire;
 pub use ottla_wire::compression::{Codec, Compression};
-pub use ottla_wire::records::BatchError;
+pub use ottla_wire::records::{BatchError, HeadersView, RecordView};
 pub use ottla_wire::{ErrorCode, Uuid};
 pub use partition::{
     ConsumerClient, IsolationLevel, OffsetAt, PartitionClient, PartitionClientBuilder, ProducerClient,
@@ -44,3 +47,7 @@ pub use producer::{
     Delivered, Delivery, Partitioner, Partitions, Producer, ProducerBuilder, TopicProducer, partition_of,
 };
 pub use record::{Payload, Record, RecordAndOffset, Timestamp};
+pub use stream::{
+    Batch, OutOfRange, RecordStream, RecordStreamBuilder, Records, StartOffset, StreamConsumer,
+    StreamConsumerBuilder, StreamRecord,
+};

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use ottla_wire::records::OwnedRecord;
 
 /// A record to produce: an optional key, an optional value, headers, a timestamp.
 ///
@@ -90,6 +91,33 @@ impl<'a> Record<'a> {
     pub fn timestamp(mut self, timestamp: impl Into<Timestamp>) -> Self {
         self.timestamp = Some(timestamp.into());
         self
+    }
+}
+
+impl RecordAndOffset {
+    /// The same record in memory of its own, so that keeping it does not keep all that came with it: as it comes, its key
+    /// and value are slices of a whole answer, or of a whole decompressed batch.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        let copy = |payload: &Bytes| Bytes::copy_from_slice(payload);
+        Self {
+            offset: self.offset,
+            timestamp: self.timestamp,
+            key: self.key.as_ref().map(copy),
+            value: self.value.as_ref().map(copy),
+            headers: self
+                .headers
+                .iter()
+                .map(|(name, value)| (copy(name), value.as_ref().map(copy)))
+                .collect(),
+        }
+    }
+}
+
+impl From<OwnedRecord> for RecordAndOffset {
+    fn from(record: OwnedRecord) -> Self {
+        let OwnedRecord { offset, timestamp, key, value, headers } = record;
+        Self { offset, timestamp: Timestamp(timestamp), key, value, headers }
     }
 }
 

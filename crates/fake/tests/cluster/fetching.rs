@@ -294,16 +294,24 @@ fn compaction_leaves_holes() {
     );
 }
 
+/// Trap C7: a session's requests leave out what has not changed, and its answers what there is nothing to say of.
 #[test]
-fn there_are_no_sessions_yet() {
+fn a_fetch_session_remembers_what_was_asked() {
     let (mut world, conn) = World::one_node();
-    let opened = world.call(conn, 12, &FetchRequest { session_epoch: 0, ..fetch("t", 0, 0) });
-    assert_eq!((opened.error_code, opened.session_id), (ErrorCode::NONE, 0));
-    let continued =
-        world.call(conn, 12, &FetchRequest { session_id: 9, session_epoch: 1, ..fetch("t", 0, 0) });
-    assert_eq!(continued.error_code, ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
-    let full = world.call(conn, 12, &FetchRequest { session_id: 9, session_epoch: 0, ..fetch("t", 0, 0) });
-    assert_eq!((full.error_code, full.session_id), (ErrorCode::NONE, 0));
+    world.produce(conn, 1, plain(&["a"]));
+    let opened = world.call(conn, 12, &FetchRequest { session_epoch: 0, ..fetch("t", 0, 1) });
+    let session_id = opened.session_id;
+    assert!(opened.error_code.is_none() && session_id > 0);
+    assert_eq!(only_partition(opened).high_watermark, 1, "the first answer has everything");
+    let next = |session_epoch| FetchRequest { session_id, session_epoch, ..FetchRequest::default() };
+    let idle = world.call(conn, 12, &next(1));
+    assert_eq!((idle.session_id, idle.responses.len()), (session_id, 0));
+    world.produce(conn, 1, plain(&["b"]));
+    assert_eq!(values(&only_partition(world.call(conn, 12, &next(2)))).len(), 1);
+    assert_eq!(world.call(conn, 12, &next(2)).error_code, ErrorCode::INVALID_FETCH_SESSION_EPOCH);
+    assert_eq!(world.call(conn, 13, &next(3)).error_code, ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR);
+    world.cluster.evict_fetch_sessions(1);
+    assert_eq!(world.call(conn, 12, &next(3)).error_code, ErrorCode::FETCH_SESSION_ID_NOT_FOUND);
 }
 
 /// Trap N5: the answer comes at once, and the next request waits.

@@ -80,7 +80,7 @@ impl Names {
             return word.to_owned();
         };
         match field {
-            "port" if number > 0 => "some".to_owned(),
+            "port" | "session_id" if number > 0 => "some".to_owned(),
             "controller_id" | "finalized_features_epoch" if number >= 0 => "some".to_owned(),
             "producer_id" => self.producer(number),
             "timestamp" | "log_append_time_ms" => self.time(number),

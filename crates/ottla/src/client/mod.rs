@@ -21,6 +21,7 @@ use crate::driver::cluster::{Cluster, Plan, Purpose, Verdict};
 use crate::error::{Error, Result};
 use crate::partition::{PartitionClient, PartitionClientBuilder};
 use crate::producer::{Limits, ProducerBuilder, ProducerHandle};
+use crate::stream::RecordStreamBuilder;
 
 /// A client of one Kafka cluster. Cheap to clone; all clones share their connections.
 ///
@@ -98,6 +99,11 @@ impl Client {
     /// A producer, for records to any topic; each has connections and buffers of its own.
     pub fn producer(&self) -> ProducerBuilder {
         ProducerBuilder::new(self.cluster.clone())
+    }
+
+    /// A stream over partitions that the user assigns; each has connections and a budget of its own.
+    pub fn stream(&self) -> RecordStreamBuilder {
+        RecordStreamBuilder::new(self.cluster.clone())
     }
 
     async fn ask(

@@ -4,6 +4,7 @@ mod alarm;
 mod changes;
 pub(crate) mod cluster;
 pub(crate) mod connection;
+pub(crate) mod fetcher;
 pub(crate) mod lanes;
 pub(crate) mod producer;
 mod race;

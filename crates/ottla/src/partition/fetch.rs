@@ -1,7 +1,5 @@
 //! `fetch_records`: one long poll at the partition's leader, and the records that come of it.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +9,7 @@ use ottla_core::metadata::{Broker, Leader, broker};
 use ottla_wire::messages::fetch::{
     AbortedTransaction, FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
 };
-use ottla_wire::records::{
-    BatchError, ControlRecord, DecodedBatch, Decoder, Limits, RecordBatch, batches, control_record,
-};
+use ottla_wire::records::{BatchError, Decoder, Limits, RecordBatch, batches};
 use ottla_wire::{ErrorCode, Str};
 
 use super::PartitionClient;
@@ -21,7 +17,8 @@ use crate::client::wait;
 use crate::driver::cluster::{Purpose, Verdict};
 use crate::driver::{by_id_or_name, now};
 use crate::error::{Error, Result};
-use crate::record::{RecordAndOffset, Timestamp};
+use crate::record::RecordAndOffset;
+use crate::visible::Visible;
 
 /// Which records of transactions are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -36,10 +33,11 @@ pub enum IsolationLevel {
 
 impl IsolationLevel {
     pub(super) fn to_wire(self) -> i8 {
-        match self {
-            Self::ReadUncommitted => 0,
-            Self::ReadCommitted => 1,
-        }
+        i8::from(self.is_committed())
+    }
+
+    pub(crate) fn is_committed(self) -> bool {
+        self == Self::ReadCommitted
     }
 }
 
@@ -152,13 +150,14 @@ impl PartitionClient {
     }
 
     fn read(&self, offset: i64, data: PartitionData, limit: usize) -> Result<Read> {
-        let committed = self.isolation == IsolationLevel::ReadCommitted;
+        let committed = self.isolation.is_committed();
         let aborted = data.aborted_transactions.filter(|_| committed).unwrap_or_default();
         let records = data.records.map(|records| records.to_bytes()).unwrap_or_default();
-        read_batches(records, offset, aborted, limit).map_err(|error| Error::Corrupt {
+        read_batches(records, offset, aborted, limit).map_err(|(error, next)| Error::Corrupt {
             topic: Arc::clone(&self.topic.name),
             partition: self.partition,
             offset,
+            next,
             error,
         })
     }
@@ -178,25 +177,26 @@ struct Read {
 /// Every record at or after `offset` that is not a control record and not of an aborted transaction, until `limit`
 /// bytes are held: what compressed batches become is not bounded by the size of the answer.
 ///
-/// What comes before a damaged batch is handed over; the call that starts at the damage reports it.
+/// What comes before a damaged batch is handed over; the call that starts at the damage reports it, and what comes behind.
 fn read_batches(
     bytes: Bytes,
     offset: i64,
     aborted: Vec<AbortedTransaction>,
     limit: usize,
-) -> Result<Read, BatchError> {
+) -> Result<Read, (BatchError, i64)> {
     let mut reader = BatchReader {
         offset,
         decoder: Decoder::new(Limits::default()),
-        hidden: Aborted::new(aborted),
+        visible: Visible::new(aborted),
         read: Read { records: Vec::new(), next: offset },
         held: 0,
     };
     for batch in batches(bytes) {
         let intact = reader.read.records.len();
+        let end = batch.as_ref().map_or(offset + 1, RecordBatch::next_offset).max(offset + 1);
         if let Err(error) = batch.and_then(|batch| reader.add(&batch)) {
             if reader.read.next == offset {
-                return Err(error);
+                return Err((error, end));
             }
             reader.read.records.truncate(intact);
             break;
@@ -212,87 +212,23 @@ fn read_batches(
 struct BatchReader {
     offset: i64,
     decoder: Decoder,
-    hidden: Aborted,
+    visible: Visible,
     read: Read,
     held: usize,
 }
 
 impl BatchReader {
     fn add(&mut self, batch: &RecordBatch) -> Result<(), BatchError> {
-        batch.check_crc()?;
-        let (header, next) = (batch.header(), batch.next_offset());
-        let is_transactional = header.attributes.is_transactional();
-        if header.attributes.is_control() {
-            if is_transactional {
-                let marker = batch.decode(&mut self.decoder)?;
-                self.hidden.handle_marker(header.producer_id, header.base_offset, &marker)?;
-            }
-        } else if next > self.offset && !(is_transactional && self.hidden.hides(header.producer_id, next - 1))
-        {
-            let decoded = batch.decode(&mut self.decoder)?;
+        if let Some(decoded) = self.visible.open(batch, self.offset, &mut self.decoder, true)? {
             self.held += decoded.records().len();
             for view in &decoded {
                 let view = view?;
                 if view.offset >= self.offset {
-                    self.read.records.push(owned(decoded.owned(&view)));
+                    self.read.records.push(decoded.owned(&view).into());
                 }
             }
         }
-        self.read.next = self.read.next.max(next);
-        Ok(())
-    }
-}
-
-pub(crate) fn owned(record: ottla_wire::records::OwnedRecord) -> RecordAndOffset {
-    RecordAndOffset {
-        offset: record.offset,
-        timestamp: Timestamp(record.timestamp),
-        key: record.key,
-        value: record.value,
-        headers: record.headers,
-    }
-}
-
-/// Follows which producers are inside an aborted transaction while batches pass by in offset order (KIP-98).
-#[derive(Debug, Default)]
-struct Aborted {
-    /// By first offset; brokers do not promise an order.
-    ahead: BinaryHeap<Reverse<(i64, i64)>>,
-    inside: HashSet<i64>,
-}
-
-impl Aborted {
-    fn new(transactions: Vec<AbortedTransaction>) -> Self {
-        let ahead = transactions.into_iter().map(|t| Reverse((t.first_offset, t.producer_id))).collect();
-        Self { ahead, inside: HashSet::new() }
-    }
-
-    /// Whether a transactional batch of this producer that ends at `last_offset` was aborted.
-    fn hides(&mut self, producer_id: i64, last_offset: i64) -> bool {
-        while let Some(Reverse((first_offset, producer_id))) = self.ahead.peek().copied()
-            && first_offset <= last_offset
-        {
-            self.ahead.pop();
-            self.inside.insert(producer_id);
-        }
-        self.inside.contains(&producer_id)
-    }
-
-    /// An abort marker ends the producer's aborted transaction.
-    fn handle_marker(
-        &mut self,
-        producer_id: i64,
-        offset: i64,
-        batch: &DecodedBatch,
-    ) -> Result<(), BatchError> {
-        self.hides(producer_id, offset);
-        for record in batch {
-            let record = record?;
-            let marker = control_record(record.key.unwrap_or_default(), record.value)?;
-            if matches!(marker, ControlRecord::Abort { .. }) {
-                self.inside.remove(&producer_id);
-            }
-        }
+        self.read.next = self.read.next.max(batch.next_offset());
         Ok(())
     }
 }

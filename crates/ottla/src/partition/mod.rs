@@ -7,7 +7,6 @@ mod seam;
 
 pub use builder::{PartitionClientBuilder, UnknownTopic};
 pub use fetch::IsolationLevel;
-pub(crate) use fetch::owned;
 pub use offsets::OffsetAt;
 pub use seam::{ConsumerClient, ProducerClient};
 
@@ -83,6 +82,18 @@ impl PartitionClient {
             partition: self.partition,
             settings: self.batch,
         }
+    }
+
+    pub(crate) fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
+    }
+
+    pub(crate) fn topic_ref(&self) -> &Arc<Topic> {
+        &self.topic
+    }
+
+    pub(crate) fn isolation(&self) -> IsolationLevel {
+        self.isolation
     }
 
     /// A request to the partition's leader.

@@ -26,6 +26,8 @@ mod releases;
 mod settings;
 #[cfg(feature = "sink")]
 mod sink;
+mod stream;
+mod streams;
 mod support;
 mod tcp;
 mod walk;

@@ -12,6 +12,7 @@ mod faults;
 mod logs;
 mod peers;
 mod proxied;
+mod streams;
 mod support;
 mod three;
 mod topics;

@@ -1,5 +1,7 @@
 //! Three nodes, all of them well: where records go, and how leaders move when somebody wants them to.
 
+use std::time::Duration;
+
 use ottla::wire::ApiKey;
 use ottla::wire::messages::describe_log_dirs::DescribeLogDirsRequest;
 use ottla::wire::messages::init_producer_id::InitProducerIdRequest;
@@ -8,7 +10,7 @@ use ottla::wire::messages::offset_commit::{
     OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic,
 };
 use ottla::wire::messages::offset_fetch::{OffsetFetchRequest, OffsetFetchRequestGroup};
-use ottla::{Client, ClientBuilder, ErrorCode, Record};
+use ottla::{Client, ClientBuilder, ErrorCode, Record, StartOffset};
 use tokio::task::JoinSet;
 
 use crate::support::cluster::three;
@@ -89,6 +91,47 @@ async fn a_leader_may_move_while_records_are_written() {
     assert_eq!(read(&partition, 0).await.iter().map(value).collect::<Vec<_>>(), expected);
     assert_eq!(offsets(&partition, written - 1).await, [written - 1]);
     println!("{written} records over four moves");
+}
+
+/// Traps C3, C7 and C9: 12 partitions of three nodes are read while they are written to and their leaders move: each record comes
+/// once, and in order.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_follows_leaders_that_move() {
+    const EACH: i64 = 60;
+    let (client, name) = world(&Proxy::new(), "streamed", 12).await;
+    let java = java(&three());
+    let mut stream = client.stream().max_wait(Duration::from_millis(100)).build().unwrap();
+    let mut writers = JoinSet::new();
+    for index in 0..12 {
+        stream.add(&name, index, StartOffset::Earliest).await.unwrap();
+        let partition = client.partition_client(&name, index).await.unwrap();
+        writers.spawn(async move {
+            for n in 0..EACH {
+                partition.produce(vec![Record::new(n.to_string())]).await.unwrap();
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+    }
+    let mover = tokio::spawn({
+        let name = name.clone();
+        async move {
+            for (index, leader) in [(0, 1), (1, 2), (2, 3), (0, 2), (1, 3)] {
+                let others: Vec<i32> = (1..=3).filter(|node| *node != leader).collect();
+                java.move_to(&name, index, &[&[leader], &others[..]].concat()).await;
+            }
+        }
+    });
+    let mut read = [0; 12];
+    while read.iter().any(|count| *count < EACH) {
+        let next = tokio::time::timeout(Duration::from_secs(60), stream.next()).await;
+        let next = next.unwrap_or_else(|_| panic!("nothing comes any more: {read:?}"));
+        let item = next.unwrap().unwrap();
+        let count = &mut read[usize::try_from(item.partition).unwrap()];
+        assert_eq!((item.record.offset, value(&item.record)), (*count, &*count.to_string()));
+        *count += 1;
+    }
+    writers.join_all().await;
+    mover.await.unwrap();
 }
 
 /// Requests of the caller's own: partitions at their leaders, groups and transactional ids at their coordinators, what a

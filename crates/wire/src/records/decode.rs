@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{BatchHeader, OwnedRecord, RecordIter, RecordView};
+use super::{BatchError, BatchHeader, OwnedRecord, RecordIter, RecordView};
 use crate::compression::{Compression, CompressionError, Decompressor};
 
 pub use crate::compression::Limits;
@@ -58,6 +58,60 @@ impl DecodedBatch {
     /// A record of this batch on its own, as slices of the batch's buffer. One allocation if it has headers.
     pub fn owned(&self, view: &RecordView<'_>) -> OwnedRecord {
         OwnedRecord::of(view, &self.records)
+    }
+}
+
+impl IntoIterator for DecodedBatch {
+    type Item = Result<OwnedRecord, BatchError>;
+    type IntoIter = OwnedRecords;
+
+    fn into_iter(self) -> OwnedRecords {
+        OwnedRecords { at: 0, left: self.header.records_count, batch: self }
+    }
+}
+
+/// The records of a batch, each on its own; made by [`DecodedBatch::into_iter`]. Keeps the batch, and its place in it, so that
+/// it can be put aside in between. Ends after the first error.
+#[derive(Debug, Clone)]
+pub struct OwnedRecords {
+    batch: DecodedBatch,
+    at: usize,
+    left: i32,
+}
+
+impl OwnedRecords {
+    /// The batch.
+    pub fn batch(&self) -> &DecodedBatch {
+        &self.batch
+    }
+
+    /// The records that are left, borrowed. They stay left.
+    #[inline]
+    pub fn iter(&self) -> RecordIter<'_> {
+        let rest = self.batch.records.get(self.at..).unwrap_or_default();
+        RecordIter::resume(self.batch.header, rest, self.left)
+    }
+}
+
+impl Iterator for OwnedRecords {
+    type Item = Result<OwnedRecord, BatchError>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut records = self.iter();
+        let record = records.next()?.map(|view| self.batch.owned(&view));
+        let (bytes, left) = records.left();
+        (self.at, self.left) = (self.batch.records.len() - bytes, left);
+        Some(record)
+    }
+}
+
+impl<'a> IntoIterator for &'a OwnedRecords {
+    type Item = <RecordIter<'a> as Iterator>::Item;
+    type IntoIter = RecordIter<'a>;
+
+    fn into_iter(self) -> RecordIter<'a> {
+        self.iter()
     }
 }
 

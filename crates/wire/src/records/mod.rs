@@ -29,7 +29,7 @@ pub mod quorum;
 pub use batch::{BatchIter, RecordBatch, batches};
 pub use builder::{BatchBuilder, NewRecord, Payload, RecordError};
 pub use control::{ControlRecord, control_record};
-pub use decode::{DecodedBatch, Decoder, Limits};
+pub use decode::{DecodedBatch, Decoder, Limits, OwnedRecords};
 pub use error::{BatchError, BatchErrorKind, RecordFault};
 pub use header::{Attributes, BATCH_HEADER_LEN, BatchHeader, TimestampType};
 pub use pool::ChunkPool;

@@ -93,6 +93,16 @@ impl<'a> RecordIter<'a> {
         Self { rest: records, left: header.records_count, header }
     }
 
+    /// One that goes on where another one was: before `rest`, with so many records left.
+    pub(super) fn resume(header: BatchHeader, rest: &'a [u8], left: i32) -> Self {
+        Self { rest, left, header }
+    }
+
+    /// Where it is: the bytes and records that are left.
+    pub(super) fn left(&self) -> (usize, i32) {
+        (self.rest.len(), self.left)
+    }
+
     #[cold]
     fn fail(&mut self, kind: BatchErrorKind) -> BatchError {
         self.left = 0;

@@ -2,7 +2,7 @@
 
 use ottla_wire::Uuid;
 use ottla_wire::compression::Compression;
-use ottla_wire::messages::fetch::FetchPartition;
+use ottla_wire::messages::fetch::{FetchPartition, FetchRequest, ForgottenTopic};
 use ottla_wire::records::Stamp;
 
 use crate::requests::{batch, delete_records, fetch, plain, produce};
@@ -71,6 +71,69 @@ pub(crate) fn limits(talk: &mut Talk<'_>) {
         }
         talk.ask_fetch(&format!("two partitions, {of_each} each, {of_all} in all"), 1, 12, &request);
     }
+}
+
+/// A session from its first request to its last: what is left out, what is added, changed and forgotten, and what is wrong.
+pub(crate) fn sessions(talk: &mut Talk<'_>) {
+    let (topic, other) = (filled(talk, "t"), filled(talk, "u"));
+    for version in [12, 13] {
+        let opened = talk
+            .ask_fetch(&format!("opened, version {version}"), 1, version, &in_session(&topic, 8, 0, 0))
+            .unwrap();
+        let id = opened.session_id;
+        let next = |epoch| FetchRequest { topics: Vec::new(), ..in_session(&topic, 0, id, epoch) };
+        let mut ask = |what: &str, epoch: i32, request: FetchRequest| {
+            let request = FetchRequest { session_id: id, session_epoch: epoch, ..request };
+            talk.ask_fetch(&format!("{what}, version {version}"), 1, version, &request);
+        };
+        ask("not read on: the same again", 1, next(1));
+        ask("read to the end", 2, in_session(&topic, 10, id, 2));
+        ask("nothing new", 3, next(3));
+        ask("one more topic", 4, in_session(&other, 10, id, 4));
+        ask("still nothing new", 5, next(5));
+        ask("back in one of them", 6, in_session(&topic, 9, id, 6));
+        ask("out of range", 7, in_session(&topic, 99, id, 7));
+        ask("still out of range", 8, next(8));
+        ask("in range again", 9, in_session(&topic, 10, id, 9));
+        ask("and silent", 10, next(10));
+        let gone = |of: &Topic| ForgottenTopic {
+            topic: of.name.clone(),
+            topic_id: of.id,
+            partitions: vec![0],
+            ..ForgottenTopic::default()
+        };
+        let mut forget = in_session(&other, 8, id, 11);
+        forget.forgotten_topics_data = vec![gone(&topic)];
+        ask("one forgotten, one changed", 11, forget);
+        let mut both = in_session(&topic, 9, id, 12);
+        both.forgotten_topics_data = vec![gone(&topic)];
+        ask("added and forgotten at once", 12, both);
+        ask("an old number", 5, next(5));
+        ask("a number too far", 99, next(99));
+        let odd = if version == 12 { 13 } else { 12 };
+        let request = FetchRequest { session_id: id, session_epoch: 13, ..next(13) };
+        talk.ask_fetch(&format!("in version {odd}, opened in {version}"), 1, odd, &request);
+        let mut last = next(13);
+        last.forgotten_topics_data = vec![gone(&other)];
+        let request = FetchRequest { session_id: id, session_epoch: 13, ..last };
+        talk.ask_fetch(&format!("the last one forgotten, version {version}"), 1, version, &request);
+        talk.ask_fetch(&format!("gone with it, version {version}"), 1, version, &next(14));
+        let opened = talk
+            .ask_fetch(&format!("opened, version {version}"), 1, version, &in_session(&topic, 9, 0, 0))
+            .unwrap();
+        let again = in_session(&topic, 10, opened.session_id, 0);
+        let second = talk.ask_fetch(&format!("opened anew, version {version}"), 1, version, &again).unwrap();
+        let request = FetchRequest { session_id: opened.session_id, session_epoch: 1, ..next(1) };
+        talk.ask_fetch(&format!("the old one, version {version}"), 1, version, &request);
+        let request = in_session(&topic, 10, second.session_id, -1);
+        talk.ask_fetch(&format!("closed, version {version}"), 1, version, &request);
+        let request = FetchRequest { session_id: second.session_id, session_epoch: 1, ..next(1) };
+        talk.ask_fetch(&format!("after it was closed, version {version}"), 1, version, &request);
+    }
+}
+
+fn in_session(topic: &Topic, offset: i64, session_id: i32, session_epoch: i32) -> FetchRequest {
+    FetchRequest { session_id, session_epoch, ..fetch(topic, offset) }
 }
 
 /// Sessions that are not wanted, not known, and closed.

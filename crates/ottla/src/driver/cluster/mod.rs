@@ -45,7 +45,7 @@ pub(crate) enum Purpose {
     Control,
     /// May take seconds: topics, DeleteRecords. From a bounded pool.
     Admin,
-    /// Waits for records. From a bounded pool.
+    /// Waits for records. A fetcher's, or from a bounded pool.
     Fetch,
     /// A producer's.
     Produce,
@@ -56,6 +56,9 @@ pub(crate) type Owner = u64;
 
 /// The owner of what the client itself sends.
 const CLIENT: Owner = 0;
+
+/// The first owner that is neither the client nor a lane, whose numbers are owners too.
+const FIRST_OWNER: Owner = 1 << 32;
 
 /// How a client behaves, fixed when it is built.
 #[derive(Debug, Clone)]
@@ -126,7 +129,7 @@ impl Cluster {
             connections: Mutex::default(),
             lanes: Mutex::default(),
             coordinators: Mutex::default(),
-            owners: AtomicU64::new(CLIENT + 1),
+            owners: AtomicU64::new(FIRST_OWNER),
             random: Mutex::new(Random::new(seed)),
             last_failure: Mutex::default(),
             is_gone: AtomicBool::new(false),
@@ -150,9 +153,9 @@ impl Cluster {
         self.owners.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Lets go of a producer's connections: they read out what they are owed, then close.
+    /// Lets go of an owner's connections: they read out what they are owed, then close.
     pub(crate) fn release(&self, owner: Owner) {
-        lock(&self.connections).retain(|key, _| key.purpose != Purpose::Produce || key.owner != owner);
+        lock(&self.connections).retain(|key, _| key.owner != owner);
     }
 
     /// A number for jitter.
@@ -229,6 +232,16 @@ impl Cluster {
             connections.insert(key, Slot { handle: handle.clone(), dialled_at, pauses });
             return Some(handle);
         }
+    }
+
+    /// The connection of an owner, or of the client itself.
+    pub(crate) fn connection_of(
+        &self,
+        to: &Destination,
+        purpose: Purpose,
+        owner: Option<Owner>,
+    ) -> Option<Handle> {
+        self.connection(to, purpose, owner.unwrap_or(CLIENT))
     }
 
     /// What is said of a request to a broker that the metadata does not list.

@@ -9,7 +9,6 @@ use ottla_wire::records::{
 };
 
 use super::InputTooLarge;
-use crate::partition::owned;
 use crate::producer::handle::{wire_headers, wire_record};
 use crate::producer::outbox::WrittenBatch;
 use crate::record::{Record, RecordAndOffset, Timestamp};
@@ -104,7 +103,7 @@ impl BatchWriter {
         sealed.chunks().iter().for_each(|chunk| bytes.extend_from_slice(chunk));
         let batch = RecordBatch::parse(Bytes::from(bytes))?;
         let decoded = batch.decode(&mut Decoder::new(Limits::default()))?;
-        decoded.into_iter().map(|view| Ok(owned(decoded.owned(&view?)))).collect()
+        decoded.into_iter().map(|record| Ok(record?.into())).collect()
     }
 
     pub(super) fn written(self, since: Instant) -> WrittenBatch {

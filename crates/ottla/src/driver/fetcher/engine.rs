@@ -1,0 +1,294 @@
+//! The engine of a fetcher: carries what the [`Fetcher`] machine asks for to connections and metadata, and what it tells
+//! to the reader. Decides nothing.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ottla_core::connection::{Answer, Outgoing};
+use ottla_core::error::{Failure, Outcome, RequestError};
+use ottla_core::fetcher::{Action, FetchOut, Fetcher, FetcherSettings, PartitionId, RequestToken};
+use ottla_core::metadata::{Destination, Leader, Lookup, Topic, broker};
+use ottla_wire::messages::fetch::{FetchRequest, FetchResponse, FetchableTopicResponse};
+use ottla_wire::messages::list_offsets::ListOffsetsRequest;
+use ottla_wire::messages::offset_for_leader_epoch::OffsetForLeaderEpochRequest;
+use ottla_wire::{AnyRequest, ApiKey, Request, Str};
+
+use super::feed::Item;
+use super::{Driver, Event};
+use crate::driver::cluster::{Cluster, Owner, Purpose};
+use crate::driver::connection::{Handle, ReplyTo};
+use crate::driver::{by_id_or_name, now};
+use crate::record::Timestamp;
+
+/// Everything the driver works with.
+#[derive(Debug)]
+pub(super) struct Engine {
+    cluster: Arc<Cluster>,
+    owner: Owner,
+    fetcher: Fetcher,
+    partitions: BTreeMap<PartitionId, (Arc<str>, i32)>,
+    /// What each request that is out asks, and its connection.
+    sent: HashMap<RequestToken, (ApiKey, Handle)>,
+    effects: Effects,
+    /// Events of the step that is going on; empty between steps.
+    events: Vec<Event>,
+    is_closing: bool,
+}
+
+/// What is left to be done without the engine's lock: it wakes others.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    /// For the reader.
+    pub(super) news: Vec<Item>,
+    /// Something was pushed into these connections.
+    pub(super) kicks: Vec<Handle>,
+}
+
+impl Engine {
+    pub(super) fn new(cluster: Arc<Cluster>, settings: FetcherSettings) -> Self {
+        Self {
+            owner: cluster.new_owner(),
+            fetcher: Fetcher::new(now(), settings, cluster.random()),
+            cluster,
+            partitions: BTreeMap::new(),
+            sent: HashMap::new(),
+            effects: Effects::default(),
+            events: Vec::new(),
+            is_closing: false,
+        }
+    }
+
+    /// Takes what is in the inbox and what time has made due, and does what the machine asks for.
+    pub(super) fn step(&mut self, driver: &Arc<Driver>) -> Effects {
+        let mut events = std::mem::take(&mut self.events);
+        driver.take_events(&mut events);
+        for event in events.drain(..) {
+            self.handle(event);
+        }
+        self.events = events;
+        if self.fetcher.poll_timeout().is_some_and(|due| due <= now()) {
+            self.fetcher.handle_timeout(now());
+        }
+        while let Some(action) = self.fetcher.poll_action() {
+            self.act(driver, action);
+        }
+        std::mem::take(&mut self.effects)
+    }
+
+    /// Whether nobody reads any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_closing
+    }
+
+    /// When the next step is due at the latest.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.fetcher.poll_timeout()
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Add { id, topic, partition, start } => {
+                let known = self.known(&topic.name);
+                let leader = known.as_ref().unwrap_or(&topic).leader(partition);
+                let name = Str::from(&*topic.name);
+                self.partitions.insert(id, (topic.name.clone(), partition));
+                self.fetcher.add(now(), id, (&name, topic.id), partition, leader, start);
+                if let Some(known) = known {
+                    self.fetcher.handle_topic_id(now(), &name, known.id);
+                }
+            }
+            Event::Remove(id) => {
+                self.partitions.remove(&id);
+                self.fetcher.remove(now(), id);
+            }
+            Event::Seek { id, to, generation } => self.fetcher.seek(now(), id, to, generation),
+            Event::Pause { id, is_paused: true } => self.fetcher.pause(now(), id),
+            Event::Pause { id, is_paused: false } => self.fetcher.resume(now(), id),
+            Event::Release(id, hold) => self.fetcher.release(now(), id, hold),
+            Event::Reply(token, outcome) => self.handle_reply(token, outcome),
+            Event::Metadata => self.update_leaders(),
+            // Every step looks at the clock.
+            Event::Time => {}
+            Event::Close => self.is_closing = true,
+        }
+    }
+
+    fn act(&mut self, driver: &Arc<Driver>, action: Action) {
+        let control = Duration::ZERO;
+        match action {
+            Action::Fetch(FetchOut { token, broker_id, request, max_wait, has_ids }) => {
+                let request = by_id_or_name(request, has_ids);
+                self.send(driver, token, broker_id, Purpose::Fetch, request, max_wait);
+            }
+            Action::ListOffsets { token, broker_id, look_up } => {
+                let request = Box::new(look_up.request(Timestamp::now().0));
+                self.send(driver, token, broker_id, Purpose::Control, request, control);
+            }
+            Action::EpochEnds { token, broker_id, request } => {
+                self.send(driver, token, broker_id, Purpose::Control, Box::new(request), control);
+            }
+            Action::RefreshMetadata { avoid } => self.refresh(avoid),
+            Action::Tell { partition, generation, news } => {
+                self.effects.news.push((partition, generation, news));
+            }
+        }
+    }
+
+    fn send(
+        &mut self,
+        driver: &Arc<Driver>,
+        token: RequestToken,
+        broker_id: i32,
+        purpose: Purpose,
+        request: Box<dyn AnyRequest>,
+        own_wait: Duration,
+    ) {
+        let (api, to) = (request.key(), Destination::Broker(broker_id));
+        let owner = if purpose == Purpose::Fetch { Some(self.owner) } else { None };
+        let Some(handle) = self.cluster.connection_of(&to, purpose, owner) else {
+            let error = self.cluster.unknown_broker(&to, api);
+            return self.lost(token, &error);
+        };
+        let deadline = now() + own_wait + self.cluster.settings().request_timeout;
+        let outgoing = Outgoing { request, deadline, own_wait, expects_answer: true };
+        handle.push(outgoing, ReplyTo::Sink { sink: driver.clone(), token: token.0 }, None);
+        self.effects.kicks.push(handle.clone());
+        self.sent.insert(token, (api, handle));
+    }
+
+    fn handle_reply(&mut self, token: RequestToken, outcome: Result<Option<Answer>, RequestError>) {
+        let Some((api, handle)) = self.sent.remove(&token) else { return };
+        let answer = match outcome {
+            Ok(Some(answer)) => answer,
+            Ok(None) => return,
+            Err(error) => return self.lost(token, &error),
+        };
+        match api {
+            ApiKey::FETCH => {
+                if let Some(response) = self.decoded::<FetchRequest>(token, &answer) {
+                    handle.throttle(response.throttle_time_ms);
+                    self.fetched(token, &answer, response);
+                }
+            }
+            ApiKey::LIST_OFFSETS => {
+                if let Some(response) = self.decoded::<ListOffsetsRequest>(token, &answer) {
+                    handle.throttle(response.throttle_time_ms);
+                    self.fetcher.handle_offsets(now(), token, &response);
+                }
+            }
+            _ => {
+                if let Some(response) = self.decoded::<OffsetForLeaderEpochRequest>(token, &answer) {
+                    handle.throttle(response.throttle_time_ms);
+                    self.fetcher.handle_epochs(now(), token, &response);
+                }
+            }
+        }
+    }
+
+    /// What the answer says; the machine is told if nobody can read it.
+    fn decoded<R: Request>(&mut self, token: RequestToken, answer: &Answer) -> Option<R::Response> {
+        let result = answer.decode::<R>();
+        result
+            .map_err(|error| {
+                let (peer, reason) = (answer.peer.clone(), Failure::Decode(error));
+                let error = RequestError { peer, api: R::KEY, outcome: Outcome::Unknown, reason };
+                self.lost(token, &error);
+            })
+            .ok()
+    }
+
+    fn lost(&mut self, token: RequestToken, error: &RequestError) {
+        tracing::debug!(
+            broker = %error.peer, api = %error.api, error = %error.reason, next = "again after a pause", "no answer"
+        );
+        self.fetcher.handle_lost(now(), token, error);
+    }
+
+    fn fetched(&mut self, token: RequestToken, answer: &Answer, response: FetchResponse) {
+        if response.error_code.is_err() {
+            tracing::debug!(
+                broker = %answer.peer, api = %ApiKey::FETCH, code = %response.error_code,
+                next = "a new fetch session", "answered with an error"
+            );
+        }
+        self.take_refusals(answer, &response);
+        let bytes = answer.payload.len();
+        let mismatch = self.fetcher.handle_fetched(now(), token, answer.version, bytes, response);
+        if !mismatch.is_empty() {
+            tracing::warn!(broker = %answer.peer, ?mismatch, "fetch answer does not match its request");
+        }
+    }
+
+    /// Logs what went wrong, and hands on whom the broker names as the new leaders (KIP-951).
+    fn take_refusals(&self, answer: &Answer, response: &FetchResponse) {
+        for topic in &response.responses {
+            for refused in topic.partitions.iter().filter(|it| it.error_code.is_err()) {
+                let Some(name) = self.name(topic) else { continue };
+                let (partition, code) = (refused.partition_index, refused.error_code);
+                tracing::debug!(
+                    broker = %answer.peer, api = %ApiKey::FETCH, topic = &*name, partition, %code,
+                    "answered with an error"
+                );
+                let leader = &refused.current_leader;
+                if leader.leader_id >= 0 {
+                    let endpoints = response.node_endpoints.iter();
+                    let brokers =
+                        endpoints.filter_map(|it| broker(it.node_id, &it.host, it.port, it.rack.as_deref()));
+                    let leader = Leader { broker_id: leader.leader_id, epoch: leader.leader_epoch };
+                    self.cluster.hint(&name, partition, leader, brokers.collect());
+                }
+            }
+        }
+    }
+
+    /// The name of a topic that is answered by name or by id.
+    fn name(&self, topic: &FetchableTopicResponse) -> Option<Arc<str>> {
+        if !topic.topic.is_empty() {
+            return Some(Arc::from(&*topic.topic));
+        }
+        self.cluster.with_metadata(|metadata| Some(metadata.topic_by_id(topic.topic_id)?.name.clone()))
+    }
+
+    fn known(&self, name: &Arc<str>) -> Option<Arc<Topic>> {
+        self.cluster.with_metadata(|metadata| {
+            metadata.want_topic(now(), name);
+            match metadata.topic(name) {
+                Lookup::Known(topic) => Some(topic),
+                _ => None,
+            }
+        })
+    }
+
+    fn refresh(&self, avoid: Option<i32>) {
+        tracing::debug!(?avoid, "fetcher asks for metadata");
+        let names: BTreeSet<&Arc<str>> = self.partitions.values().map(|(topic, _)| topic).collect();
+        self.cluster.with_metadata(|metadata| {
+            for name in names {
+                metadata.want_topic(now(), name);
+            }
+            metadata.request_refresh(now(), avoid);
+        });
+    }
+
+    /// The metadata has changed. What it does not know (any more) keeps its leader: that broker will say.
+    fn update_leaders(&mut self) {
+        let names: BTreeSet<Arc<str>> = self.partitions.values().map(|(topic, _)| topic.clone()).collect();
+        let known: BTreeMap<Arc<str>, Arc<Topic>> =
+            names.into_iter().filter_map(|name| Some((name.clone(), self.known(&name)?))).collect();
+        for (name, topic) in &known {
+            self.fetcher.handle_topic_id(now(), &Str::from(&**name), topic.id);
+        }
+        for (id, (name, partition)) in &self.partitions {
+            if let Some(topic) = known.get(name) {
+                self.fetcher.handle_leader(now(), *id, topic.leader(*partition));
+            }
+        }
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.cluster.release(self.owner);
+    }
+}

@@ -1,0 +1,108 @@
+//! [`Batch`]: records that are lent, as they lie in the answer they came in.
+
+use std::sync::OnceLock;
+
+use ottla_wire::records::{BatchError, OwnedRecords, RecordIter, RecordView};
+
+use super::assigned::Assigned;
+use crate::record::RecordAndOffset;
+
+/// Records of one partition, in order, borrowed from the stream until its next call.
+///
+/// Iterating allocates nothing and shares nothing. A record that cannot be read ends the iteration; the stream's next call
+/// says so, and the position is before it.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    pub(super) of: &'a Assigned,
+    pub(super) lent: &'a Lent,
+}
+
+/// What a stream has lent.
+#[derive(Debug)]
+pub(super) struct Lent {
+    pub(super) records: OwnedRecords,
+    /// Records before are not shown.
+    pub(super) from: i64,
+    /// What was found to be wrong, and where.
+    pub(super) fault: OnceLock<(i64, BatchError)>,
+}
+
+impl<'a> Batch<'a> {
+    /// The topic.
+    pub fn topic(&self) -> &'a str {
+        &self.of.topic
+    }
+
+    /// The partition.
+    pub fn partition(&self) -> i32 {
+        self.of.partition
+    }
+
+    /// The offset behind the last record that is replicated, as the broker said with these records.
+    pub fn high_watermark(&self) -> i64 {
+        self.of.watermarks.map_or(-1, |watermarks| watermarks.high_watermark)
+    }
+
+    /// The records, borrowed.
+    pub fn iter(&self) -> Records<'a> {
+        let Lent { records, from, fault } = self.lent;
+        Records { records: records.iter(), from: *from, next: *from, fault }
+    }
+
+    /// The records, each on its own: keys and values are slices of the answer, and keep it in memory.
+    pub fn to_owned(&self) -> Vec<RecordAndOffset> {
+        let batch = self.lent.records.batch();
+        self.iter().map(|view| batch.owned(&view).into()).collect()
+    }
+}
+
+impl<'a> IntoIterator for &Batch<'a> {
+    type Item = RecordView<'a>;
+    type IntoIter = Records<'a>;
+
+    fn into_iter(self) -> Records<'a> {
+        self.iter()
+    }
+}
+
+impl<'a> IntoIterator for Batch<'a> {
+    type Item = RecordView<'a>;
+    type IntoIter = Records<'a>;
+
+    fn into_iter(self) -> Records<'a> {
+        self.iter()
+    }
+}
+
+/// Iterates over the records of a [`Batch`].
+#[derive(Debug, Clone)]
+pub struct Records<'a> {
+    records: RecordIter<'a>,
+    from: i64,
+    /// The offset after the last record that was read.
+    next: i64,
+    fault: &'a OnceLock<(i64, BatchError)>,
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = RecordView<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<RecordView<'a>> {
+        loop {
+            match self.records.next()? {
+                Ok(record) if record.offset >= self.from => {
+                    self.next = record.offset + 1;
+                    return Some(record);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    let _known = self.fault.set((self.next, error));
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+impl std::iter::FusedIterator for Records<'_> {}

@@ -1,0 +1,403 @@
+//! What a stream is inside: takes what its fetcher has told, opens batches in the reader's own task, and hands records
+//! over, one load of a partition after another.
+//!
+//! ```text
+//! Feed -> Assigned.items -> OpenLoad -> one batch -> records
+//!         (by partition)    (CRC, codec, what is hidden)
+//! ```
+//!
+//! A position moves when records are handed over, and not before.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, ready};
+
+use ottla_core::fetcher::{FetchFailure, News, PartitionId, Place};
+use ottla_core::metadata::Topic;
+use ottla_wire::records::{BatchError, DecodedBatch, Decoder, Limits, OwnedRecords, RecordBatch};
+
+use super::assigned::{Assigned, Item, OpenLoad};
+use super::batch::{Batch, Lent};
+use crate::driver::fetcher::{Driver, Event, Taken};
+use crate::error::{Error, FetchError, Result};
+use crate::record::RecordAndOffset;
+
+/// After so many bytes of records a reader that always finds some lets others go first: on a runtime with one thread the
+/// driver is among them.
+const YIELD_AFTER: usize = 1 << 20;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Reader {
+    driver: Arc<Driver>,
+    partitions: BTreeMap<PartitionId, Assigned>,
+    /// Those that have something, in turn.
+    ready: VecDeque<PartitionId>,
+    taken: Taken,
+    batch: Option<OpenBatch>,
+    lent: Option<(PartitionId, Lent)>,
+    decoder: Decoder,
+    check_crcs: bool,
+    since_yield: usize,
+    is_closed: bool,
+    was_told: bool,
+}
+
+/// The batch whose records are handed over.
+#[derive(Debug)]
+struct OpenBatch {
+    id: PartitionId,
+    records: OwnedRecords,
+    from: i64,
+}
+
+impl Reader {
+    pub(super) fn new(driver: Arc<Driver>, check_crcs: bool) -> Self {
+        Self {
+            driver,
+            partitions: BTreeMap::new(),
+            ready: VecDeque::new(),
+            taken: Taken::default(),
+            batch: None,
+            lent: None,
+            decoder: Decoder::new(Limits::default()),
+            check_crcs,
+            since_yield: 0,
+            is_closed: false,
+            was_told: false,
+        }
+    }
+
+    pub(super) fn add(&mut self, topic: &Arc<Topic>, partition: i32, start: Place) -> PartitionId {
+        let id = self.driver.new_partition();
+        let assigned = Assigned::new(topic.name.clone(), partition, position_at(start));
+        self.partitions.insert(id, assigned);
+        self.driver.post(Event::Add { id, topic: topic.clone(), partition, start });
+        id
+    }
+
+    pub(super) fn remove(&mut self, id: PartitionId) {
+        self.throw_away(id);
+        self.partitions.remove(&id);
+        self.driver.post(Event::Remove(id));
+    }
+
+    pub(super) fn seek(&mut self, id: PartitionId, to: Place) {
+        self.throw_away(id);
+        let Some(assigned) = self.partitions.get_mut(&id) else { return };
+        assigned.generation += 1;
+        assigned.position = position_at(to);
+        assigned.has_failed = false;
+        self.driver.post(Event::Seek { id, to, generation: assigned.generation });
+    }
+
+    pub(super) fn set_paused(&mut self, id: PartitionId, is_paused: bool) {
+        let Some(assigned) = self.partitions.get_mut(&id).filter(|it| it.is_paused != is_paused) else {
+            return;
+        };
+        assigned.is_paused = is_paused;
+        self.driver.post(Event::Pause { id, is_paused });
+        self.list(id);
+    }
+
+    pub(super) fn partition(&self, id: PartitionId) -> Option<&Assigned> {
+        self.partitions.get(&id)
+    }
+
+    pub(super) fn partitions(&self) -> impl Iterator<Item = (PartitionId, &Assigned)> {
+        self.partitions.iter().map(|(id, assigned)| (*id, assigned))
+    }
+
+    /// The next record and its partition.
+    pub(super) fn poll_record(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<(PartitionId, RecordAndOffset)>>> {
+        loop {
+            match ready!(self.poll_open(cx)) {
+                None => return Poll::Ready(None),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                Some(Ok(())) => {}
+            }
+            if let Some(result) = self.next_record() {
+                return Poll::Ready(Some(result));
+            }
+        }
+    }
+
+    /// Ready when [`lend`](Self::lend) has something.
+    pub(super) fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<()>>> {
+        match ready!(self.poll_open(cx)) {
+            Some(Ok(())) => {}
+            other => return Poll::Ready(other),
+        }
+        if let Some(OpenBatch { id, records, from }) = self.batch.take() {
+            let next = records.batch().header().next_offset();
+            self.move_to(id, next.unwrap_or(from));
+            self.lent = Some((id, Lent { records, from, fault: OnceLock::new() }));
+        }
+        Poll::Ready(Some(Ok(())))
+    }
+
+    /// What [`poll_batch`](Self::poll_batch) found.
+    pub(super) fn lend(&self) -> Option<Batch<'_>> {
+        let (id, lent) = self.lent.as_ref()?;
+        Some(Batch { of: self.partitions.get(id)?, lent })
+    }
+
+    /// Ready when a batch is open, or there is something else to say.
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<()>>> {
+        loop {
+            if let Some((id, Lent { records, fault, .. })) = self.lent.take()
+                && let Some((offset, error)) = fault.into_inner()
+            {
+                let next = records.batch().header().next_offset();
+                return Poll::Ready(Some(Err(self.damaged(id, offset, next, error))));
+            }
+            if self.batch.is_some() {
+                return Poll::Ready(Some(Ok(())));
+            }
+            match self.step() {
+                Step::Open => continue,
+                Step::Failed(error) => return Poll::Ready(Some(Err(error))),
+                Step::Nothing => {}
+            }
+            if self.since_yield >= YIELD_AFTER {
+                self.since_yield = 0;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if self.take() {
+                continue;
+            }
+            if self.is_closed {
+                return Poll::Ready(
+                    (!std::mem::replace(&mut self.was_told, true)).then_some(Err(Error::Closed)),
+                );
+            }
+            // Nothing can come without a call.
+            if self.partitions.values().all(|assigned| assigned.has_failed) {
+                return Poll::Ready(None);
+            }
+            ready!(self.driver.feed().poll_ready(cx));
+        }
+    }
+
+    /// One step with the partition whose turn it is.
+    fn step(&mut self) -> Step {
+        let Some(id) = self.ready.front().copied() else { return Step::Nothing };
+        let Some(assigned) = self.partitions.get_mut(&id).filter(|it| it.is_ready()) else {
+            self.unlist(id);
+            return self.again();
+        };
+        let Some(open) = &mut assigned.open else {
+            return match assigned.items.pop_front() {
+                Some(Item::Load(load)) => {
+                    assigned.watermarks = Some(load.watermarks);
+                    assigned.open = Some(OpenLoad::from(load));
+                    self.again()
+                }
+                Some(Item::Position(offset)) => {
+                    assigned.position = Some(offset);
+                    self.again()
+                }
+                Some(Item::Truncated(truncation)) => {
+                    assigned.position = Some(truncation.end_offset);
+                    let (topic, partition) = (assigned.topic.clone(), assigned.partition);
+                    Step::Failed(Error::Truncated { topic, partition, truncation })
+                }
+                Some(Item::Failed(failure)) => Step::Failed(self.failed(id, failure)),
+                None => Step::Nothing,
+            };
+        };
+        match open.batches.next() {
+            Some(Ok(batch)) => {
+                let opened = open.visible.open(&batch, open.from, &mut self.decoder, self.check_crcs);
+                let from = open.from;
+                self.opened(id, &batch, from, opened)
+            }
+            Some(Err(error)) => {
+                let offset = assigned.position.unwrap_or(open.from);
+                Step::Failed(self.damaged(id, offset, None, error))
+            }
+            None => {
+                self.finish(id);
+                self.again()
+            }
+        }
+    }
+
+    /// What comes of a step that handed nothing over.
+    fn again(&self) -> Step {
+        if self.ready.is_empty() { Step::Nothing } else { Step::Open }
+    }
+
+    fn opened(
+        &mut self,
+        id: PartitionId,
+        batch: &RecordBatch,
+        from: i64,
+        opened: Result<Option<DecodedBatch>, BatchError>,
+    ) -> Step {
+        match opened {
+            Ok(Some(decoded)) => {
+                self.since_yield = self.since_yield.saturating_add(decoded.records().len());
+                self.batch = Some(OpenBatch { id, records: decoded.into_iter(), from });
+            }
+            Ok(None) => self.move_to(id, batch.next_offset()),
+            Err(error) => {
+                let base = batch.header().base_offset;
+                let position = self.partitions.get(&id).and_then(|it| it.position);
+                let offset = position.unwrap_or(base).max(base);
+                return Step::Failed(self.damaged(id, offset, Some(batch.next_offset()), error));
+            }
+        }
+        Step::Open
+    }
+
+    /// The next record of the open batch; `None` when it has no more.
+    fn next_record(&mut self) -> Option<Result<(PartitionId, RecordAndOffset)>> {
+        let open = self.batch.as_mut()?;
+        let id = open.id;
+        loop {
+            match open.records.next() {
+                Some(Ok(record)) if record.offset < open.from => {}
+                Some(Ok(record)) => {
+                    if let Some(assigned) = self.partitions.get_mut(&id) {
+                        assigned.position = Some(record.offset + 1);
+                    }
+                    return Some(Ok((id, record.into())));
+                }
+                Some(Err(error)) => {
+                    let position = self.partitions.get(&id).and_then(|it| it.position);
+                    let next = open.records.batch().header().next_offset();
+                    let offset = position.unwrap_or(open.from);
+                    return Some(Err(self.damaged(id, offset, next, error)));
+                }
+                None => {
+                    let next = open.records.batch().header().next_offset();
+                    self.batch = None;
+                    self.move_to(id, next.unwrap_or(0));
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn move_to(&mut self, id: PartitionId, next: i64) {
+        if let Some(assigned) = self.partitions.get_mut(&id) {
+            assigned.position = Some(assigned.position.map_or(next, |position| position.max(next)));
+        }
+    }
+
+    /// A load is done with; it is the next partition's turn.
+    fn finish(&mut self, id: PartitionId) {
+        if let Some(open) = self.partitions.get_mut(&id).and_then(|it| it.open.take()) {
+            self.move_to(id, open.next);
+            self.driver.post(Event::Release(id, open.hold));
+        }
+        self.unlist(id);
+        self.take();
+        self.list(id);
+    }
+
+    /// Takes what the fetcher has told. Whether there was anything.
+    fn take(&mut self) -> bool {
+        self.is_closed |= !self.driver.feed().take(&mut self.taken);
+        let watermarks = std::mem::take(&mut self.taken.watermarks);
+        for (id, watermarks) in watermarks {
+            if let Some(assigned) = self.partitions.get_mut(&id) {
+                assigned.watermarks = Some(watermarks);
+            }
+        }
+        let mut items = std::mem::take(&mut self.taken.items);
+        let had_any = !items.is_empty();
+        for (id, generation, news) in items.drain(..) {
+            self.hear(id, generation, news);
+        }
+        self.taken.items = items;
+        had_any
+    }
+
+    fn hear(&mut self, id: PartitionId, generation: u64, news: News) {
+        let Some(assigned) = self.partitions.get_mut(&id).filter(|it| it.generation == generation) else {
+            // Of a partition that is gone, or from before a seek.
+            if let News::Records(load) = news {
+                self.driver.post(Event::Release(id, load.hold));
+            }
+            return;
+        };
+        match news {
+            News::Position(offset) => assigned.items.push_back(Item::Position(offset)),
+            News::Watermarks(watermarks) => assigned.watermarks = Some(watermarks),
+            News::Records(load) => assigned.items.push_back(Item::Load(load)),
+            News::Truncated(truncation) => assigned.items.push_back(Item::Truncated(truncation)),
+            News::Failed(failure) => assigned.items.push_back(Item::Failed(failure)),
+        }
+        self.list(id);
+    }
+
+    fn list(&mut self, id: PartitionId) {
+        if let Some(assigned) = self.partitions.get_mut(&id)
+            && assigned.is_ready()
+            && !std::mem::replace(&mut assigned.is_listed, true)
+        {
+            self.ready.push_back(id);
+        }
+    }
+
+    fn unlist(&mut self, id: PartitionId) {
+        self.ready.retain(|it| *it != id);
+        if let Some(assigned) = self.partitions.get_mut(&id) {
+            assigned.is_listed = false;
+        }
+    }
+
+    /// Whatever has come for a partition is of no use any more.
+    fn throw_away(&mut self, id: PartitionId) {
+        self.unlist(id);
+        self.batch.take_if(|open| open.id == id);
+        self.lent.take_if(|(lent, _)| *lent == id);
+        let holds = self.partitions.get_mut(&id).map(Assigned::clear);
+        for hold in holds.into_iter().flatten() {
+            self.driver.post(Event::Release(id, hold));
+        }
+    }
+
+    fn failed(&mut self, id: PartitionId, failure: FetchFailure) -> Error {
+        self.throw_away(id);
+        let Some(assigned) = self.partitions.get_mut(&id) else { return Error::Closed };
+        assigned.has_failed = true;
+        let (topic, partition) = (assigned.topic.clone(), assigned.partition);
+        Error::Fetch(Arc::new(FetchError { topic, partition, failure }))
+    }
+
+    /// The batch at `offset` cannot be read. `next` is what its header says comes behind it.
+    fn damaged(&mut self, id: PartitionId, offset: i64, next: Option<i64>, error: BatchError) -> Error {
+        self.throw_away(id);
+        let Some(assigned) = self.partitions.get_mut(&id) else { return Error::Closed };
+        (assigned.has_failed, assigned.position) = (true, Some(offset));
+        let next = next.filter(|next| *next > offset).unwrap_or(offset + 1);
+        let (topic, partition) = (assigned.topic.clone(), assigned.partition);
+        Error::Corrupt { topic, partition, offset, next, error }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.driver.post(Event::Close);
+    }
+}
+
+enum Step {
+    /// Something was done: look again.
+    Open,
+    Failed(Error),
+    /// No partition has anything.
+    Nothing,
+}
+
+/// The position that is known without a look-up.
+fn position_at(place: Place) -> Option<i64> {
+    if let Place::Offset(offset) = place { Some(offset) } else { None }
+}

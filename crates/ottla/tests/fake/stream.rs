@@ -1,0 +1,380 @@
+//! A stream over one partition: where it starts, what it hands over, what goes wrong.
+
+use bytes::BytesMut;
+use ottla::{
+    Compression, Error, ErrorCode, IsolationLevel, OutOfRange, PartitionClient, StartOffset, StreamConsumer,
+    StreamConsumerBuilder, Timestamp,
+};
+use ottla_fake::{Answer, Marker, NewRecord, Reaction, Rule, Stage};
+use ottla_wire::{ApiKey, RecordSet};
+
+use crate::support::{PipeTransport, millis, one, pass, polled, records, secs, timed, world};
+
+fn from(client: &PartitionClient, start: StartOffset) -> StreamConsumer {
+    StreamConsumerBuilder::new(client.clone(), start).with_max_wait_ms(100).build().unwrap()
+}
+
+/// The values of the next so many records.
+async fn values(stream: &mut StreamConsumer, count: usize) -> Vec<String> {
+    let mut values = Vec::new();
+    for _ in 0..count {
+        let (record, _) = stream.next().await.unwrap().unwrap();
+        values.push(String::from_utf8(record.value.unwrap_or_default().to_vec()).unwrap());
+    }
+    values
+}
+
+/// B8: a stream starts at the first record, the end, an offset or a time, and goes on as records are written.
+#[tokio::test(start_paused = true)]
+async fn a_stream_starts_where_it_is_told() {
+    let (partition, _client, pipes) = one().await;
+    pipes.append("t", 0, &["a", "b"]);
+    pass(secs(5)).await;
+    let time = pipes.control(|cluster, now| cluster.wall_ms(now));
+    pipes.append("t", 0, &["c"]);
+    let starts = [
+        (StartOffset::Earliest, "a"),
+        (StartOffset::At(1), "b"),
+        (StartOffset::Timestamp(Timestamp(time)), "c"),
+        (StartOffset::Latest, "d"),
+        (StartOffset::Timestamp(Timestamp(time + 3_600_000)), "d"),
+    ];
+    let mut streams = starts.map(|(start, first)| (from(&partition, start), first));
+    pass(secs(1)).await;
+    pipes.append("t", 0, &["d"]);
+    for (stream, first) in &mut streams {
+        assert_eq!(values(stream, 1).await, [*first]);
+    }
+}
+
+/// B8: an item is a record with its offset, and the high watermark; positions, watermarks and lag can be asked for.
+/// Trap C1: the position advances with what is handed over, and not with what was fetched.
+#[tokio::test(start_paused = true)]
+async fn the_position_advances_with_what_is_handed_over() {
+    let (partition, _client, pipes) = one().await;
+    pipes.append("t", 0, &["a", "b", "c"]);
+    let mut stream = from(&partition, StartOffset::Earliest);
+    assert_eq!((stream.position(), stream.lag()), (None, None));
+    let (record, high_watermark) = stream.next().await.unwrap().unwrap();
+    assert_eq!((record.offset, high_watermark, stream.position(), stream.lag()), (0, 3, Some(1), Some(2)));
+    pass(secs(2)).await;
+    assert_eq!(stream.position(), Some(1));
+    assert_eq!(values(&mut stream, 2).await, ["b", "c"]);
+    assert_eq!((stream.position(), stream.lag(), stream.high_watermark()), (Some(3), Some(0), Some(3)));
+}
+
+/// B8: batches are lent without a copy, and what is left of one that was begun record by record comes as a batch.
+#[tokio::test(start_paused = true)]
+async fn batches_are_lent() {
+    let (partition, _client, pipes) = one().await;
+    pipes.append("t", 0, &["a", "b", "c"]);
+    pipes.append("t", 0, &["d"]);
+    let mut stream = from(&partition, StartOffset::At(1));
+    let batch = stream.next_batch().await.unwrap().unwrap();
+    let read: Vec<_> = batch.iter().map(|record| (record.offset, record.value.unwrap())).collect();
+    assert_eq!(read, [(1, &b"b"[..]), (2, b"c")], "what comes before the start is left out");
+    assert_eq!((batch.topic(), batch.partition(), batch.high_watermark()), ("t", 0, 4));
+    assert_eq!(batch.to_owned()[0].offset, 1);
+    assert_eq!(stream.position(), Some(3));
+    assert_eq!(values(&mut stream, 1).await, ["d"]);
+    stream.seek(StartOffset::At(0)).unwrap();
+    assert_eq!(values(&mut stream, 1).await, ["a"]);
+    let batch = stream.next_batch().await.unwrap().unwrap();
+    assert_eq!(batch.iter().map(|record| record.offset).collect::<Vec<_>>(), [1, 2]);
+}
+
+/// Trap C13: a record that is kept is a slice of the answer it came in, and one call copies it out.
+#[tokio::test(start_paused = true)]
+async fn a_record_is_detached_from_its_answer() {
+    let (partition, _client, pipes) = one().await;
+    pipes.append("t", 0, &["a", "b"]);
+    let mut stream = from(&partition, StartOffset::Earliest);
+    let (first, _) = stream.next().await.unwrap().unwrap();
+    let (second, _) = stream.next().await.unwrap().unwrap();
+    let at = |record: &ottla::RecordAndOffset| record.value.as_ref().unwrap().as_ptr() as usize;
+    let apart = at(&second) - at(&first);
+    assert!(apart < 100, "one buffer has both: {apart}");
+    let detached = first.detach();
+    assert_eq!(detached, first);
+    assert_ne!(at(&detached), at(&first));
+    assert!(first.value.is_some_and(|value| !value.is_unique()));
+    assert!(detached.value.is_some_and(|value| value.is_unique()));
+}
+
+/// Trap C6: a read-committed stream shows neither aborted records nor markers, and what it does not show moves it on.
+#[tokio::test(start_paused = true)]
+async fn a_committed_stream_hides_what_was_aborted() {
+    let (_partition, client, pipes) = one().await;
+    let committed = client.partition("t", 0).isolation(IsolationLevel::ReadCommitted).build().await.unwrap();
+    let mut stream = from(&committed, StartOffset::Earliest);
+    for (producer, marker) in [(1, Marker::Abort), (2, Marker::Commit)] {
+        pipes.control(|cluster, now| {
+            let record = NewRecord::new("k", format!("{marker:?}"), 1_000);
+            cluster.append_transactional(now, "t", 0, (producer, 0), [record]).unwrap();
+            cluster.end_transaction(now, "t", 0, (producer, 0), marker).unwrap();
+        });
+    }
+    assert_eq!(values(&mut stream, 1).await, ["Commit"]);
+    pass(secs(1)).await;
+    assert!(polled(1, stream.next()).await.is_none());
+    assert_eq!((stream.position(), stream.lag()), (Some(4), Some(0)));
+}
+
+fn damage(alter: impl Fn(&mut BytesMut) + Send + Sync + 'static) -> Rule {
+    let reaction = Reaction::alter(move |answer| {
+        let Answer::Fetch(answer) = answer else { return };
+        for row in answer.responses.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            let Some(records) = row.records.as_mut().filter(|records| !records.is_empty()) else { continue };
+            let mut bytes = BytesMut::from(&records.to_bytes()[..]);
+            alter(&mut bytes);
+            *records = RecordSet::from(bytes.freeze());
+        }
+    });
+    Rule::new(reaction).api(ApiKey::FETCH)
+}
+
+/// Trap C1: a damaged batch is an error that says where it is and where to go on; what comes before it was handed over.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_batch_is_an_error_with_a_way_past_it() {
+    let (partition, _client, pipes) = one().await;
+    pipes.append("t", 0, &["a"]);
+    let first = pipes
+        .control(|cluster, _| cluster.partition("t", 0).unwrap().log().batches().next().unwrap().bytes.len());
+    pipes.append("t", 0, &["b", "c"]);
+    pipes.append("t", 0, &["d"]);
+    let rule = pipes.rule(damage(move |bytes| {
+        if bytes.len() > first + 70 {
+            bytes[first + 65] ^= 1;
+        }
+    }));
+    let mut stream = from(&partition, StartOffset::Earliest);
+    assert_eq!(values(&mut stream, 1).await, ["a"]);
+    let error = stream.next().await.unwrap().unwrap_err();
+    let Error::Corrupt { partition: 0, offset: 1, next: 3, .. } = error else { panic!("{error}") };
+    assert!(error.to_string().contains("t/0 holds a damaged batch at or after offset 1"), "{error}");
+    assert!(stream.next().await.is_none(), "until it is sought, there is nothing more to say");
+    pipes.control(|cluster, now| cluster.remove_rule(now, rule));
+    stream.seek(StartOffset::At(3)).unwrap();
+    assert_eq!(values(&mut stream, 1).await, ["d"]);
+}
+
+/// Trap W3: a record that cannot be read, in a batch whose checksum is right, is an error and not the end of the batch.
+#[tokio::test(start_paused = true)]
+async fn a_record_that_cannot_be_read_is_an_error() {
+    let (partition, _client, pipes) = one().await;
+    pipes.append("t", 0, &["a", "b"]);
+    // One record more is announced than there is.
+    pipes.rule(damage(|bytes| bytes[60] = 3));
+    for batches in [false, true] {
+        let builder = StreamConsumerBuilder::new(partition.clone(), StartOffset::Earliest);
+        let mut stream = builder.with_check_crcs(false).build().unwrap();
+        if batches {
+            let batch = stream.next_batch().await.unwrap().unwrap();
+            assert_eq!(batch.iter().count(), 2);
+            let error = stream.next_batch().await.unwrap_err();
+            assert!(matches!(error, Error::Corrupt { offset: 2, .. }), "{error}");
+        } else {
+            assert_eq!(values(&mut stream, 2).await, ["a", "b"]);
+            let error = stream.next().await.unwrap().unwrap_err();
+            assert!(matches!(error, Error::Corrupt { offset: 2, next: 3, .. }), "{error}");
+        }
+        assert!(stream.next_batch().await.unwrap().is_none());
+    }
+}
+
+/// Trap C10: retention that overtakes the reader is an error that says where the log starts, or is followed.
+#[tokio::test(start_paused = true)]
+async fn retention_that_overtakes_the_reader_follows_the_policy() {
+    let (partition, _client, pipes) = one().await;
+    pipes.append("t", 0, &["a", "b", "c"]);
+    pipes.control(|cluster, now| cluster.raise_log_start(now, "t", 0, 2)).unwrap();
+    let mut stream = from(&partition, StartOffset::At(0));
+    let error = stream.next().await.unwrap().unwrap_err();
+    assert_eq!(error.code(), Some(ErrorCode::OFFSET_OUT_OF_RANGE));
+    assert!(error.to_string().starts_with("t/0: offset 0 is not in the log"), "{error}");
+    assert!(stream.next().await.is_none());
+    stream.seek(StartOffset::Earliest).unwrap();
+    assert_eq!(values(&mut stream, 1).await, ["c"]);
+    let policies =
+        [(OutOfRange::Earliest, "c"), (OutOfRange::Ago(secs(3_600)), "c"), (OutOfRange::Latest, "d")];
+    for (policy, first) in policies {
+        let builder =
+            StreamConsumerBuilder::new(partition.clone(), StartOffset::At(0)).with_out_of_range(policy);
+        let mut stream = builder.build().unwrap();
+        if first == "d" {
+            assert!(polled(1, stream.next()).await.is_none());
+            pass(secs(1)).await;
+            pipes.append("t", 0, &["d"]);
+        }
+        assert_eq!(values(&mut stream, 1).await, [first]);
+    }
+}
+
+/// Trap C2: what was fetched, and what is on its way, is thrown away by a seek.
+#[tokio::test(start_paused = true)]
+async fn a_seek_throws_away_what_was_fetched() {
+    let (partition, _client, pipes) = one().await;
+    pipes.append("t", 0, &["a", "b", "c"]);
+    let mut stream = from(&partition, StartOffset::Earliest);
+    assert_eq!(values(&mut stream, 2).await, ["a", "b"]);
+    pipes.append("t", 0, &["d"]);
+    pass(secs(1)).await;
+    for _ in 0..3 {
+        stream.seek(StartOffset::At(1)).unwrap();
+        assert_eq!(stream.position(), Some(1));
+        assert_eq!(values(&mut stream, 3).await, ["b", "c", "d"]);
+    }
+    assert!(matches!(stream.seek(StartOffset::At(-1)), Err(Error::Config { setting: "start", .. })));
+    assert_eq!(stream.position(), Some(4));
+}
+
+/// Trap C9: an unclean election that took records is reported with both epochs, and the new log is followed.
+#[tokio::test(start_paused = true)]
+async fn a_truncated_log_is_reported_and_followed() {
+    let (client, pipes) = world(2, 1).await;
+    let partition = client.partition_client("t", 0).await.unwrap();
+    pipes.append("t", 0, &["a"]);
+    let mut stream = from(&partition, StartOffset::Earliest);
+    assert_eq!(values(&mut stream, 1).await, ["a"]);
+    let (leader, follower) = leader_and_follower(&pipes);
+    pipes.control(|cluster, now| cluster.hold_replica(now, "t", 0, follower)).unwrap();
+    pipes.control(|cluster, now| cluster.shrink_isr(now, "t", 0, follower)).unwrap();
+    pipes.append("t", 0, &["lost"]);
+    assert_eq!(values(&mut stream, 1).await, ["lost"]);
+    pipes.control(|cluster, now| {
+        cluster.kill(now, leader);
+        cluster.move_leader(now, "t", 0, follower).unwrap();
+    });
+    pipes.append("t", 0, &["instead"]);
+    let error = stream.next().await.unwrap().unwrap_err();
+    let Error::Truncated { truncation, .. } = &error else { panic!("{error}") };
+    assert_eq!((truncation.offset, truncation.end_offset), (2, 1), "{error}");
+    assert!(truncation.leader_epoch > truncation.epoch, "{error}");
+    assert_eq!(values(&mut stream, 1).await, ["instead"]);
+}
+
+fn leader_and_follower(pipes: &PipeTransport) -> (i32, i32) {
+    pipes.control(|cluster, _| match cluster.partition("t", 0).unwrap().leader() {
+        1 => (1, 2),
+        other => (other, 1),
+    })
+}
+
+/// Trap C3: moved leaders, cut connections and killed nodes interrupt nothing.
+#[tokio::test(start_paused = true)]
+async fn a_stream_outlives_what_happens_to_brokers() {
+    let (client, pipes) = world(2, 1).await;
+    let partition = client.partition_client("t", 0).await.unwrap();
+    let mut stream = from(&partition, StartOffset::Earliest);
+    for round in 0..6 {
+        let (leader, follower) = leader_and_follower(&pipes);
+        match round % 3 {
+            0 => pipes.control(|cluster, now| cluster.move_leader(now, "t", 0, follower)).unwrap(),
+            1 => pipes.disconnect_all(),
+            _ => pipes.control(|cluster, now| cluster.pause(now, leader)),
+        }
+        let value = format!("record {round}");
+        pipes.append("t", 0, &[&value]);
+        let (read, took) = timed(values(&mut stream, 1)).await;
+        assert_eq!(read, [value]);
+        assert!(took < secs(10), "{round}: {took:?}");
+        pipes.control(|cluster, now| cluster.resume(now, leader));
+        pass(secs(1)).await;
+    }
+}
+
+/// F1: the budget bounds what is held, whoever slow reads, and everything comes all the same.
+#[tokio::test(start_paused = true)]
+async fn a_small_budget_is_kept_and_everything_comes() {
+    let (partition, _client, pipes) = one().await;
+    let value = "x".repeat(1_000);
+    for _ in 0..100 {
+        pipes.append("t", 0, &[&value]);
+    }
+    pipes.append("t", 0, &["y".repeat(50_000).as_str()]);
+    let builder = StreamConsumerBuilder::new(partition, StartOffset::Earliest);
+    let mut stream = builder.with_prefetch_bytes(10_000).with_max_bytes(5_000).build().unwrap();
+    pass(secs(5)).await;
+    let asked = pipes.requests(ApiKey::FETCH);
+    assert!((1..=4).contains(&asked), "{asked} fetches before anything was read");
+    assert_eq!(values(&mut stream, 101).await.len(), 101);
+}
+
+/// Trap C6: an idle stream asks once for each wait.
+#[tokio::test(start_paused = true)]
+async fn an_idle_stream_asks_once_for_each_wait() {
+    let (partition, _client, pipes) = one().await;
+    let mut stream = from(&partition, StartOffset::Latest);
+    assert!(polled(1, stream.next()).await.is_none());
+    pass(secs(10)).await;
+    let asked = pipes.requests(ApiKey::FETCH);
+    assert!((95..=102).contains(&asked), "{asked}");
+}
+
+/// A4: dropping a stream ends its task and closes its connections.
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_is_dropped_closes_its_connections() {
+    let (partition, _client, pipes) = one().await;
+    let stream = from(&partition, StartOffset::Earliest);
+    pass(secs(1)).await;
+    let open = pipes.connections_open();
+    drop(stream);
+    pass(secs(6)).await;
+    assert_eq!(pipes.connections_open(), open - 1);
+}
+
+/// Trap U3: settings that cannot work are refused when the stream is built, with their names.
+#[tokio::test(start_paused = true)]
+async fn odd_settings_of_a_stream_are_refused() {
+    let (partition, _client, _pipes) = one().await;
+    let new = || StreamConsumerBuilder::new(partition.clone(), StartOffset::Earliest);
+    let odd = [
+        (new().with_prefetch_bytes(0), "prefetch_bytes"),
+        (new().with_max_bytes(0), "max_bytes"),
+        (new().with_min_bytes(-1), "min_bytes"),
+        (new().with_max_bytes(5).with_min_bytes(6), "min_bytes"),
+        (new().with_max_wait_ms(-1), "max_wait_ms"),
+        (StreamConsumerBuilder::new(partition.clone(), StartOffset::At(-1)), "start"),
+        (StreamConsumerBuilder::new(partition.clone(), StartOffset::Timestamp(Timestamp(-5))), "start"),
+    ];
+    for (builder, name) in odd {
+        let error = builder.build().unwrap_err();
+        assert!(matches!(error, Error::Config { setting, .. } if setting == name), "{name}: {error}");
+    }
+}
+
+/// F1, E1: compressed batches are read in the reader's task, each codec.
+#[tokio::test(start_paused = true)]
+async fn every_codec_is_streamed() {
+    let (partition, _client, _pipes) = one().await;
+    let codecs =
+        [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+    for codec in codecs {
+        partition.produce_with(records(&["a", "b"]), codec).await.unwrap();
+    }
+    let mut stream = from(&partition, StartOffset::Earliest);
+    assert_eq!(values(&mut stream, 10).await.join(""), "ababababab");
+}
+
+/// Trap N5: a throttled fetch holds its own stream back, and is no error.
+#[tokio::test(start_paused = true)]
+async fn a_throttled_stream_waits() {
+    let (partition, _client, pipes) = one().await;
+    pipes.append("t", 0, &["a"]);
+    pipes.rule(Rule::new(Reaction::Throttle(secs(2))).api(ApiKey::FETCH).times(1));
+    let mut stream = from(&partition, StartOffset::Earliest);
+    let (read, took) = timed(values(&mut stream, 1)).await;
+    assert_eq!(read, ["a"]);
+    assert!((secs(2)..millis(2_300)).contains(&took), "{took:?}");
+}
+
+/// Trap C5: a broker that is slow to answer is waited for; nothing is asked twice meanwhile.
+#[tokio::test(start_paused = true)]
+async fn a_slow_answer_is_not_asked_for_twice() {
+    let (partition, _client, pipes) = one().await;
+    pipes.append("t", 0, &["a"]);
+    pipes.rule(Rule::new(Reaction::Delay(Stage::AfterApplying, secs(10))).api(ApiKey::FETCH).times(1));
+    let mut stream = from(&partition, StartOffset::Earliest);
+    assert_eq!(values(&mut stream, 1).await, ["a"]);
+    assert!(pipes.requests(ApiKey::FETCH) <= 2);
+}

@@ -1,0 +1,192 @@
+//! A stream over many partitions: assigned, paused and sought while it runs.
+
+use ottla::{Client, Error, RecordStream, StartOffset};
+use ottla_fake::{Reaction, Rule};
+use ottla_wire::{ApiKey, ErrorCode};
+
+use crate::support::{PipeTransport, millis, pass, polled, secs, timed, world};
+
+/// A stream over all of so many partitions of `t`, from the start.
+async fn over(client: &Client, partitions: i32) -> RecordStream {
+    let mut stream = client.stream().max_wait(millis(100)).build().unwrap();
+    for partition in 0..partitions {
+        stream.add("t", partition, StartOffset::Earliest).await.unwrap();
+    }
+    stream
+}
+
+/// Partition and value of the next record.
+async fn next(stream: &mut RecordStream) -> (i32, String) {
+    let item = stream.next().await.unwrap().unwrap();
+    (item.partition, String::from_utf8(item.record.value.unwrap().to_vec()).unwrap())
+}
+
+async fn nexts(stream: &mut RecordStream, count: usize) -> Vec<(i32, String)> {
+    let mut items = Vec::new();
+    for _ in 0..count {
+        items.push(next(stream).await);
+    }
+    items
+}
+
+fn fill(pipes: &PipeTransport, partition: i32, count: usize) {
+    for number in 0..count {
+        pipes.append("t", partition, &[&number.to_string()]);
+    }
+}
+
+/// Trap C5: partitions take turns, and each comes in order.
+#[tokio::test(start_paused = true)]
+async fn partitions_take_turns() {
+    let (client, pipes) = world(3, 6).await;
+    (0..6).for_each(|partition| fill(&pipes, partition, 50));
+    // Each answer has a few records of a partition.
+    let mut stream = client.stream().partition_max_bytes(400).build().unwrap();
+    for partition in 0..6 {
+        stream.add("t", partition, StartOffset::Earliest).await.unwrap();
+    }
+    let mut read = [0; 6];
+    for _ in 0..300 {
+        let (partition, value) = next(&mut stream).await;
+        let count = &mut read[usize::try_from(partition).unwrap()];
+        assert_eq!(value, count.to_string(), "in order");
+        *count += 1;
+        let (least, most) = (read.iter().min().unwrap(), read.iter().max().unwrap());
+        assert!(most - least <= 40, "{read:?}");
+    }
+    assert_eq!(read, [50; 6]);
+}
+
+/// Trap C3: partitions are added and removed while others are read, and those are not disturbed.
+#[tokio::test(start_paused = true)]
+async fn partitions_are_added_and_removed_while_it_runs() {
+    let (client, pipes) = world(2, 3).await;
+    (0..3).for_each(|partition| fill(&pipes, partition, 3));
+    let mut stream = over(&client, 1).await;
+    assert_eq!(next(&mut stream).await.1, "0");
+    stream.add("t", 1, StartOffset::At(2)).await.unwrap();
+    assert!(matches!(stream.add("t", 1, StartOffset::Latest).await, Err(Error::Config { .. })));
+    let mut read = nexts(&mut stream, 3).await;
+    read.sort();
+    assert_eq!(read, [(0, "1".to_owned()), (0, "2".to_owned()), (1, "2".to_owned())]);
+    stream.remove("t", 0).unwrap();
+    pipes.append("t", 0, &["never seen"]);
+    pipes.append("t", 1, &["seen"]);
+    assert_eq!(next(&mut stream).await, (1, "seen".to_owned()));
+    assert_eq!(stream.assignment().collect::<Vec<_>>(), [("t", 1)]);
+    assert!(matches!(stream.remove("t", 0), Err(Error::NotAssigned { .. })));
+    stream.add("t", 0, StartOffset::At(3)).await.unwrap();
+    assert_eq!(next(&mut stream).await, (0, "never seen".to_owned()));
+    stream.remove("t", 0).unwrap();
+    stream.remove("t", 1).unwrap();
+    assert!(stream.next().await.is_none(), "without partitions nothing can come");
+}
+
+/// Traps C3 and C4: a pause holds a partition's records back, throws none away, and holds nobody else up.
+#[tokio::test(start_paused = true)]
+async fn a_pause_holds_records_back_and_keeps_them() {
+    let (client, pipes) = world(1, 2).await;
+    fill(&pipes, 0, 3);
+    let mut stream = over(&client, 2).await;
+    assert_eq!(next(&mut stream).await, (0, "0".to_owned()));
+    stream.pause("t", 0).unwrap();
+    // A batch that was opened is handed over; what lies behind it is not.
+    pipes.append("t", 1, &["other"]);
+    assert_eq!(next(&mut stream).await, (1, "other".to_owned()));
+    assert!(polled(1, stream.next()).await.is_none());
+    let before = pipes.requests(ApiKey::LIST_OFFSETS);
+    stream.resume("t", 0).unwrap();
+    assert_eq!(nexts(&mut stream, 2).await, [(0, "1".to_owned()), (0, "2".to_owned())]);
+    assert_eq!(pipes.requests(ApiKey::LIST_OFFSETS), before, "nothing was looked up anew");
+    assert_eq!(stream.position("t", 0), Some(3));
+}
+
+/// Traps C1 and C3: one partition's error names it, and drops nothing of the others; a seek brings it back.
+#[tokio::test(start_paused = true)]
+async fn one_partitions_error_leaves_the_others_alone() {
+    let (client, pipes) = world(1, 2).await;
+    (0..2).for_each(|partition| fill(&pipes, partition, 3));
+    let mut stream = client.stream().max_wait(millis(100)).build().unwrap();
+    stream.add("t", 0, StartOffset::At(99)).await.unwrap();
+    stream.add("t", 1, StartOffset::Earliest).await.unwrap();
+    let (mut errors, mut read) = (Vec::new(), Vec::new());
+    while read.len() < 3 || errors.is_empty() {
+        match stream.next().await.unwrap() {
+            Ok(item) => read.push((item.partition, item.record.offset)),
+            Err(error) => errors.push(error),
+        }
+    }
+    assert_eq!(read, [(1, 0), (1, 1), (1, 2)]);
+    let [Error::Fetch(error)] = &errors[..] else { panic!("{errors:?}") };
+    assert_eq!((&*error.topic, error.partition), ("t", 0));
+    assert_eq!(errors[0].code(), Some(ErrorCode::OFFSET_OUT_OF_RANGE));
+    stream.seek("t", 0, StartOffset::At(1)).unwrap();
+    assert_eq!(nexts(&mut stream, 2).await, [(0, "1".to_owned()), (0, "2".to_owned())]);
+    assert_eq!((stream.lag("t", 0), stream.high_watermark("t", 1)), (Some(0), Some(3)));
+}
+
+/// Trap C3: an error that passes pauses its partition; the others' records come meanwhile.
+#[tokio::test(start_paused = true)]
+async fn trouble_that_passes_holds_up_nobody_else() {
+    let (client, pipes) = world(1, 2).await;
+    fill(&pipes, 0, 1);
+    let rule =
+        Rule::new(Reaction::Error(ErrorCode::KAFKA_STORAGE_ERROR)).api(ApiKey::FETCH).topic("t").partition(0);
+    pipes.rule(rule.times(30));
+    let mut stream = over(&client, 2).await;
+    pass(secs(1)).await;
+    for _ in 0..10 {
+        pipes.append("t", 1, &["quick"]);
+        let (item, took) = timed(next(&mut stream)).await;
+        assert_eq!(item.0, 1);
+        assert!(took < millis(150), "{took:?}");
+    }
+    let asked = pipes.requests(ApiKey::FETCH);
+    assert_eq!(timed(next(&mut stream)).await.0.0, 0);
+    assert!(pipes.requests(ApiKey::FETCH) - asked < 700, "no hot loop");
+}
+
+/// Trap C12, D1: a stream has one connection and one request to each broker, however many partitions there are.
+#[tokio::test(start_paused = true)]
+async fn a_stream_has_one_request_to_a_broker() {
+    let (client, pipes) = world(2, 40).await;
+    let before = pipes.connections_made();
+    let mut stream = over(&client, 40).await;
+    assert!(polled(1, stream.next()).await.is_none());
+    pass(secs(1)).await;
+    let asked = pipes.requests(ApiKey::FETCH);
+    pass(secs(10)).await;
+    let asked = pipes.requests(ApiKey::FETCH) - asked;
+    assert!((180..=204).contains(&asked), "{asked} requests to two brokers in 10 s with a wait of 100 ms");
+    assert!(pipes.connections_made() - before <= 4, "fetch and control, two brokers");
+}
+
+/// Trap M3: a topic that was created again is another one: an error that names both ids.
+#[tokio::test(start_paused = true)]
+async fn a_topic_created_again_ends_its_partitions() {
+    let (client, pipes) = world(1, 1).await;
+    fill(&pipes, 0, 1);
+    let mut stream = over(&client, 1).await;
+    assert_eq!(next(&mut stream).await.1, "0");
+    pipes.control(|cluster, now| cluster.delete_topic(now, "t")).unwrap();
+    pipes.create("t", 1, 1);
+    fill(&pipes, 0, 1);
+    let error = stream.next().await.unwrap().unwrap_err();
+    assert!(error.is_fatal() && error.to_string().contains("deleted and created again"), "{error}");
+}
+
+/// Trap U3: a runtime that is gone is an error, and then the end.
+#[test]
+fn a_runtime_that_is_gone_is_an_error() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let mut stream = first.block_on(async {
+        let (client, _pipes) = world(1, 1).await;
+        over(&client, 1).await
+    });
+    drop(first);
+    runtime().block_on(async {
+        assert!(matches!(stream.next().await, Some(Err(Error::Closed))));
+        assert!(stream.next().await.is_none());
+    });
+}
