@@ -141,6 +141,44 @@ impl ProducerHandle {
         delivery.ok_or_else(|| self.full(outbox))
     }
 
+    /// Appends records of one partition, and waits for room where there is none; each one's delivery, or why it was not
+    /// accepted, goes into `outcomes`. When room did not come in time or nothing is accepted any more, the rest are not
+    /// offered: that error comes back.
+    ///
+    /// Cancel safe in this sense: what was accepted is sent.
+    pub(super) async fn enqueue_run(
+        &self,
+        outbox: &Arc<Outbox>,
+        records: &[Record<'_>],
+        settings: &BatchSettings,
+        outcomes: &mut Vec<Result<Delivery>>,
+    ) -> Result<()> {
+        let mut rest = records;
+        while let Some((first, behind)) = rest.split_first() {
+            if outbox.take_streak() {
+                tokio::task::yield_now().await;
+            }
+            let driver = &self.lease.driver;
+            let accepted = |AcceptedOne { waiter, index, .. }| {
+                outcomes.push(Ok(Delivery { waiter, partition: outbox.partition, index }));
+            };
+            let (count, ready_changed) = outbox.append_run(&driver.shared, now(), rest, settings, accepted);
+            if ready_changed {
+                driver.post(Event::Ready(outbox.clone()));
+            }
+            if count > 0 {
+                rest = &rest[count..];
+                continue;
+            }
+            match self.enqueue(outbox, first, settings, false).await {
+                Err(error @ (Error::Delivery(_) | Error::Closed)) => return Err(error),
+                outcome => outcomes.push(outcome),
+            }
+            rest = behind;
+        }
+        Ok(())
+    }
+
     /// Enters a batch that was put together elsewhere, once there is room for it. Its promise tells what becomes of it,
     /// also when it is not accepted; the reason is what comes back.
     ///

@@ -132,6 +132,19 @@ impl Producer {
         self.shared.handle.metrics()
     }
 
+    /// Hands many records of a topic over, once there is room for each. See [`TopicProducer::enqueue_all`]: what comes back has an
+    /// entry for each record.
+    ///
+    /// # Errors
+    /// Those of [`topic`](Self::topic); no record was accepted then.
+    pub async fn enqueue_all<'r>(
+        &self,
+        topic: impl AsRef<str>,
+        records: impl IntoIterator<Item = Record<'r>>,
+    ) -> Result<Vec<Result<Delivery>>> {
+        Ok(self.known(topic.as_ref()).await?.enqueue_all(records).await)
+    }
+
     /// Waits until all records that were accepted before are acknowledged or given up; what became of each, its
     /// [`Delivery`] tells. Ready within the delivery time-out. Cancel safe.
     pub async fn flush(&self) {

@@ -13,11 +13,11 @@ use ottla_wire::Uuid;
 use ottla_wire::records::{BatchBuilder, ChunkPool, NewRecord};
 use tokio::sync::Semaphore;
 
-use super::handle::{Limits, Shared};
+use super::handle::{Limits, Shared, wire_headers, wire_record};
 use super::promise::{Fate, Promise, Waiter};
 use crate::driver::lock;
 use crate::error::{Error, Result};
-use crate::record::Timestamp;
+use crate::record::{Record, Timestamp};
 
 #[derive(Debug)]
 pub(crate) struct Outbox {
@@ -188,18 +188,74 @@ impl Outbox {
         &self,
         shared: &Shared,
         now: Instant,
-        mut record: NewRecord<'_>,
+        record: NewRecord<'_>,
         settings: &BatchSettings,
         how: How,
     ) -> Result<Option<AcceptedOne>> {
+        let mut state = lock(&self.state);
+        self.append_to(&mut state, shared, now, record, settings, how).map_err(|(unused, error)| {
+            drop(state);
+            self.room.add_permits(unused);
+            shared.memory.add_permits(unused);
+            error
+        })
+    }
+
+    /// Appends records under one lock as long as there is room for the next, nothing is wrong with it, and others need
+    /// not go first. How many is what comes back, and whether the driver must be told.
+    pub(super) fn append_run(
+        &self,
+        shared: &Shared,
+        now: Instant,
+        records: &[Record<'_>],
+        settings: &BatchSettings,
+        mut accepted: impl FnMut(AcceptedOne),
+    ) -> (usize, bool) {
+        let (mut count, mut ready_changed, mut unused) = (0, false, 0);
+        let mut state = lock(&self.state);
+        for record in records {
+            let headers = wire_headers(record);
+            let how = How { granted: 0, is_awaited: false, is_stamped: record.timestamp.is_some() };
+            let record = wire_record(record, &headers, Timestamp(0));
+            match self.append_to(&mut state, shared, now, record, settings, how) {
+                Ok(Some(one)) => {
+                    ready_changed |= one.ready_changed;
+                    count += 1;
+                    accepted(one);
+                }
+                Ok(None) => break,
+                Err((permits, _)) => {
+                    unused = permits;
+                    break;
+                }
+            }
+            if self.has_streak.load(Ordering::Relaxed) {
+                break;
+            }
+        }
+        drop(state);
+        self.room.add_permits(unused);
+        shared.memory.add_permits(unused);
+        (count, ready_changed)
+    }
+
+    /// See [`append_one`](Self::append_one). With an error come the bytes of room and memory to give back, once the lock is
+    /// released.
+    #[inline]
+    fn append_to(
+        &self,
+        state: &mut State,
+        shared: &Shared,
+        now: Instant,
+        mut record: NewRecord<'_>,
+        settings: &BatchSettings,
+        how: How,
+    ) -> Result<Option<AcceptedOne>, (usize, Error)> {
         let How { granted, is_awaited, is_stamped } = how;
         let size = footprint(&record);
-        let mut state = lock(&self.state);
-        let State { queue, pool, credit, streak, wall, begun, closed } = &mut *state;
+        let State { queue, pool, credit, streak, wall, begun, closed } = state;
         if let Some(error) = closed {
-            self.room.add_permits(granted);
-            shared.memory.add_permits(granted);
-            return Err(error.clone());
+            return Err((granted, error.clone()));
         }
         if !is_stamped {
             record.timestamp = wall.at(now);
@@ -211,17 +267,15 @@ impl Outbox {
         }
         if *credit < size {
             // One that fits into no batch need not wait for room.
-            queue.prepare(std::slice::from_ref(&record), settings).map_err(|error| self.refuse(&error))?;
+            let prepared = queue.prepare(std::slice::from_ref(&record), settings);
+            prepared.map_err(|error| (0, self.refuse(&error)))?;
             return Ok(None);
         }
         let appended = match queue.append(now, &record, settings, pool, Promise::new) {
             Ok(appended) => appended,
             Err(error) => {
                 let unused = if queue.memory() == 0 { std::mem::take(credit) } else { 0 };
-                drop(state);
-                self.room.add_permits(unused);
-                shared.memory.add_permits(unused);
-                return Err(self.refuse(&error));
+                return Err((unused, self.refuse(&error)));
             }
         };
         *credit -= size;

@@ -123,6 +123,54 @@ impl TopicProducer {
         self.shared.producer.enqueue(outbox, &record, &self.shared.settings, false).await
     }
 
+    /// Hands many records over, once there is room for each. What comes back has an entry for each record, in their order:
+    /// its [`Delivery`], or why it was not accepted. Neighbours that go to the same partition cost less than one by one.
+    ///
+    /// A record that cannot be sent - too large, a partition that is not there - keeps none of the others back. When room
+    /// does not come within the delivery time-out, or the producer is closed, that record and all behind it have that
+    /// error, and were not accepted.
+    ///
+    /// # Cancel safety
+    /// Dropped before it is ready, some may have been accepted, from the first on; those are sent.
+    pub async fn enqueue_all<'r>(
+        &self,
+        records: impl IntoIterator<Item = Record<'r>>,
+    ) -> Vec<Result<Delivery>> {
+        let (mut records, mut outcomes, mut given) = (records.into_iter(), Vec::new(), 0);
+        loop {
+            let some: Vec<_> = records.by_ref().take(AT_ONCE).collect();
+            if some.is_empty() {
+                return outcomes;
+            }
+            given += some.len();
+            if let Err(error) = self.enqueue_some(&some, &mut outcomes).await {
+                outcomes.resize_with(given, || Err(error.clone()));
+                outcomes.extend(records.map(|_| Err(error.clone())));
+                return outcomes;
+            }
+        }
+    }
+
+    /// Neighbours of one partition together. An error is that of the first without an outcome and of all behind it.
+    async fn enqueue_some(&self, records: &[Record<'_>], outcomes: &mut Vec<Result<Delivery>>) -> Result<()> {
+        let TopicShared { producer, settings, .. } = &*self.shared;
+        let to: Vec<_> = records.iter().map(|record| self.outbox_for(record)).collect();
+        let is_same = |one: &Result<&Arc<Outbox>>, other: &Result<&Arc<Outbox>>| match (one, other) {
+            (Ok(one), Ok(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        };
+        let mut rest = records;
+        for run in to.chunk_by(is_same) {
+            let (records, behind) = rest.split_at(run.len());
+            match &run[0] {
+                Ok(outbox) => producer.enqueue_run(outbox, records, settings, outcomes).await?,
+                Err(error) => outcomes.push(Err(error.clone())),
+            }
+            rest = behind;
+        }
+        Ok(())
+    }
+
     /// Hands a record over if there is room for it now; it never waits.
     ///
     /// # Errors
@@ -243,6 +291,9 @@ fn gapless(topic: &Topic) -> impl Iterator<Item = &Partition> {
         .take_while(|(at, partition)| *at == partition.index)
         .map(|(_, partition)| partition)
 }
+
+/// How many records of an iterator are looked at before the first of them is handed over.
+const AT_ONCE: usize = 256;
 
 /// What a record takes besides its value, about.
 const RECORD_OVERHEAD: usize = 8;

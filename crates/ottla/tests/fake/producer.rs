@@ -256,6 +256,62 @@ async fn a_dropped_enqueue_accepted_nothing_or_all() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn many_records_are_handed_over_at_once_and_each_has_its_delivery() {
+    let (producer, topic, pipes) = producing(2, 3).await;
+    let value = |number: i32| Record::new(number.to_string()).key(["a", "b", "c"][number as usize / 10 % 3]);
+    let mut records: Vec<_> = (0..1_000).map(value).collect();
+    records[500] = Record::new("x".repeat(1_000_001)).key("a");
+    let outcomes = topic.enqueue_all(records).await;
+    assert_eq!(outcomes.len(), 1_000);
+    let mut next = [0; 3];
+    for (number, outcome) in (0..).zip(outcomes) {
+        if number == 500 {
+            assert!(matches!(outcome, Err(Error::Record { .. })));
+            continue;
+        }
+        let delivered = outcome.unwrap().await.unwrap();
+        let key = value(number).key.unwrap();
+        assert_eq!(delivered.partition, partition_of(key.as_slice(), 3));
+        let next = &mut next[usize::try_from(delivered.partition).unwrap()];
+        assert_eq!(delivered.offset, Some(*next), "in order");
+        *next += 1;
+    }
+    assert_eq!(lengths(&pipes, 3).iter().sum::<usize>(), 999);
+    let outcomes = producer.enqueue_all("t", [Record::new("x"), Record::new("y")]).await.unwrap();
+    assert!(outcomes.iter().all(Result::is_ok));
+    producer.close().await;
+    let outcomes = topic.enqueue_all((0..600).map(value)).await;
+    assert_eq!(outcomes.len(), 600);
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Err(Error::Closed))));
+}
+
+/// F5, Trap P12: many at once wait for room as well; when it does not come, the rest is not accepted, in one delivery time-out.
+#[tokio::test(start_paused = true)]
+async fn many_records_wait_for_room_for_a_delivery_time_out_in_all() {
+    let (client, pipes) = world(1, 1).await;
+    let builder = client.producer().batch_size(4_000).buffer_memory(4_000);
+    let producer = builder.request_timeout(secs(1)).delivery_timeout(secs(4)).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    topic.send(Record::new("first")).await.unwrap();
+    let rule = pipes.rule(Rule::new(Reaction::Delay(Stage::BeforeApplying, millis(10))).api(ApiKey::PRODUCE));
+    let values: Vec<String> = (0..300).map(|number| format!("{number:0100}")).collect();
+    let (outcomes, took) = timed(topic.enqueue_all(values.iter().map(Record::new))).await;
+    assert!(outcomes.iter().all(Result::is_ok) && took > millis(50), "{took:?}");
+    producer.flush().await;
+    assert_eq!(pipes.values("t", 0)[1..], values);
+
+    pipes.control(|cluster, now| cluster.remove_rule(now, rule));
+    pipes.rule(Rule::new(Reaction::Silence(Stage::BeforeApplying)).api(ApiKey::PRODUCE));
+    let stuck = topic.enqueue(Record::new("x".repeat(3_800))).await.unwrap();
+    let (outcomes, took) = timed(topic.enqueue_all(values.iter().map(Record::new))).await;
+    assert_eq!(outcomes.len(), 300);
+    assert!(took < secs(9), "{took:?}");
+    let accepted = outcomes.iter().take_while(|outcome| outcome.is_ok()).count();
+    assert!(accepted < 60 && outcomes[accepted..].iter().all(Result::is_err), "{accepted}");
+    drop(stuck);
+}
+
 /// Trap P8: flush waits for what was accepted before it, and new records do not keep it waiting.
 #[tokio::test(start_paused = true)]
 async fn flush_is_not_starved_by_new_records() {
