@@ -30,6 +30,12 @@ pub trait Request: Message {
         Self::FLEXIBLE.is_some_and(|first| version >= first)
     }
 
+    /// The versions that may be negotiated, with or without the one that is unstable.
+    fn versions(unstable: bool) -> VersionRange {
+        let stable = Self::VERSIONS;
+        VersionRange { max: Self::LATEST_UNSTABLE.filter(|_| unstable).unwrap_or(stable.max), ..stable }
+    }
+
     /// Whether the table has rows for `version`.
     fn has_version(version: i16) -> bool {
         Self::VERSIONS.contains(version) || Self::LATEST_UNSTABLE == Some(version)
@@ -55,8 +61,8 @@ pub trait Data: Message {
 pub trait AnyRequest: Send + Sync + fmt::Debug {
     /// The API.
     fn key(&self) -> ApiKey;
-    /// The stable versions.
-    fn versions(&self) -> VersionRange;
+    /// The versions that it may be sent in; see [`Request::versions`].
+    fn versions(&self, unstable: bool) -> VersionRange;
     /// The whole frame; see [`crate::encode_request`].
     fn encode_frame(
         &self,
@@ -71,8 +77,8 @@ impl<R: Request> AnyRequest for R {
         R::KEY
     }
 
-    fn versions(&self) -> VersionRange {
-        R::VERSIONS
+    fn versions(&self, unstable: bool) -> VersionRange {
+        R::versions(unstable)
     }
 
     fn encode_frame(
@@ -103,6 +109,8 @@ pub enum Route {
     TransactionCoordinator,
     /// The coordinator of the share group's state.
     ShareCoordinator,
+    /// The broker that a resource in the request is about, if there is one; any broker for all other resources.
+    Resource,
 }
 
 /// Something in a request that decides which broker the request goes to.
@@ -126,6 +134,13 @@ pub enum RouteKey<'a> {
         /// The partition's number.
         partition: i32,
     },
+    /// Something that has settings.
+    Resource {
+        /// 2 a topic, 4 a broker, 8 a broker's loggers, 16 client metrics, 32 a group.
+        kind: i8,
+        /// Its name; a broker's id in decimal, empty for what holds for all brokers.
+        name: &'a str,
+    },
 }
 
 /// What a row at the end of a route's path may be: a value, perhaps a value, or several.
@@ -144,6 +159,14 @@ impl Values for Str {
 }
 
 impl Values for Uuid {
+    type Value = Self;
+
+    fn values(&self) -> &[Self] {
+        std::slice::from_ref(self)
+    }
+}
+
+impl Values for i8 {
     type Value = Self;
 
     fn values(&self) -> &[Self] {

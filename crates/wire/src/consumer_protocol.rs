@@ -106,7 +106,8 @@ fn decode<D: Data>(bytes: &Bytes) -> Result<(i16, D), DecodeError> {
     if version < D::VERSIONS.min {
         reader.fail(DecodeErrorKind::Version(version));
     }
-    let data = D::decode(&mut reader, version.min(D::VERSIONS.max));
+    let mut data = D::default();
+    data.decode(&mut reader, version.min(D::VERSIONS.max));
     match reader.into_error() {
         None => Ok((version, data)),
         Some(error) => Err(DecodeError { message: D::NAME, ..error }),

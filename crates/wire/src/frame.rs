@@ -86,10 +86,16 @@ fn encode_frame<R: Request, M: Message>(
 /// Correlation id and body of a response's payload, every byte of which must belong to them.
 pub fn decode_response<R: Request>(payload: &Bytes, version: i16) -> Result<(i32, R::Response), DecodeError> {
     check_version::<R>(R::Response::NAME, version)?;
-    let (correlation_id, mut r) = decode_response_header::<R>(Reader::new(payload), version);
-    let response = R::Response::decode(&mut r, version);
-    r.finish(R::Response::NAME)?;
-    Ok((correlation_id, response))
+    let mut r = Reader::new(payload);
+    // Where it is returned, so that it need not be moved there.
+    let mut answer = Ok((decode_response_header::<R>(&mut r, version), R::Response::default()));
+    if let Ok((_, response)) = &mut answer {
+        response.decode(&mut r, version);
+        if let Some(error) = r.end_of(R::Response::NAME) {
+            answer = Err(error);
+        }
+    }
+    answer
 }
 
 /// A response from a peer that may be less exact than the protocol: the body, and how many bytes came behind it.
@@ -98,20 +104,25 @@ pub fn decode_response_and_rest<R: Request>(
     version: i16,
 ) -> Result<(R::Response, usize), DecodeError> {
     check_version::<R>(R::Response::NAME, version)?;
-    let (_, mut r) = decode_response_header::<R>(Reader::new(payload), version);
-    let response = R::Response::decode(&mut r, version);
-    let rest = r.remaining();
-    match r.into_error() {
-        None => Ok((response, rest)),
-        Some(error) => Err(DecodeError { message: R::Response::NAME, ..error }),
+    let mut r = Reader::new(payload);
+    decode_response_header::<R>(&mut r, version);
+    let mut answer = Ok((R::Response::default(), 0));
+    if let Ok((response, rest)) = &mut answer {
+        response.decode(&mut r, version);
+        *rest = r.remaining();
+        if let Some(error) = r.into_error() {
+            answer = Err(DecodeError { message: R::Response::NAME, ..error });
+        }
     }
+    answer
 }
 
 /// The body of a request, which starts behind its header; for servers.
 pub fn decode_request_body<R: Request>(body: &Bytes, version: i16) -> Result<R, DecodeError> {
     check_version::<R>(R::NAME, version)?;
     let mut r = Reader::new(body).with_flexible(R::is_flexible(version));
-    let request = R::decode(&mut r, version);
+    let mut request = R::default();
+    request.decode(&mut r, version);
     r.finish(R::NAME)?;
     Ok(request)
 }
@@ -146,7 +157,8 @@ pub(crate) fn decode_data_from<D: Data>(reader: Reader<'_>, version: i16) -> Res
         return Err(unknown_version(D::NAME, version));
     }
     let mut r = reader.with_flexible(D::is_flexible(version));
-    let data = D::decode(&mut r, version);
+    let mut data = D::default();
+    data.decode(&mut r, version);
     r.finish(D::NAME)?;
     Ok(data)
 }

@@ -70,13 +70,14 @@ pub(crate) fn encode_request_header<R: Request>(
 }
 
 /// Reads a response's header and leaves the reader at the body. Tagged fields are dropped; none is known so far.
-pub(crate) fn decode_response_header<R: Request>(r: Reader<'_>, version: i16) -> (i32, Reader<'_>) {
-    let mut r = r.with_flexible(is_response_header_flexible::<R>(version));
+pub(crate) fn decode_response_header<R: Request>(r: &mut Reader<'_>, version: i16) -> i32 {
+    r.set_flexible(is_response_header_flexible::<R>(version));
     r.at(&"ResponseHeader.correlation_id");
     let correlation_id = r.i32();
     r.at(&"ResponseHeader.unknown_tags");
-    tags(&mut r);
-    (correlation_id, r.with_flexible(R::is_flexible(version)))
+    tags(r);
+    r.set_flexible(R::is_flexible(version));
+    correlation_id
 }
 
 pub(crate) fn encode_response_header<R: Request>(w: &mut Writer, version: i16, correlation_id: i32) {

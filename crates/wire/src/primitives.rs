@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 
-use crate::{ErrorCode, FieldInfo, Message, Reader, RecordSet, Str, Uuid, Writer};
+use crate::{DecodeErrorKind, ErrorCode, FieldInfo, Message, Reader, RecordSet, Str, Uuid, Writer};
 
 /// A type that a field may have.
 pub trait Wire: Sized {
@@ -17,15 +17,15 @@ pub trait Wire: Sized {
 
     /// The default of a field of this type that names none.
     fn initial() -> Self;
-    /// Reads one value.
-    fn read(reader: &mut Reader<'_>, version: i16) -> Self;
+    /// Reads one value into one that is still a default; see [`Message::decode`].
+    fn read(&mut self, reader: &mut Reader<'_>, version: i16);
     /// Writes one value.
     fn write(&self, writer: &mut Writer, version: i16);
 
     /// Reads one value that is a tagged field.
     #[inline]
-    fn read_tagged(reader: &mut Reader<'_>, version: i16) -> Self {
-        Self::read(reader, version)
+    fn read_tagged(&mut self, reader: &mut Reader<'_>, version: i16) {
+        self.read(reader, version);
     }
 
     /// Writes one value that is a tagged field.
@@ -40,9 +40,9 @@ pub trait Wire: Sized {
         let _none = codes;
     }
 
-    /// Reads the `count` elements of an array.
-    fn read_many(reader: &mut Reader<'_>, count: usize, version: i16) -> Vec<Self> {
-        reader.elements(count, version)
+    /// Reads the `count` elements of an array, which is empty so far.
+    fn read_many(elements: &mut Vec<Self>, reader: &mut Reader<'_>, count: usize, version: i16) {
+        reader.elements(elements, count, version);
     }
 }
 
@@ -72,8 +72,8 @@ macro_rules! primitive {
             }
 
             #[inline]
-            fn read($r: &mut Reader<'_>, _: i16) -> Self {
-                $read
+            fn read(&mut self, $r: &mut Reader<'_>, _: i16) {
+                *self = $read;
             }
 
             #[inline]
@@ -83,8 +83,8 @@ macro_rules! primitive {
             }
 
             $(
-                fn read_many(reader: &mut Reader<'_>, count: usize, _: i16) -> Vec<Self> {
-                    reader.fixed_elements(count, $from)
+                fn read_many(elements: &mut Vec<Self>, reader: &mut Reader<'_>, count: usize, _: i16) {
+                    reader.fixed_elements(elements, count, $from);
                 }
             )?
         }
@@ -112,9 +112,9 @@ macro_rules! primitive {
                 $null
             }
 
-            #[inline]
-            fn read($r: &mut Reader<'_>, _: i16) -> Self {
-                $read
+            #[inline(never)]
+            fn read(&mut self, $r: &mut Reader<'_>, _: i16) {
+                *self = $read;
             }
 
             #[inline]
@@ -147,9 +147,13 @@ impl<T: Wire> Wire for Vec<T> {
         Self::new()
     }
 
-    fn read(reader: &mut Reader<'_>, version: i16) -> Self {
-        let value = reader.array(version);
-        reader.not_null(value)
+    #[inline]
+    fn read(&mut self, reader: &mut Reader<'_>, version: i16) {
+        match reader.length() {
+            Some(0) => {}
+            Some(count) => T::read_many(self, reader, count, version),
+            None => reader.fail(DecodeErrorKind::Null),
+        }
     }
 
     fn write(&self, writer: &mut Writer, version: i16) {
@@ -170,8 +174,15 @@ impl<T: Wire> Wire for Option<Vec<T>> {
         Some(Vec::new())
     }
 
-    fn read(reader: &mut Reader<'_>, version: i16) -> Self {
-        reader.array(version)
+    #[inline]
+    fn read(&mut self, reader: &mut Reader<'_>, version: i16) {
+        *self = None;
+        if let Some(count) = reader.length() {
+            let elements = self.insert(Vec::new());
+            if count > 0 {
+                T::read_many(elements, reader, count, version);
+            }
+        }
     }
 
     fn write(&self, writer: &mut Writer, version: i16) {
@@ -191,8 +202,9 @@ impl<T: Message> Wire for T {
         Self::default()
     }
 
-    fn read(reader: &mut Reader<'_>, version: i16) -> Self {
-        Self::decode(reader, version)
+    #[inline]
+    fn read(&mut self, reader: &mut Reader<'_>, version: i16) {
+        self.decode(reader, version);
     }
 
     fn write(&self, writer: &mut Writer, version: i16) {
@@ -215,8 +227,9 @@ impl<T: Message> Wire for Option<T> {
         Some(T::default())
     }
 
-    fn read(reader: &mut Reader<'_>, version: i16) -> Self {
-        (reader.i8() >= 0).then(|| T::decode(reader, version))
+    fn read(&mut self, reader: &mut Reader<'_>, version: i16) {
+        *self = (reader.i8() >= 0).then(T::default);
+        self.iter_mut().for_each(|value| value.decode(reader, version));
     }
 
     fn write(&self, writer: &mut Writer, version: i16) {
@@ -226,8 +239,9 @@ impl<T: Message> Wire for Option<T> {
         }
     }
 
-    fn read_tagged(reader: &mut Reader<'_>, version: i16) -> Self {
-        (reader.uvarint() > 0).then(|| T::decode(reader, version))
+    fn read_tagged(&mut self, reader: &mut Reader<'_>, version: i16) {
+        *self = (reader.uvarint() > 0).then(T::default);
+        self.iter_mut().for_each(|value| value.decode(reader, version));
     }
 
     fn write_tagged(&self, writer: &mut Writer, version: i16) {

@@ -67,8 +67,13 @@ impl<'a> Reader<'a> {
     }
 
     /// Whether the version is flexible (KIP-482): compact lengths, tagged fields.
-    pub fn with_flexible(self, flexible: bool) -> Self {
-        Self { flexible, ..self }
+    pub fn with_flexible(mut self, flexible: bool) -> Self {
+        self.set_flexible(flexible);
+        self
+    }
+
+    pub(crate) fn set_flexible(&mut self, flexible: bool) {
+        self.flexible = flexible;
     }
 
     /// Another limit, in bytes, for the memory that what is decoded may take; to be set before anything is read.
@@ -92,12 +97,24 @@ impl<'a> Reader<'a> {
     }
 
     /// The first error of reading `message`, or one that says how many bytes nobody wanted.
+    #[inline]
     pub fn finish(mut self, message: &'static str) -> Result<(), DecodeError> {
+        self.end_of(message).map_or(Ok(()), Err)
+    }
+
+    /// What [`Self::finish`] says.
+    #[inline]
+    pub(crate) fn end_of(&mut self, message: &'static str) -> Option<DecodeError> {
+        if self.rest.is_empty() && self.error.is_none() { None } else { self.wrong_end_of(message) }
+    }
+
+    #[cold]
+    fn wrong_end_of(&mut self, message: &'static str) -> Option<DecodeError> {
         if self.remaining() > 0 {
             self.field = &"";
             self.fail(DecodeErrorKind::Leftover { unused: self.remaining() });
         }
-        self.into_error().map_or(Ok(()), |error| Err(DecodeError { message, ..error }))
+        self.error.take().map(|error| DecodeError { message, ..error })
     }
 
     /// The first error, for those who do not want all bytes used.
@@ -181,6 +198,18 @@ impl<'a> Reader<'a> {
     /// An unsigned varint of at most 32 bits.
     #[inline]
     pub fn uvarint(&mut self) -> u32 {
+        match *self.rest {
+            [byte @ ..0x80, ref rest @ ..] => {
+                self.rest = rest;
+                byte.into()
+            }
+            _ => self.longer_uvarint(),
+        }
+    }
+
+    /// One of two bytes or more, or none.
+    #[inline(never)]
+    fn longer_uvarint(&mut self) -> u32 {
         let mut value = 0u32;
         for shift in [0, 7, 14, 21] {
             let [byte] = self.fixed();
@@ -244,19 +273,21 @@ impl<'a> Reader<'a> {
     }
 
     /// Bytes; none is null.
+    #[inline]
     pub fn bytes(&mut self) -> Option<Bytes> {
         let length = self.length()?;
         Some(self.slice(length))
     }
 
     /// Records; none is null.
-    #[inline(never)]
+    #[inline]
     pub fn records(&mut self) -> Option<RecordSet> {
         let length = self.length()?;
         Some(RecordSet::Contiguous(self.slice(length)))
     }
 
     /// A string; none is null.
+    #[inline]
     pub fn string(&mut self) -> Option<Str> {
         let length = self.string_length()?;
         self.string_of(length)
@@ -269,17 +300,14 @@ impl<'a> Reader<'a> {
         self.string_of(length)
     }
 
+    #[inline]
     fn string_of(&mut self, length: usize) -> Option<Str> {
-        let start = self.rest;
-        let bytes = self.slice(length);
-        match Str::from_utf8(bytes) {
-            Ok(text) => Some(text),
-            Err(_) => {
-                self.rest = start;
-                self.fail(DecodeErrorKind::Utf8);
-                None
-            }
+        let text = self.rest.get(..length).unwrap_or_default();
+        if std::str::from_utf8(text).is_err() {
+            self.fail(DecodeErrorKind::Utf8);
+            return None;
         }
+        Some(Str::of_checked(self.slice(length)))
     }
 
     /// Takes the value of a place that has no null.
@@ -291,36 +319,28 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// An array; none is null.
+    /// The `count` elements of an array, one after another.
     ///
     /// The count from the wire is first held against the bytes that are left and against the memory budget. The first
     /// allocation is at most four times the bytes that are left; more comes only as elements really do.
-    #[inline]
-    pub fn array<T: Wire>(&mut self, version: i16) -> Option<Vec<T>> {
-        // Empty ones are frequent, and a vector that comes out of a call goes through memory.
-        match self.length()? {
-            0 => Some(Vec::new()),
-            count => Some(T::read_many(self, count, version)),
-        }
-    }
-
-    /// `count` elements, one after another.
-    pub(crate) fn elements<T: Wire>(&mut self, count: usize, version: i16) -> Vec<T> {
+    pub(crate) fn elements<T: Wire>(&mut self, elements: &mut Vec<T>, count: usize, version: i16) {
         let field = self.field;
-        let mut elements = Vec::new();
         let mut room = self.first_room(count, size_of::<T>());
         while elements.len() < room && self.charge_room(elements.capacity(), room, size_of::<T>()) {
             elements.reserve_exact(room - elements.len());
-            for _ in elements.len()..room {
-                elements.push(T::read(self, version));
-                if self.error.is_some() {
-                    return elements;
+            while elements.len() < room {
+                let done = elements.len();
+                elements.resize_with(room.min(done + DEFAULTS_AT_ONCE), T::initial);
+                for element in elements.iter_mut().skip(done) {
+                    element.read(self, version);
+                    if self.error.is_some() {
+                        return;
+                    }
                 }
             }
             room = count.min(2 * room);
             self.field = field;
         }
-        elements
     }
 
     /// For how many of `count` elements with `size` bytes of memory there is room at first; for none after an error.
@@ -354,11 +374,12 @@ impl<'a> Reader<'a> {
     /// `count` elements of `N` bytes each, in one piece.
     pub(crate) fn fixed_elements<T, const N: usize>(
         &mut self,
+        elements: &mut Vec<T>,
         count: usize,
         element: impl Fn([u8; N]) -> T,
-    ) -> Vec<T> {
+    ) {
         let chunks = self.chunks(count, count.saturating_mul(size_of::<T>()));
-        chunks.iter().map(|bytes| element(*bytes)).collect()
+        *elements = chunks.iter().map(|bytes| element(*bytes)).collect();
     }
 
     /// The bytes of `count` elements, none after an error. What becomes of them will take `memory`.
@@ -410,18 +431,18 @@ impl<'a> Reader<'a> {
         self.error.is_none().then_some((tag, size))
     }
 
-    /// The value of a tagged field, which must be `size` bytes long.
-    pub fn tagged<T: Wire>(&mut self, size: usize, version: i16) -> T {
+    /// The value of a tagged field, which must be `size` bytes long. One that comes twice counts the second time.
+    pub fn tagged<T: Wire>(&mut self, value: &mut T, size: usize, version: i16) {
+        *value = T::initial();
         let outer = self.end;
-        let (value, behind) = self.rest.split_at_checked(size).unwrap_or((self.rest, &[]));
-        (self.rest, self.end) = (value, outer - behind.len());
-        let value = T::read_tagged(self, version);
+        let (bytes, behind) = self.rest.split_at_checked(size).unwrap_or((self.rest, &[]));
+        (self.rest, self.end) = (bytes, outer - behind.len());
+        value.read_tagged(self, version);
         if self.remaining() > 0 {
             self.fail(DecodeErrorKind::Leftover { unused: self.remaining() });
         }
         self.end = outer;
         self.rest = if self.error.is_none() { behind } else { &[] };
-        value
     }
 
     /// Keeps a tagged field whose meaning is not known; `left` come behind it.
@@ -445,5 +466,7 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Elements are first defaults, which several in a row are where they are to stay, and one that is pushed is not.
+const DEFAULTS_AT_ONCE: usize = 16;
 const BUDGET_PER_BYTE: usize = 72;
 const BUDGET_FLOOR: usize = 4096;

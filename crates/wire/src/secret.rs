@@ -29,8 +29,8 @@ impl<T: Wire> Wire for Secret<T> {
         Self(T::initial())
     }
 
-    fn read(reader: &mut Reader<'_>, version: i16) -> Self {
-        Self(T::read(reader, version))
+    fn read(&mut self, reader: &mut Reader<'_>, version: i16) {
+        self.0.read(reader, version);
     }
 
     fn write(&self, writer: &mut Writer, version: i16) {
@@ -51,8 +51,10 @@ where
         Option::<T>::initial().map(Secret)
     }
 
-    fn read(reader: &mut Reader<'_>, version: i16) -> Self {
-        Option::<T>::read(reader, version).map(Secret)
+    fn read(&mut self, reader: &mut Reader<'_>, version: i16) {
+        let mut value = Option::<T>::initial();
+        value.read(reader, version);
+        *self = value.map(Secret);
     }
 
     fn write(&self, writer: &mut Writer, version: i16) {

@@ -28,6 +28,11 @@ impl Str {
         Ok(Self(bytes))
     }
 
+    /// Takes bytes that have been checked already.
+    pub(crate) fn of_checked(bytes: Bytes) -> Self {
+        Self(bytes)
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         // Every constructor has checked the bytes, so the empty string never stands in for anything. Checking again is

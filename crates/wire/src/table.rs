@@ -23,7 +23,8 @@
 //!
 //! `route` says who answers a request, and in brackets which rows name it: `group(group_id)`, or all of several, each a
 //! path through lists: `group(group_id, groups.group_id)`; `leader(topics.name, partitions.partition_index)` is the path
-//! of the topic's name, then that of the partition's number inside the topic; `share` has the group before both.
+//! of the topic's name, then that of the partition's number inside the topic; `share` has the group before both;
+//! `resource(resources.resource_type, resource_name)` is the path of the type, then the name beside it.
 //!
 //! Any other word does not compile. The macros read attributes one a step, and put them into one fixed order for
 //! those that need them (`attributes!`), so each is understood in one place.
@@ -39,8 +40,12 @@ pub trait Message: Default + Clone + std::fmt::Debug + PartialEq + Send + Sync +
     /// Whether it or a part of it has an `error_code`. What has none leaves no code behind for [`Message::outcomes`].
     const HAS_OUTCOMES: bool;
 
-    /// Reads the struct as `version` has it. Errors stay in the reader.
-    fn decode(reader: &mut Reader<'_>, version: i16) -> Self;
+    /// Reads the struct as `version` has it into one that is still the default: what the version lacks stays as it is.
+    /// Errors stay in the reader.
+    ///
+    /// A value that a call returns goes through memory, field by field, and to its place in larger pieces, for which a
+    /// processor waits. So everything is read where it is to stay.
+    fn decode(&mut self, reader: &mut Reader<'_>, version: i16);
 
     /// Writes the struct as `version` has it. Errors stay in the writer.
     fn encode(&self, writer: &mut Writer, version: i16);
@@ -134,6 +139,7 @@ macro_rules! wire {
         }
 
         impl Default for $name {
+            #[inline]
             fn default() -> Self {
                 Self {
                     $( $field: attributes!(field_default [$type] $($($attribute)*)?), )*
@@ -149,15 +155,13 @@ macro_rules! wire {
                 &[ $( attributes!(field_info [$field $type] $($($attribute)*)?), )* ];
             const HAS_OUTCOMES: bool = false $( || is_error_code!($field) || <$type as $crate::Wire>::HAS_OUTCOMES )*;
 
-            fn decode(r: &mut $crate::Reader<'_>, version: i16) -> Self {
-                $( let mut $field = attributes!(field_read [r version $name $field $type] $($($attribute)*)?); )*
-                let mut unknown_tags = $crate::UnknownTags::default();
+            fn decode(&mut self, r: &mut $crate::Reader<'_>, version: i16) {
+                $( attributes!(field_read [self r version $name $field $type] $($($attribute)*)?); )*
                 let mut left = r.tag_count();
                 while let Some((tag, size)) = r.next_tag(&mut left) {
-                    $( attributes!(field_read_tag [r version $name $field tag size $type] $($($attribute)*)?); )*
-                    r.unknown_tag(&mut unknown_tags, tag, size, left);
+                    $( attributes!(field_read_tag [self r version $name $field tag size $type] $($($attribute)*)?); )*
+                    r.unknown_tag(&mut self.unknown_tags, tag, size, left);
                 }
-                Self { $( $field, )* unknown_tags }
             }
 
             fn encode(&self, w: &mut $crate::Writer, version: i16) {
@@ -252,6 +256,11 @@ macro_rules! route_keys {
             });
         });
     };
+    (resource $self:ident $visit:ident $($kind:ident).+, $name:ident) => {
+        each!($self $($kind).+ => |parent, kind| {
+            $visit($crate::RouteKey::Resource { kind: *kind, name: &parent.$name });
+        });
+    };
     ($route:ident $self:ident $visit:ident $($($path:ident).+),+) => {
         $( each!($self $($path).+ => |_parent, id| { $visit($crate::RouteKey::Id(id)) }); )+
     };
@@ -313,6 +322,9 @@ macro_rules! route {
     };
     (share) => {
         $crate::Route::ShareCoordinator
+    };
+    (resource) => {
+        $crate::Route::Resource
     };
 }
 
@@ -442,29 +454,27 @@ macro_rules! spelled {
 }
 
 macro_rules! field_read {
-    ([$r:ident $version:ident $name:ident $field:ident $type:ty] $range:tt [] $default:tt $null:tt $ignorable:tt) => {
+    ([$self:ident $r:ident $version:ident $name:ident $field:ident $type:ty]
+     $range:tt [] $default:tt $null:tt $ignorable:tt) => {
         if in_range!($version $range) {
             $r.at(&concat!(stringify!($name), ".", stringify!($field)));
-            let value = <$type as $crate::Wire>::read($r, $version);
+            let value = &mut $self.$field;
+            <$type as $crate::Wire>::read(value, $r, $version);
             check_null!($r $version value $null $crate::DecodeErrorKind::Null);
-            value
-        } else {
-            field_default!([$type] $range [] $default $null $ignorable)
         }
     };
-    ([$r:ident $version:ident $name:ident $field:ident $type:ty] $range:tt $tag:tt $default:tt $null:tt $ignorable:tt) => {
-        field_default!([$type] $range $tag $default $null $ignorable)
-    };
+    ($args:tt $range:tt $tag:tt $default:tt $null:tt $ignorable:tt) => {};
 }
 
 macro_rules! field_read_tag {
     ($args:tt $range:tt [] $default:tt $null:tt $ignorable:tt) => {};
-    ([$r:ident $version:ident $name:ident $field:ident $tag:ident $size:ident $type:ty]
+    ([$self:ident $r:ident $version:ident $name:ident $field:ident $tag:ident $size:ident $type:ty]
      $range:tt [$number:literal] $default:tt $null:tt $ignorable:tt) => {
         if $tag == $number && in_range!($version $range) {
             $r.at(&concat!(stringify!($name), ".", stringify!($field)));
-            $field = $r.tagged::<$type>($size, $version);
-            check_null!($r $version $field $null $crate::DecodeErrorKind::Null);
+            let value = &mut $self.$field;
+            $r.tagged(value, $size, $version);
+            check_null!($r $version value $null $crate::DecodeErrorKind::Null);
             continue;
         }
     };

@@ -94,7 +94,8 @@ fn measured<M: Message>(frame: &Bytes, version: i16, flexible: bool) -> Result<(
 fn measured_with<M: Message>(budget: usize, mut reader: Reader<'_>, version: i16) -> Result<(), DecodeError> {
     let mut outcome = Ok(());
     let counted = allocation_counter::measure(|| {
-        let message = M::decode(&mut reader, version);
+        let mut message = M::default();
+        message.decode(&mut reader, version);
         outcome = reader.finish(M::NAME);
         drop(message);
     });
@@ -181,7 +182,7 @@ fn unknown_tagged_fields_are_charged() {
     // Four of 40 bytes and their vector fit; room for eight does not.
     let frame = Bytes::from([b"\0\0\0\0\0\x05".as_slice(), &[100, 0].repeat(5)].concat());
     let mut reader = Reader::new(&frame).with_flexible(true).with_budget(300);
-    messages::init_producer_id::InitProducerIdRequest::decode(&mut reader, 2);
+    messages::init_producer_id::InitProducerIdRequest::default().decode(&mut reader, 2);
     let error = reader.finish("InitProducerIdRequest").unwrap_err();
     assert!(matches!(error.kind, DecodeErrorKind::Budget { budget: 300, .. }), "{error}");
 }
@@ -220,7 +221,8 @@ fn the_error_names_message_field_and_budget() {
     body.resize(body.len() + 26 * 1000 + 1, 0);
     let frame = Bytes::from(body);
     let mut reader = Reader::new(&frame).with_flexible(true).with_budget(50_000);
-    let response = messages::metadata::MetadataResponse::decode(&mut reader, 13);
+    let mut response = messages::metadata::MetadataResponse::default();
+    response.decode(&mut reader, 13);
     let needed = 1000 * size_of::<messages::metadata::MetadataResponseTopic>();
     assert_eq!(response.topics.len(), 0);
     assert_eq!(
@@ -242,7 +244,7 @@ fn the_error_of_an_array_that_grows_names_the_array() {
     let frame = Bytes::from(body);
     let size = size_of::<messages::offset_fetch::OffsetFetchRequestGroup>();
     let mut reader = Reader::new(&frame).with_flexible(true).with_budget(701 * size);
-    messages::offset_fetch::OffsetFetchRequest::decode(&mut reader, 8);
+    messages::offset_fetch::OffsetFetchRequest::default().decode(&mut reader, 8);
     let error = reader.finish("OffsetFetchRequest").unwrap_err();
     assert_eq!(error.field, "OffsetFetchRequest.groups");
     assert!(matches!(error.kind, DecodeErrorKind::Budget { .. }), "{error}");

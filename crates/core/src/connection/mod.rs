@@ -65,6 +65,8 @@ pub struct ConnectionSettings {
     pub idle_timeout: Duration,
     /// The largest frame accepted, in bytes.
     pub max_response_bytes: usize,
+    /// Whether versions that Kafka itself calls unstable may be negotiated.
+    pub unstable_versions: bool,
 }
 
 impl Default for ConnectionSettings {
@@ -76,6 +78,7 @@ impl Default for ConnectionSettings {
             request_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(9 * 60),
             max_response_bytes: 100 << 20,
+            unstable_versions: false,
         }
     }
 }
@@ -451,7 +454,8 @@ impl<T, H> Connection<T, H> {
 
     fn start(&mut self, now: Instant, next: Waiting<T, H>, versions: &Versions) {
         let api = next.outgoing.request.key();
-        let version = match versions.choose(api, next.outgoing.request.versions()) {
+        let ours = next.outgoing.request.versions(self.settings.unstable_versions);
+        let version = match versions.choose(api, ours) {
             Ok(version) => version,
             Err(reason) => return self.refuse(next, reason),
         };

@@ -142,7 +142,25 @@ fn offer(versions: std::ops::RangeInclusive<i16>) -> ApiVersionsResponse {
         max_version: *versions.end(),
         ..Default::default()
     };
-    ApiVersionsResponse { api_keys: vec![api(0), api(3), api(18)], ..Default::default() }
+    ApiVersionsResponse { api_keys: vec![api(0), api(3), api(18), api(22)], ..Default::default() }
+}
+
+/// A version that Kafka calls unstable is spoken by those who ask for it, and only if the broker offers it.
+#[test]
+fn an_unstable_version_is_negotiated_only_when_asked_for() {
+    use ottla_wire::messages::init_producer_id::InitProducerIdRequest;
+    for (unstable_versions, offered, spoken) in [(false, 6, 5), (true, 6, 6), (true, 5, 5), (true, 13, 6)] {
+        let mut rig = Rig::dialling();
+        let settings = ConnectionSettings { unstable_versions, ..Default::default() };
+        let peer = rig.connection.peer().clone();
+        rig.connection = Connection::new(rig.now, peer, settings.into(), rig.now + CONNECT);
+        rig.connection.handle_connected(rig.now);
+        let [asked] = &rig.sent()[..] else { panic!("one ApiVersions request") };
+        rig.answer::<ApiVersionsRequest>(asked, 4, &offer(0..=offered));
+        rig.send_request(1, TIMEOUT, Duration::ZERO, InitProducerIdRequest::default());
+        let [asked] = &rig.sent()[..] else { panic!("the request") };
+        assert_eq!(asked.version, spoken, "{unstable_versions}, offered up to {offered}");
+    }
 }
 
 #[test]

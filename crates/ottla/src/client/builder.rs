@@ -36,6 +36,7 @@ pub struct ClientBuilder {
     retry: Backoff,
     reconnect: Backoff,
     max_response_bytes: usize,
+    unstable_versions: bool,
     fetch_connections: usize,
     admin_connections: usize,
 }
@@ -60,6 +61,7 @@ impl ClientBuilder {
             retry: Backoff::RETRY,
             reconnect: Backoff::RECONNECT,
             max_response_bytes: connection.max_response_bytes,
+            unstable_versions: connection.unstable_versions,
             fetch_connections: 32,
             admin_connections: 4,
         }
@@ -137,6 +139,15 @@ impl ClientBuilder {
         self
     }
 
+    /// Whether to speak versions of requests that Kafka itself still calls unstable, where a broker offers them: those
+    /// with `unstable.api.versions.enable` do. What such a version means may change in any release of Kafka, so this is
+    /// for trying out what is to come. Of what Kafka 4.3 has it is InitProducerId version 6 (KIP-939). Default: no.
+    #[must_use]
+    pub fn unstable_versions(mut self, speak: bool) -> Self {
+        self.unstable_versions = speak;
+        self
+    }
+
     /// How many [`fetch_records`](crate::PartitionClient::fetch_records) calls may wait at one broker at once, each
     /// on a connection of its own; further ones wait for their turn. Default: 32.
     pub fn fetch_connections(mut self, count: usize) -> Self {
@@ -176,6 +187,7 @@ impl ClientBuilder {
             request_timeout: self.request_timeout,
             idle_timeout: self.idle_timeout,
             max_response_bytes: self.max_response_bytes,
+            unstable_versions: self.unstable_versions,
         };
         let settings = Settings {
             connection: Arc::new(connection),

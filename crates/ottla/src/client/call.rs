@@ -19,7 +19,7 @@ impl Client {
     /// Sends any request of [`ottla::wire`](crate::wire) to the broker that answers it, and returns the answer.
     ///
     /// The request goes where the table says ([`Request::ROUTE`]): to any broker, the controller, the leader of its
-    /// partitions, the coordinator of its groups or transactional ids. It is sent in the newest version that the broker
+    /// partitions, the coordinator of its groups or transactional ids, the broker whose settings it is about. It is sent in the newest version that the broker
     /// knows and that can express all of it, and again after a lost connection, when the leader or the coordinator has
     /// moved, and when the broker says that what is wrong may pass. A field left at its default is what Kafka's schema
     /// says, which is not always what a client wants: `replica_id` has to be -1.
@@ -50,7 +50,7 @@ impl Client {
     /// - [`Error::Call`] with the broker's code and message when the answer as a whole is an error. What is wrong with
     ///   single topics, partitions or groups in an answer is the caller's to read: such an answer comes back as it is.
     ///   Only if *all* parts say that the request went to the wrong broker, so that nothing was done, is it sent again.
-    /// - [`Error::Request`] when the partitions, groups or ids that it names have different brokers: the error names
+    /// - [`Error::Request`] when the partitions, groups, ids or brokers that it names have different brokers: the error names
     ///   them, and a request for each is the way; when no version can express the request; and when the request does not
     ///   go this way: what a broker tells about itself needs [`call_broker`](Self::call_broker), and Produce, Fetch,
     ///   authentication and what the members of groups send have outcomes that sending them again would spoil.
@@ -90,8 +90,9 @@ impl Client {
             Some(id) => Target::Broker(id),
             None => self.target(&request, timeout).await?,
         };
-        let request =
-            AsGiven::new(request).map_err(|error| refused(format!("cannot be written: {error}")))?;
+        let unstable = self.cluster.settings().connection.unstable_versions;
+        let request = AsGiven::new(request, unstable)
+            .map_err(|error| refused(format!("cannot be written: {error}")))?;
         let timeout = timeout.saturating_sub(now().saturating_duration_since(started));
         let judge = |_: &_, response: R::Response| judge(&target, response);
         let plan = Plan { target: target.clone(), purpose: Purpose::Admin, timeout, own_wait };
@@ -121,6 +122,7 @@ impl Client {
             Route::TransactionCoordinator => Ok(coordinator(CoordinatorKind::Transaction)),
             Route::ShareCoordinator if keys.is_empty() => unnamed("partition of a share group"),
             Route::ShareCoordinator => Ok(coordinator(CoordinatorKind::Share)),
+            Route::Resource => named_broker(R::KEY, &keys),
             _ => Ok(Target::AnyBroker),
         }
     }
@@ -209,9 +211,37 @@ fn coordinated(key: &RouteKey<'_>) -> Option<Arc<str>> {
         RouteKey::SharePartition { group, topic_id, partition } => {
             Some(format!("{group}:{topic_id}:{partition}").into())
         }
-        RouteKey::Partition { .. } => None,
+        RouteKey::Partition { .. } | RouteKey::Resource { .. } => None,
     }
 }
+
+/// The broker that the resources name: its settings and its loggers only it knows. Everything else any broker answers,
+/// also what holds for all brokers, which has no name.
+fn named_broker(api: ApiKey, keys: &[RouteKey<'_>]) -> Result<Target> {
+    let named = keys.iter().filter_map(|key| match key {
+        RouteKey::Resource { kind: BROKER | BROKER_LOGGER, name } => name.parse().ok(),
+        _ => None,
+    });
+    let mut ids: Vec<i32> = named.collect();
+    ids.sort_unstable();
+    ids.dedup();
+    match ids[..] {
+        [] => Ok(Target::AnyBroker),
+        [id] => Ok(Target::Broker(id)),
+        _ => {
+            let names: Vec<String> = ids.iter().map(|id| format!("broker {id}")).collect();
+            let problem = format!(
+                "is about several brokers, each of which answers for itself: {}; send a request for each",
+                names.join(", ")
+            );
+            Err(Error::Request { api, problem })
+        }
+    }
+}
+
+/// Types of resources, as the protocol numbers them.
+const BROKER: i8 = 4;
+const BROKER_LOGGER: i8 = 8;
 
 /// An error of the whole answer is the call's. So is the answer if all its parts say that somebody else should be asked.
 fn judge<M: Message>(target: &Target, response: M) -> Verdict<M> {

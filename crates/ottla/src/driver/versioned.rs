@@ -33,8 +33,8 @@ impl<R: Request> AnyRequest for ByVersion<R> {
         R::KEY
     }
 
-    fn versions(&self) -> VersionRange {
-        R::VERSIONS
+    fn versions(&self, unstable: bool) -> VersionRange {
+        R::versions(unstable)
     }
 
     fn encode_frame(
@@ -56,14 +56,15 @@ pub(crate) struct AsGiven<R> {
 
 impl<R: Request> AsGiven<R> {
     /// As somebody else has filled it in: in the versions that can express it. A version that loses a value, since it may
-    /// be dropped there, is taken only from a broker that has none better. An error tells which value no version has
-    /// together with the others.
-    pub(crate) fn new(request: R) -> Result<Self, EncodeError> {
-        let VersionRange { min, max } = R::VERSIONS;
+    /// be dropped there, is taken only from a broker that has none better. Versions that are unstable count if they are
+    /// asked for. An error tells which value no version has together with the others.
+    pub(crate) fn new(request: R, unstable: bool) -> Result<Self, EncodeError> {
+        let versions = R::versions(unstable);
+        let VersionRange { min, max } = versions;
         let fits = |version: &i16| ottla_wire::encode_request(&request, *version, 0, None).is_ok();
         let Some(oldest) = (min..=max).find(fits) else {
             ottla_wire::encode_request(&request, max, 0, None)?;
-            return Ok(Self { request: Arc::new(request), versions: R::VERSIONS });
+            return Ok(Self { request: Arc::new(request), versions });
         };
         let newest = (min..=max).rev().find(|version| keeps_all(&request, *version));
         let newest = newest.or_else(|| (min..=max).rev().find(fits)).unwrap_or(oldest);
@@ -90,7 +91,7 @@ impl<R: Request> AnyRequest for AsGiven<R> {
         R::KEY
     }
 
-    fn versions(&self) -> VersionRange {
+    fn versions(&self, _: bool) -> VersionRange {
         self.versions
     }
 

@@ -300,6 +300,36 @@ async fn the_version_is_the_newest_that_can_express_the_request() {
     assert!(error.is_unsupported(), "{error}");
 }
 
+/// Versions that Kafka calls unstable are spoken by a client that asks for them, and by no other.
+#[tokio::test(start_paused = true)]
+async fn an_unstable_version_is_spoken_only_when_asked_for() {
+    let pipes = cluster(1, 1);
+    let offer = |max| {
+        let range = ottla_wire::VersionRange { min: 0, max };
+        pipes.control(|cluster, _| cluster.set_versions(ApiKey::INIT_PRODUCER_ID, Some(range)));
+    };
+    let seen = arrivals(&pipes, ApiKey::INIT_PRODUCER_ID);
+    let two_phase = || InitProducerIdRequest { enable2_pc: true, ..producer(Some("tx")) };
+
+    offer(6);
+    let usual = pipes.client().await;
+    usual.call(producer(Some("tx"))).await.unwrap();
+    let error = usual.call(two_phase()).await.unwrap_err();
+    assert!(error.to_string().contains("InitProducerIdRequest.enable2_pc"), "{error}");
+
+    let curious = || pipes.builder().unstable_versions(true);
+    let client = curious().build().await.unwrap();
+    client.call(producer(Some("tx"))).await.unwrap();
+    client.call(two_phase()).await.unwrap();
+
+    offer(5);
+    let client = curious().build().await.unwrap();
+    client.call(producer(Some("tx"))).await.unwrap();
+    let error = client.call(two_phase()).await.unwrap_err();
+    assert!(error.is_unsupported(), "{error}");
+    assert_eq!(seen.lock().unwrap().iter().map(|(_, version)| *version).collect::<Vec<_>>(), [5, 6, 6, 5]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_error_of_the_whole_answer_is_the_calls() {
     let (client, pipes) = world(1, 1).await;
@@ -399,6 +429,40 @@ async fn a_named_broker_is_asked_and_no_other() {
     for part in ["DescribeConfigs to broker 9", "not among those known"] {
         assert!(error.to_string().contains(part), "{part:?} is missing in {error}");
     }
+}
+
+/// What a broker tells of itself is asked of that broker; topics and what holds for all brokers of anybody.
+#[tokio::test(start_paused = true)]
+async fn settings_of_a_broker_are_asked_of_that_broker() {
+    let (client, pipes) = world(3, 1).await;
+    let seen = arrivals(&pipes, ApiKey::DESCRIBE_CONFIGS);
+    let ask = |resources: &[(i8, &str)]| {
+        let resource = |(resource_type, name): &(i8, &str)| DescribeConfigsResource {
+            resource_type: *resource_type,
+            resource_name: (*name).into(),
+            configuration_keys: None,
+            ..Default::default()
+        };
+        let resources = resources.iter().map(resource).collect();
+        client.call(DescribeConfigsRequest { resources, ..Default::default() })
+    };
+    for id in [3, 1, 2, 3] {
+        let response = ask(&[(2, "t"), (4, &id.to_string())]).await.unwrap();
+        let codes: Vec<_> = response.results.iter().map(|result| result.error_code).collect();
+        assert_eq!(codes, [ErrorCode::NONE; 2], "{:?}", response.results);
+    }
+    // The fake has no loggers; what counts is who is asked.
+    ask(&[(8, "2"), (4, "2")]).await.unwrap();
+    assert_eq!(nodes(&seen), [3, 1, 2, 3, 2]);
+    ask(&[(2, "t"), (4, "")]).await.unwrap();
+    assert_eq!(nodes(&seen).len(), 6);
+
+    let error = ask(&[(4, "3"), (2, "t"), (8, "1"), (4, "1")]).await.unwrap_err();
+    assert!(matches!(error, Error::Request { api: ApiKey::DESCRIBE_CONFIGS, .. }), "{error}");
+    for part in ["DescribeConfigs", "broker 1, broker 3;", "a request for each"] {
+        assert!(error.to_string().contains(part), "{part:?} is missing in {error}");
+    }
+    assert_eq!(nodes(&seen).len(), 6, "nothing was sent");
 }
 
 /// A named broker that is not the right one says so, and is believed at once.

@@ -9,7 +9,8 @@ use crate::{ErrorCode, Secret, Str};
 
 wire! {
     /// Replaces settings.
-    #[api(key = 33, versions = 0..=2, flexible = 2.., route = any, response = AlterConfigsResponse)]
+    #[api(key = 33, versions = 0..=2, flexible = 2..,
+           route = resource(resources.resource_type, resource_name), response = AlterConfigsResponse)]
     pub struct AlterConfigsRequest {
         /// What to change, by resource.
         resources: Vec<AlterConfigsResource>,

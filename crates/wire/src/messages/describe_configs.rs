@@ -6,7 +6,8 @@ use crate::{ErrorCode, Str};
 
 wire! {
     /// Asks for settings.
-    #[api(key = 32, versions = 1..=4, flexible = 4.., route = any, response = DescribeConfigsResponse)]
+    #[api(key = 32, versions = 1..=4, flexible = 4..,
+           route = resource(resources.resource_type, resource_name), response = DescribeConfigsResponse)]
     pub struct DescribeConfigsRequest {
         /// What to describe.
         resources: Vec<DescribeConfigsResource>,

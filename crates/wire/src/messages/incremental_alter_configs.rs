@@ -8,7 +8,7 @@ use crate::{ErrorCode, Secret, Str};
 wire! {
     /// Changes settings.
     #[api(key = 44, versions = 0..=1, flexible = 1..,
-           route = any, response = IncrementalAlterConfigsResponse)]
+           route = resource(resources.resource_type, resource_name), response = IncrementalAlterConfigsResponse)]
     pub struct IncrementalAlterConfigsRequest {
         /// What to change, by resource.
         resources: Vec<AlterConfigsResource>,

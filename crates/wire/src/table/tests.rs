@@ -318,3 +318,39 @@ fn a_request_names_what_it_is_routed_by() {
     assert_eq!(keys(&request), [RouteKey::SharePartition { group: "g", topic_id, partition: 3 }]);
     assert_eq!(keys(&crate::messages::metadata::MetadataRequest::default()), []);
 }
+
+#[test]
+fn requests_about_settings_name_what_has_them() {
+    use crate::messages::{alter_configs, describe_configs, incremental_alter_configs};
+    /// A request that names the loggers of broker 3, and a topic.
+    macro_rules! check {
+        ($module:ident :: $request:ident { $resource:ident }) => {
+            let resource = |resource_type, name: &str| $module::$resource {
+                resource_type,
+                resource_name: name.into(),
+                ..Default::default()
+            };
+            let resources = vec![resource(8, "3"), resource(2, "t")];
+            let request = $module::$request { resources, ..Default::default() };
+            let mut keys = Vec::new();
+            request.route_keys(&mut |key| keys.push(key));
+            let named = |kind, name| RouteKey::Resource { kind, name };
+            assert_eq!(keys, [named(8, "3"), named(2, "t")], "{}", $module::$request::NAME);
+        };
+    }
+    check!(describe_configs::DescribeConfigsRequest { DescribeConfigsResource });
+    check!(alter_configs::AlterConfigsRequest { AlterConfigsResource });
+    check!(incremental_alter_configs::IncrementalAlterConfigsRequest { AlterConfigsResource });
+}
+
+/// One that comes twice counts the second time, whole: nothing of the first is left.
+#[test]
+fn a_tagged_field_that_comes_twice_is_read_anew() {
+    use crate::messages::produce::{NodeEndpoint, ProduceRequest};
+    // Two tagged fields 0, each a list of one broker: 1 at "a" port 9 in the rack "r", then 2 at "b" port 9 in none.
+    let mut payload = b"\0\0\0\x07\0\x01\0\0\0\0\x02".to_vec();
+    payload.extend(b"\0\x0e\x02\0\0\0\x01\x02a\0\0\0\x09\x02r\0\0\x0d\x02\0\0\0\x02\x02b\0\0\0\x09\0\0");
+    let (_, response) = crate::decode_response::<ProduceRequest>(&payload.into(), 12).unwrap();
+    let second = NodeEndpoint { node_id: 2, host: "b".into(), port: 9, ..Default::default() };
+    assert_eq!(response.node_endpoints, [second]);
+}
