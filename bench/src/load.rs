@@ -128,12 +128,19 @@ pub(crate) const MARK: usize = 12;
 
 /// What this process has spent so far.
 pub fn cpu_time() -> Duration {
+    let (user, system) = cpu_times();
+    user + system
+}
+
+/// What this process has spent so far in user mode, and in the kernel.
+pub fn cpu_times() -> (Duration, Duration) {
     let time = |value: TimeVal| {
         let micros = value.tv_sec() * 1_000_000 + value.tv_usec();
         Duration::from_micros(u64::try_from(micros).unwrap_or_default())
     };
-    getrusage(UsageWho::RUSAGE_SELF)
-        .map_or(Duration::ZERO, |usage| time(usage.user_time()) + time(usage.system_time()))
+    getrusage(UsageWho::RUSAGE_SELF).map_or((Duration::ZERO, Duration::ZERO), |usage| {
+        (time(usage.user_time()), time(usage.system_time()))
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! The clients that are compared, each behind [`Appender`], each used the way its own experts would.
 
 mod ottla;
+#[cfg(feature = "peers")]
+pub mod producers;
 mod rskafka;
 
 pub use self::ottla::Ottla;

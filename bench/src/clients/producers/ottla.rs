@@ -1,0 +1,100 @@
+//! ottla: one producer, one topic handle.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use ottla::wire::compression::{self, Compression};
+use ottla::{ClientBuilder, Producer, Record, TopicProducer};
+
+use super::Producing;
+use crate::Result;
+use crate::producing::load::settings;
+use crate::producing::{Codec, Item, Load, Payloads, Source};
+
+/// A producer and its topic.
+#[derive(Debug)]
+pub struct Ottla {
+    producer: Producer,
+    topic: TopicProducer,
+    payloads: Payloads,
+}
+
+impl Producing for Ottla {
+    type Delivery = Delivery;
+
+    async fn open(load: &Load) -> Result<Self> {
+        let client = ClientBuilder::new(vec![load.bootstrap.clone()]).build().await?;
+        let producer = client
+            .producer()
+            .compression(codec(load.codec))
+            .linger(settings::LINGER)
+            .batch_size(settings::BATCH)
+            .buffer_memory(settings::BUFFER)
+            .build()
+            .await?;
+        let topic = producer.topic(&load.topic).await?;
+        Ok(Self { producer, topic, payloads: load.payloads })
+    }
+
+    async fn produce(&self, source: &mut Source) -> Result<()> {
+        match self.payloads {
+            Payloads::Borrowed => {
+                while let Some(item) = source.next_item() {
+                    let record = keyed(Record::new(item.value), item.key);
+                    drop(self.topic.enqueue(record).await?);
+                }
+            }
+            Payloads::Shared => {
+                while let Some(item) = source.next_item() {
+                    let record = keyed(Record::new(item.shared.clone()), item.key);
+                    drop(self.topic.enqueue(record).await?);
+                }
+            }
+        }
+        self.flush().await
+    }
+
+    async fn deliver(&self, item: Item<'_>) -> Result<Delivery> {
+        Ok(Delivery(self.topic.enqueue(keyed(Record::new(item.value), item.key)).await?))
+    }
+
+    async fn flush(&self) -> Result<()> {
+        self.producer.flush().await;
+        Ok(())
+    }
+
+    async fn close(self) -> Result<()> {
+        self.producer.close().await;
+        Ok(())
+    }
+}
+
+fn keyed<'a>(record: Record<'a>, key: Option<&'a Bytes>) -> Record<'a> {
+    match key {
+        Some(key) => record.key(&key[..]),
+        None => record,
+    }
+}
+
+/// As ottla names it, at its usual level.
+pub(super) fn codec(codec: Codec) -> compression::Codec {
+    match codec {
+        Codec::None => Compression::None,
+        Codec::Lz4 => Compression::Lz4,
+        Codec::Zstd => Compression::Zstd,
+    }
+    .into()
+}
+
+/// ottla's own, with errors that fit here.
+#[derive(Debug)]
+pub struct Delivery(ottla::Delivery);
+
+impl Future for Delivery {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|result| result.map(drop).map_err(Into::into))
+    }
+}

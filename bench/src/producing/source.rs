@@ -1,0 +1,151 @@
+//! The records of a round, made so that making them costs next to nothing.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ottla::partition_of;
+
+use super::{Codec, Load};
+use crate::load::{MARK, mark};
+
+/// Records to hand over, until the time is up.
+#[derive(Debug)]
+pub struct Source {
+    values: Vec<Bytes>,
+    keys: Vec<(Bytes, i32)>,
+    /// Where a marked value is written.
+    value: Vec<u8>,
+    marked: bool,
+    end: Instant,
+    /// Records handed over, to each partition.
+    pub ends: Vec<u64>,
+    /// Records handed over.
+    pub count: u64,
+}
+
+/// A record to hand over.
+#[derive(Debug, Clone, Copy)]
+pub struct Item<'a> {
+    /// Where its key belongs, as Java says; 0 without keys.
+    pub partition: i32,
+    /// Its key.
+    pub key: Option<&'a Bytes>,
+    /// Its value.
+    pub value: &'a [u8],
+    /// The same value to share; not for marked ones.
+    pub shared: &'a Bytes,
+}
+
+impl Source {
+    /// With values and keys made.
+    pub fn new(load: &Load) -> Self {
+        let count = if load.codec == Codec::None { PLAIN } else { COMPRESSED };
+        let mut numbers = Numbers(1);
+        let values = (0..count).map(|_| value(load, &mut numbers)).collect();
+        let keys = (0..if load.keyed { KEYS } else { 0 }).map(|key: u64| {
+            let key = Bytes::copy_from_slice(&key.to_be_bytes());
+            let partition = partition_of(&key, load.partitions);
+            (key, partition)
+        });
+        Self {
+            values,
+            keys: keys.collect(),
+            value: vec![b'.'; load.size],
+            marked: load.marked,
+            end: Instant::now(),
+            ends: vec![0; usize::try_from(load.partitions).unwrap_or_default()],
+            count: 0,
+        }
+    }
+
+    /// From now on for this long.
+    pub fn start(&mut self, time: Duration) -> Instant {
+        let now = Instant::now();
+        self.end = now + time;
+        now
+    }
+
+    /// The next record, unless the time is up, which is looked up now and then.
+    pub fn next_item(&mut self) -> Option<Item<'_>> {
+        if self.count.is_multiple_of(LOOK_EVERY) && Instant::now() >= self.end {
+            return None;
+        }
+        Some(self.item())
+    }
+
+    /// The next record, whatever the time.
+    pub fn item(&mut self) -> Item<'_> {
+        let at = self.count as usize;
+        let (key, partition) = match self.keys.is_empty() {
+            true => (None, 0),
+            false => {
+                let (key, partition) = &self.keys[at % self.keys.len()];
+                (Some(key), *partition)
+            }
+        };
+        let shared = &self.values[at % self.values.len()];
+        let end = &mut self.ends[partition as usize];
+        let value = match self.marked {
+            true => {
+                self.value[..MARK].copy_from_slice(&mark(partition, *end));
+                &self.value[..]
+            }
+            false => &shared[..],
+        };
+        *end += 1;
+        self.count += 1;
+        Item { partition, key, value, shared }
+    }
+}
+
+/// Plain values are noise. Those to compress are text with a quarter of noise, as log lines are.
+fn value(load: &Load, numbers: &mut Numbers) -> Bytes {
+    let mut value = Vec::with_capacity(load.size + 32);
+    while value.len() < load.size {
+        match load.codec {
+            Codec::None => value.extend_from_slice(&numbers.next().to_le_bytes()),
+            _ => {
+                let word = WORDS[numbers.next() as usize % WORDS.len()];
+                value.extend_from_slice(format!("{word}={:04x} ", numbers.next() & 0xffff).as_bytes());
+            }
+        }
+    }
+    value.truncate(load.size);
+    value.into()
+}
+
+/// xorshift64: the same values in each process.
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
+const WORDS: [&str; 12] = [
+    "level",
+    "request",
+    "customer",
+    "order",
+    "status",
+    "duration",
+    "address",
+    "attempt",
+    "session",
+    "region",
+    "trace",
+    "warehouse",
+];
+
+/// Keys.
+const KEYS: u64 = 1_000;
+/// Different values where nothing compresses them.
+const PLAIN: usize = 100;
+/// Different values where something does: far more than fit a batch, so that none is there twice.
+const COMPRESSED: usize = 4_000;
+/// Records between two looks at the clock.
+const LOOK_EVERY: u64 = 64;
