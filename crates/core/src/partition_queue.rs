@@ -211,7 +211,8 @@ impl<D> PartitionQueue<D> {
 
     /// Somebody waits for all that was appended so far, so it does not linger. Whether the driver must be told.
     pub fn hurry(&mut self) -> bool {
-        self.closed.iter_mut().chain(&mut self.open).for_each(|batch| batch.is_awaited = true);
+        // Those that are closed linger for nobody.
+        self.open.iter_mut().for_each(|batch| batch.is_awaited = true);
         self.announce()
     }
 
@@ -258,10 +259,10 @@ impl<D> PartitionQueue<D> {
         Some(batch)
     }
 
-    /// A batch whose records have this [footprint] was too large for the topic: batches are at most half of that from now
-    /// on. A record that is larger still has one of its own, up to the limit.
-    pub fn shrink(&mut self, memory: usize) {
-        self.batch_bytes = self.batch_bytes.min(memory / 2);
+    /// A batch of so many bytes, before compression, was too large for the topic: batches are at most half of that from
+    /// now on. A record that is larger still has one of its own, up to the limit.
+    pub fn shrink(&mut self, encoded_len: usize) {
+        self.batch_bytes = self.batch_bytes.min(encoded_len / 2);
     }
 
     /// Gives back the memory of a batch that was resolved.
@@ -337,7 +338,7 @@ impl<D> ReadyBatch<D> {
             builder: BatchBuilder::new(),
             settings: *settings,
             delivery,
-            joinable: (now, later(now, settings.delivery_timeout / 2)),
+            joinable: (now.checked_sub(SLACK).unwrap_or(now), later(now, settings.delivery_timeout / 2)),
             deadline: later(now, settings.delivery_timeout),
             lingers_until: settings.linger.map(|linger| later(now, linger)),
             memory: 0,
@@ -379,6 +380,10 @@ impl<D> ReadyBatch<D> {
         (self.delivery, self.memory)
     }
 }
+
+/// How much older than its batch a record may be: of two that read the clock at the same time, the later one may begin the
+/// batch.
+const SLACK: Duration = Duration::from_millis(2);
 
 /// An upper bound of what a record takes in a batch: its bytes, and the longest form of every length and delta. This is
 /// what a memory budget counts, the same at the append and at the release.
@@ -636,7 +641,7 @@ mod tests {
     fn batches_are_smaller_after_one_was_too_large() {
         let mut world = World::new();
         let value = vec![7; 100];
-        world.queue.shrink(4 * footprint(&record(&value)));
+        world.queue.shrink(2 * BatchBuilder::new().len_with(&record(&value)).unwrap() + 2);
         let placed: Vec<_> = (0..3).map(|_| world.append(100, &SETTINGS).unwrap().0).collect();
         assert_eq!(placed, [1, 2, 3], "the header counts");
         assert_eq!(world.append(300, &SETTINGS).unwrap().0, 4, "one that is larger goes alone");

@@ -292,13 +292,9 @@ impl Metadata {
             return false;
         }
         let Some(entry) = self.topics.get_mut(topic) else { return false };
-        let Some(updated) = entry.known.as_ref().and_then(|known| known.with_leader(partition, leader))
-        else {
-            return false;
-        };
-        entry.known = Some(Arc::new(updated));
-        self.generation += 1;
-        true
+        let is_news = entry.known.as_mut().is_some_and(|known| known.take_hint(partition, leader));
+        self.generation += u64::from(is_news);
+        is_news
     }
 
     /// Does what time has made due.

@@ -93,17 +93,19 @@ impl Topic {
         }
     }
 
-    /// The topic with a leader that a broker hinted at (KIP-951); `None` when that is no news.
-    pub(super) fn with_leader(&self, index: i32, hint: Leader) -> Option<Self> {
-        let at = self.partitions.iter().position(|partition| partition.index == index)?;
-        let known = &self.partitions[at];
-        if hint.epoch <= known.leader_epoch || hint.broker_id < 0 {
-            return None;
-        }
-        let mut topic = self.clone();
-        topic.partitions[at].leader = Some(hint.broker_id);
-        topic.partitions[at].leader_epoch = hint.epoch;
-        Some(topic)
+    /// Takes a leader that a broker hinted at (KIP-951), and says whether that is news. The first of many hints copies the
+    /// topic for those who hold it, the others do not.
+    pub(super) fn take_hint(self: &mut Arc<Self>, index: i32, hint: Leader) -> bool {
+        let found = self.partitions.binary_search_by_key(&index, |partition| partition.index);
+        let Some(at) = found.ok().filter(|at| {
+            hint.broker_id >= 0 && self.partitions.get(*at).is_some_and(|it| hint.epoch > it.leader_epoch)
+        }) else {
+            return false;
+        };
+        let partition = &mut Arc::make_mut(self).partitions[at];
+        partition.leader = Some(hint.broker_id);
+        partition.leader_epoch = hint.epoch;
+        true
     }
 }
 
@@ -217,9 +219,12 @@ mod tests {
     #[test]
     fn a_hint_counts_only_with_a_newer_epoch() {
         let known = topic(&[(0, 1, 7)]);
-        assert_eq!(known.with_leader(0, Leader { broker_id: 2, epoch: 7 }), None);
-        assert_eq!(known.with_leader(5, Leader { broker_id: 2, epoch: 9 }), None);
-        let hinted = known.with_leader(0, Leader { broker_id: 2, epoch: 8 }).unwrap();
+        let mut hinted = Arc::new(known);
+        assert!(!hinted.take_hint(0, Leader { broker_id: 2, epoch: 7 }));
+        assert!(!hinted.take_hint(5, Leader { broker_id: 2, epoch: 9 }));
+        let held = hinted.clone();
+        assert!(hinted.take_hint(0, Leader { broker_id: 2, epoch: 8 }));
+        assert_ne!(held, hinted, "who holds the topic holds what was known");
         assert_eq!(hinted.leader(0), Some(Leader { broker_id: 2, epoch: 8 }));
     }
 }

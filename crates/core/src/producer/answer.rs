@@ -216,7 +216,7 @@ impl<D> Producer<D> {
                     token,
                     sealed: batch.sealed.clone(),
                     codec: batch.settings.codec,
-                    memory: batch.weight,
+                    encoded_len: batch.encoded_len,
                 }));
                 false
             }

@@ -60,8 +60,8 @@ pub(super) struct Partition<D> {
 pub(super) struct Pending<D> {
     pub(super) sealed: SealedBatch,
     pub(super) settings: BatchSettings,
-    /// The memory of its records, about.
-    pub(super) weight: usize,
+    /// Bytes before compression, about if it is a part.
+    pub(super) encoded_len: usize,
     pub(super) deadline: Instant,
     pub(super) full: bool,
     pub(super) owed: Owed<D>,
@@ -350,7 +350,7 @@ impl<D> Pending<D> {
         Self {
             sealed: batch.sealed,
             settings: batch.settings,
-            weight: batch.memory,
+            encoded_len: batch.encoded_len,
             deadline: batch.deadline,
             full: batch.full || batch.lingers_until.is_some_and(|until| until <= now),
             owed: Owed::Whole { delivery: batch.delivery, memory: batch.memory },

@@ -24,8 +24,8 @@ pub struct SplitBatch {
     pub sealed: SealedBatch,
     /// How its parts are compressed.
     pub codec: Codec,
-    /// The memory of its records, about, for [`PartitionQueue::shrink`](crate::partition_queue::PartitionQueue::shrink).
-    pub memory: usize,
+    /// Its bytes before compression, about, for [`PartitionQueue::shrink`](crate::partition_queue::PartitionQueue::shrink).
+    pub encoded_len: usize,
 }
 
 /// What a batch's records are owed.
@@ -117,7 +117,7 @@ impl<D> Partition<D> {
         let part = |sealed, skipped| Pending {
             sealed,
             settings: batch.settings,
-            weight: batch.weight / 2,
+            encoded_len: batch.encoded_len / 2,
             deadline: batch.deadline,
             full: batch.full,
             owed: Owed::Part { split, first: start + skipped },

@@ -230,10 +230,10 @@ impl World {
             Action::Resolve { partition, delivery, memory, result } => {
                 self.resolved(partition, delivery, memory, &[(0, result)]);
             }
-            Action::Split(SplitBatch { partition, token, sealed, codec, memory }) => {
+            Action::Split(SplitBatch { partition, token, sealed, codec, encoded_len }) => {
                 self.coverage.hit("producer", "split");
                 if let Some(it) = self.produce.queues.get_mut(&partition) {
-                    it.queue.shrink(memory);
+                    it.queue.shrink(encoded_len);
                 }
                 let parts = sealed.split(&codec, &mut self.produce.pool);
                 self.produce.machine.handle_split(self.now, partition, token, parts);

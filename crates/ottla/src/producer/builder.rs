@@ -7,6 +7,7 @@ use ottla_core::partition_queue::{Acks, BatchSettings};
 use ottla_wire::compression::{Codec, Compression};
 
 use super::Producer;
+use super::batch::FIRST_CHUNK;
 use super::handle::{Limits, ProducerHandle};
 use super::partitioner::Partitioner;
 use crate::client::check_duration;
@@ -82,8 +83,8 @@ impl ProducerBuilder {
     }
 
     /// Bytes of a batch at most, encoded and before compression, from 1 KiB to 256 MiB. Default: 1,000,000, which is what
-    /// brokers accept unless told otherwise. A topic whose `max.message.bytes` is lower refuses larger batches, as a
-    /// whole.
+    /// brokers accept unless told otherwise. Batches that are too large for a topic, whose
+    /// `max.message.bytes` is lower, are split.
     pub fn batch_size(mut self, bytes: usize) -> Self {
         self.limits.batch_bytes = bytes;
         self
@@ -117,7 +118,9 @@ impl ProducerBuilder {
     /// Cancel safe.
     pub async fn build(mut self) -> Result<Producer> {
         self.check()?;
-        self.limits.partition_buffer = (self.limits.buffer / 4).max(self.limits.batch_bytes);
+        // A batch that comes ready-made takes what its bookkeeping does, too.
+        let batch = self.limits.batch_bytes.saturating_add(FIRST_CHUNK);
+        self.limits.partition_buffer = (self.limits.buffer / 4).max(batch).min(self.limits.buffer);
         let settings = BatchSettings {
             codec: self.codec,
             acks: self.acks,

@@ -11,6 +11,7 @@ use ottla_wire::records::NewRecord;
 use ottla_wire::{Str, Uuid, records};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::batch::FIRST_CHUNK;
 use super::delivery::Delivery;
 use super::outbox::{AcceptedOne, How, Outbox, Span, WrittenBatch};
 use super::promise::{Fate, Promise};
@@ -99,14 +100,13 @@ impl ProducerHandle {
         }
         let outbox = self.outbox(topic, partition)?;
         let spans = self.accept(&outbox, records, &settings).await?;
-        let mut offsets = Vec::with_capacity(records.len());
+        let mut results = Vec::with_capacity(records.len());
         for span in spans {
             let fate = span.waiter.await;
-            for index in span.first..span.first + span.count {
-                offsets.push(offset(&outbox, fate.of(index)?)?);
-            }
+            let indices = span.first..span.first + span.count;
+            results.extend(indices.map(|index| offset(&outbox, fate.of(index)?)));
         }
-        Ok(offsets)
+        all_of(results)
     }
 
     /// Appends one record when there is room for it. Who is going to wait for the acknowledgement says so: requests are
@@ -136,7 +136,12 @@ impl ProducerHandle {
         // They are the outbox's now, whatever comes of the append.
         room.forget();
         memory.forget();
-        // The time for its delivery began when it was handed over.
+        // The time for its delivery began when it was handed over; its timestamp is the present.
+        let record = match how.is_stamped {
+            true => record,
+            false => NewRecord { timestamp: Timestamp::now().0, ..record },
+        };
+        how.is_stamped = true;
         let delivery = self.append(outbox, start, record, settings, how)?;
         delivery.ok_or_else(|| self.full(outbox))
     }
@@ -204,6 +209,7 @@ impl ProducerHandle {
                 return Err(error);
             }
         };
+        let memory = batch.memory;
         match outbox.push(batch, &to.settings, promise) {
             Ok(false) => Ok(()),
             Ok(true) => {
@@ -211,6 +217,8 @@ impl ProducerHandle {
                 Ok(())
             }
             Err((promise, error)) => {
+                outbox.room.add_permits(memory);
+                self.lease.driver.shared.memory.add_permits(memory);
                 promise.resolve(Fate::Whole(Err(error.clone())));
                 Err(error)
             }
@@ -425,7 +433,7 @@ impl Shared {
 
     /// Bytes that a batch may have, encoded and before compression.
     pub(super) fn batch_bytes(&self) -> usize {
-        self.limits.batch_bytes
+        self.limits.batch_bytes.min(self.limits.partition_buffer.saturating_sub(FIRST_CHUNK))
     }
 
     /// Bytes taken by records that are not resolved.
@@ -486,6 +494,20 @@ pub(super) fn unsent(topic: &str, partition: i32, outcome: DeliveryOutcome, caus
         outcome,
         cause,
     }))
+}
+
+/// The offsets of records that belong together, or the first error. Of what is in the log in part nobody may believe that
+/// it can be sent again without a duplicate.
+pub(super) fn all_of(results: Vec<Result<i64>>) -> Result<Vec<i64>> {
+    let is_in_part =
+        results.iter().any(|result| result.as_ref().map_or_else(Error::may_have_happened, |_| true));
+    results.into_iter().collect::<Result<_>>().map_err(|error| match error {
+        Error::Delivery(error) if is_in_part && error.outcome == DeliveryOutcome::NotWritten => {
+            let outcome = DeliveryOutcome::MayHaveBeenWritten;
+            Error::Delivery(Arc::new(DeliveryError { outcome, ..DeliveryError::clone(&error) }))
+        }
+        error => error,
+    })
 }
 
 /// A write that was confirmed without an offset is an error of its own: there is nothing to return.

@@ -290,10 +290,16 @@ impl Outbox {
         }
         let Appended { delivery, index, mut ready_changed } = appended;
         let waiter = delivery.waiter();
-        if is_awaited {
+        // Where there was no room, what lingers is in the way of those behind.
+        if is_awaited || granted > 0 {
             ready_changed |= queue.hurry();
         }
         Ok(Some(AcceptedOne { waiter, index, ready_changed }))
+    }
+
+    /// Gives back the memory of chunks that nobody uses.
+    pub(crate) fn trim(&self) {
+        lock(&self.state).pool.clear();
     }
 
     /// Somebody waits for what was appended so far, so it does not linger. Whether the driver must be told.

@@ -31,6 +31,8 @@ pub struct TopicSink {
     waiting: Option<BoxFuture<'static, Result<Delivery>>>,
     /// Much was accepted in a row: others go first.
     yields: bool,
+    /// Nothing was accepted since what there is was told to leave.
+    is_hurried: bool,
     /// Of records that may not be acknowledged, oldest first.
     deliveries: VecDeque<Delivery>,
     /// So many, and those that are acknowledged are forgotten, wherever they stand.
@@ -45,7 +47,15 @@ const SWEEP: usize = 1024;
 impl TopicSink {
     pub(super) fn new(topic: TopicProducer) -> Self {
         let (topic, deliveries) = (Arc::new(topic), VecDeque::new());
-        Self { topic, waiting: None, yields: false, deliveries, sweep_at: SWEEP, error: None }
+        Self {
+            topic,
+            waiting: None,
+            yields: false,
+            is_hurried: false,
+            deliveries,
+            sweep_at: SWEEP,
+            error: None,
+        }
     }
 
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -116,6 +126,7 @@ impl Sink<Record<'static>> for TopicSink {
 
     fn start_send(self: Pin<&mut Self>, record: Record<'static>) -> Result<()> {
         let this = self.get_mut();
+        this.is_hurried = false;
         match this.topic.offer(&record) {
             Ok((delivery, yields)) => {
                 this.deliveries.push_back(delivery);
@@ -133,7 +144,9 @@ impl Sink<Record<'static>> for TopicSink {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_room(cx));
-        this.topic.hurry();
+        if !std::mem::replace(&mut this.is_hurried, true) {
+            this.topic.hurry();
+        }
         ready!(this.poll_delivered(cx));
         Poll::Ready(this.tell())
     }

@@ -406,6 +406,42 @@ async fn batches_are_compressed_and_full_ones_are_in_flight_together() {
     }
 }
 
+/// Trap P7: who sends records together is not told that none was written when some were.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_was_written_in_part_may_have_been_written() {
+    let (client, pipes) = world(1, 1).await;
+    pipes.control(|cluster, now| cluster.set_config(now, "t", "max.message.bytes", Some("1000"))).unwrap();
+    let partition = client.partition_client("t", 0).await.unwrap();
+    let (small, large) = (vec![b'x'; 200], vec![b'x'; 1_000]);
+    let mut records = vec![Record::new(&small); 10];
+    records.push(Record::new(&large));
+    let error = partition.produce(records).await.unwrap_err();
+    assert!(error.may_have_happened(), "{error}");
+    assert_eq!(pipes.values("t", 0).len(), 10);
+    let error = partition.produce(vec![Record::new(&large)]).await.unwrap_err();
+    assert!(!error.may_have_happened(), "{error}");
+}
+
+/// Trap P12: of a crowd that waits for room nobody waits for the linger of those before.
+#[tokio::test(start_paused = true)]
+async fn a_crowd_that_waits_for_room_does_not_linger() {
+    let (producer, topic, _pipes) = lingering(100_000).await;
+    let value = vec![0; 10_000];
+    let crowd = (0..40).map(|_| {
+        let (topic, value) = (topic.clone(), value.clone());
+        tokio::spawn(async move { topic.enqueue(Record::new(&value)).await.map(drop) })
+    });
+    let crowd: Vec<_> = crowd.collect();
+    let ((), took) = timed(async {
+        for task in crowd {
+            task.await.unwrap().unwrap();
+        }
+    })
+    .await;
+    assert!(took < millis(100), "{took:?}");
+    producer.close().await;
+}
+
 /// Trap P7: a batch larger than the topic allows becomes smaller ones; each record has its own place.
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_is_too_large_for_its_topic_is_split() {

@@ -256,9 +256,9 @@ impl Engine {
                 next = "split",
                 "batch is too large for its topic"
             );
-            outbox.shrink(split.memory);
+            outbox.shrink(split.encoded_len);
         }
-        let takes_long = split.sealed.len() > INLINE_SEAL;
+        let takes_long = split.encoded_len > INLINE_SEAL;
         self.work(driver, Work::Split(split), takes_long);
     }
 
@@ -438,8 +438,12 @@ impl Engine {
     fn update_leaders(&mut self) {
         let outboxes = &self.outboxes;
         let news: Vec<_> = self.cluster.with_metadata(|metadata| {
-            for outbox in outboxes.values().filter(|outbox| outbox.take_used()) {
-                metadata.want_topic(now(), &outbox.topic);
+            for outbox in outboxes.values() {
+                if outbox.take_used() {
+                    metadata.want_topic(now(), &outbox.topic);
+                } else if !outbox.is_busy() {
+                    outbox.trim();
+                }
             }
             let known = outboxes.iter().filter_map(|(id, outbox)| match metadata.topic(&outbox.topic) {
                 Lookup::Known(topic) => Some((*id, outbox.clone(), topic)),

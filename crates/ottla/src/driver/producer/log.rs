@@ -11,6 +11,7 @@ pub(super) fn next_after(code: ErrorCode) -> &'static str {
         ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER
         | ErrorCode::UNKNOWN_PRODUCER_ID
         | ErrorCode::INVALID_PRODUCER_EPOCH => "the sequence is looked into",
+        ErrorCode::MESSAGE_TOO_LARGE | ErrorCode::RECORD_LIST_TOO_LARGE => "split if it has several records",
         code if code.is_retriable() || code.needs_metadata() => AGAIN,
         _ => GIVEN_UP,
     }

@@ -214,10 +214,13 @@ impl Driver {
     /// Ends it: nothing is accepted any more, and what the engine holds tells its waiters when it is dropped.
     fn close(&self) {
         self.shared.close();
-        let engine = lock(&self.engine).take();
-        if let Some(engine) = &engine {
-            *lock(&self.last_metrics) = engine.metrics();
-        }
+        let engine = {
+            let mut engine = lock(&self.engine);
+            if let Some(engine) = &*engine {
+                *lock(&self.last_metrics) = engine.metrics();
+            }
+            engine.take()
+        };
         drop(engine);
         let events = std::mem::take(&mut *lock(&self.inbox));
         drop(events);

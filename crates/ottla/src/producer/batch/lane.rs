@@ -14,7 +14,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use ottla_core::producer::{DeliveryCause, DeliveryError, DeliveryOutcome, Written};
+use ottla_core::producer::{DeliveryCause, DeliveryOutcome, Written};
 use tokio::sync::{Notify, Semaphore};
 
 use super::inside::Id;
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::driver::{Either, lock, now, race};
 use crate::error::{Error, Result};
-use crate::producer::handle::{Destination, unsent};
+use crate::producer::handle::{Destination, all_of, unsent};
 use crate::producer::outbox::{WrittenBatch, begin};
 use crate::producer::promise::{Fate, Promise, Waiter};
 
@@ -202,18 +202,7 @@ impl<A: Aggregator> Lane<A> {
     /// The offsets of all records. A batch that was split on its way may be written in part, and which of it belongs to
     /// which input only the aggregator knows: then nobody is told that theirs is not.
     fn offsets(&self, fate: &Fate, records: usize) -> Result<Vec<i64>> {
-        let of = |index| self.offset(fate.of(index)?);
-        let offsets: Result<Vec<i64>> = (0..records).map(of).collect();
-        let is_in_part = |index| of(index).map_or_else(|error| error.may_have_happened(), |_| true);
-        offsets.map_err(|error| match error {
-            Error::Delivery(error)
-                if error.outcome == DeliveryOutcome::NotWritten && (0..records).any(is_in_part) =>
-            {
-                let outcome = DeliveryOutcome::MayHaveBeenWritten;
-                Error::Delivery(Arc::new(DeliveryError { outcome, ..DeliveryError::clone(&error) }))
-            }
-            error => error,
-        })
+        all_of((0..records).map(|index| self.offset(fate.of(index)?)).collect())
     }
 
     /// A write that was confirmed without an offset is an error of its own.

@@ -15,6 +15,7 @@ pub use aggregator::{Aggregator, AggregatorError, AggregatorFailure, BoxError, S
 pub use builder::BatchProducerBuilder;
 pub use record::{InputTooLarge, RecordAggregator, RecordOffsets};
 pub use writer::BatchWriter;
+pub(super) use writer::FIRST_CHUNK;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -197,11 +198,19 @@ impl<A: Aggregator> Topic<A> {
         let largest = to.producer.shared().batch_bytes();
         let checked = id.call("check", || aggregator.check(largest));
         checked.map_err(|failure| self.error(partition, failure))??;
+        // Somebody else may have been faster; what is not needed then is dropped when the lock is free.
+        let mut made = Some((to, aggregator));
         let mut lanes = lock(&self.lanes);
-        // Somebody else may have been faster.
-        let lane =
-            lanes.entry(partition).or_insert_with(|| Lane::start(id, to, self.settings.linger, aggregator));
-        Ok(lane.clone())
+        let lane = match (lanes.get(&partition), made.take_if(|_| !lanes.contains_key(&partition))) {
+            (None, Some((to, aggregator))) => {
+                let lane = Lane::start(id, to, self.settings.linger, aggregator);
+                lanes.insert(partition, lane.clone());
+                Some(lane)
+            }
+            (known, _) => known.cloned(),
+        };
+        drop(lanes);
+        lane.ok_or(Error::Closed)
     }
 
     fn error(&self, partition: i32, failure: AggregatorFailure) -> Error {

@@ -31,7 +31,7 @@ impl Default for BatchWriter {
 }
 
 /// Chunks become larger with the batch: a small one does not hold much that it has no use for.
-const FIRST_CHUNK: usize = 1024;
+pub(in crate::producer) const FIRST_CHUNK: usize = 1024;
 
 impl BatchWriter {
     /// An empty batch.
