@@ -4,6 +4,7 @@
 //!
 //! Works on a copy of the tree below `target/bites`, so what is being worked on stays as it is.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -132,13 +133,15 @@ struct Tree {
 }
 
 impl Tree {
-    /// Files keep their age where they have not changed, so that a second run compiles little.
+    /// Files keep their age where they have not changed, so that a second run compiles little; files that are gone go.
     fn copy(home: &Home) -> Outcome<Self> {
         let (folder, build) =
             (home.workspace().join("target/bites/tree"), home.workspace().join("target/bites/build"));
         let mut git = Command::new("git");
         let files = output(git.current_dir(home.workspace()).args(["ls-files", "-z"]))?;
-        for file in files.split_terminator('\0') {
+        let files: BTreeSet<&str> = files.split_terminator('\0').collect();
+        remove_others(&folder, &folder, &files)?;
+        for file in files {
             let (from, to) = (home.workspace().join(file), folder.join(file));
             let Ok(content) = fs::read(&from) else { continue };
             if fs::read(&to).is_ok_and(|there| there == content) {
@@ -181,11 +184,14 @@ impl Tree {
         output(self.cargo().args(["check", "--quiet", "-p", "ottla-core", "-p", "ottla"])).map(drop)
     }
 
-    /// The line with which the simulation says what went wrong.
+    /// The line with which the simulation says what went wrong. What one mistake does to a run may show in several ways;
+    /// the simulation goes on until it has seen the right one.
     fn simulate(&self, bite: &Bite) -> Outcome<String> {
         let mut cargo = self.cargo();
         cargo.args(["test", "--quiet", "--profile", "checked", "-p", &bite.package, "--test", "sim"]);
+        cargo.args(["seeds", "--", "--nocapture"]);
         cargo.env("OTTLA_SIM_FROM", "0").env("OTTLA_SIM_SEEDS", SEEDS.to_string()).env("RUST_BACKTRACE", "0");
+        cargo.env("OTTLA_SIM_UNTIL", &bite.caught_by);
         let Err(printed) = output(&mut cargo) else {
             return Err(format!("nothing noticed in {SEEDS} seeds"));
         };
@@ -195,4 +201,18 @@ impl Tree {
             format!("not by {:?}: {}", bite.caught_by, said().unwrap_or("the simulation said nothing"))
         })
     }
+}
+
+/// Removes what is not among the files, names from `root` on.
+fn remove_others(root: &Path, folder: &Path, files: &BTreeSet<&str>) -> Outcome {
+    let Ok(entries) = fs::read_dir(folder) else { return Ok(()) };
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let name = path.strip_prefix(root).ok().and_then(Path::to_str);
+        if path.is_dir() {
+            remove_others(root, &path, files)?;
+        } else if !name.is_some_and(|name| files.contains(name)) {
+            fs::remove_file(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+        }
+    }
+    Ok(())
 }

@@ -363,10 +363,13 @@ impl Metadata {
         self.controller_id = None;
     }
 
-    /// Looking a topic up never creates it. Who uses a topic wants it at least once between two refreshes.
+    /// Looking a topic up never creates it. Who uses a topic wants it at least once between two refreshes; a client
+    /// that did nothing for long, its machine having slept, has wanted nothing, and keeps what it knew.
     fn request(&mut self, now: Instant) -> MetadataRequest {
-        let unwanted = 2 * self.settings.max_age;
-        self.topics.retain(|_, entry| entry.last_wanted + unwanted > now);
+        let age = self.settings.max_age;
+        let (long_ago, last_success) = (2 * age, self.last_success);
+        let is_wanted = |at: Instant| at + long_ago > now || at + age > last_success;
+        self.topics.retain(|_, entry| is_wanted(entry.last_wanted));
         let topics = &self.topics;
         self.names.retain(|_, name| topics.contains_key(name));
         let wanted = self

@@ -321,3 +321,18 @@ fn topics_nobody_wants_any_more_are_dropped() {
     assert_eq!(rig.query().request.topics, Some(vec![]));
     assert_eq!(rig.metadata.topic("t"), Lookup::Pending);
 }
+
+/// Trap M3: after a long sleep one answer with another id is no more to be believed than before.
+#[test]
+fn topics_are_still_known_after_a_long_sleep() {
+    let mut rig = Rig::knowing(&[1]);
+    rig.metadata.want_topic(rig.now, "t");
+    let query = rig.query();
+    rig.answer(query, &with_id(answer(&[1]), 1));
+    rig.pass(10 * MetadataSettings::default().max_age);
+    let query = rig.query();
+    assert_eq!(query.request.topics.as_ref().map(Vec::len), Some(1));
+    rig.answer(query, &with_id(answer(&[1]), 2));
+    let Lookup::Known(known) = rig.metadata.topic("t") else { panic!("it was known") };
+    assert_eq!(known.id, Uuid::from_bytes([1; 16]));
+}

@@ -1,5 +1,6 @@
 //! Many runs, on all processors; what failed, as small as it gets; what was covered, and what it cost.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -26,6 +27,8 @@ pub(crate) struct Report {
     most: (Duration, u64),
     virtual_time: Duration,
     failures: Vec<Failure>,
+    /// Of a hunt: what else was noticed, how often, and by which seed first.
+    besides: BTreeMap<&'static str, (u64, u64)>,
 }
 
 #[derive(Debug)]
@@ -36,13 +39,15 @@ struct Failure {
     history: String,
 }
 
-/// All seeds from `from` on; it ends early when several have failed.
+/// All seeds from `from` on; it ends early when several have failed. When an invariant is hunted for, it ends with the
+/// first run in which that one does not hold, and only counts those in which another did not.
 pub(crate) fn all(from: u64, count: u64) -> Report {
     let begin = Instant::now();
     let next = AtomicU64::new(from);
     let stop = AtomicBool::new(false);
     let report = Mutex::new(Report { from, ..Report::default() });
-    let most_failures = most_failures();
+    let hunted = std::env::var("OTTLA_SIM_UNTIL").ok();
+    let most_failures = if hunted.is_some() { 1 } else { MOST_FAILURES };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -52,7 +57,7 @@ pub(crate) fn all(from: u64, count: u64) -> Report {
                     if seed >= from + count {
                         return;
                     }
-                    let one = one(seed);
+                    let one = one(seed, hunted.as_deref());
                     let mut report = report.lock().expect("no run panics while it holds the report");
                     report.add(one);
                     if report.failures.len() >= most_failures {
@@ -69,9 +74,7 @@ pub(crate) fn all(from: u64, count: u64) -> Report {
 }
 
 /// With more failures than these nothing new is learnt.
-fn most_failures() -> usize {
-    std::env::var("OTTLA_SIM_FAILURES").ok().and_then(|value| value.parse().ok()).unwrap_or(3)
-}
+const MOST_FAILURES: usize = 3;
 
 struct One {
     seed: u64,
@@ -79,15 +82,26 @@ struct One {
     cost: Duration,
     virtual_time: Duration,
     failure: Option<Failure>,
+    /// What did not hold, and is not what is hunted for.
+    besides: Option<&'static str>,
 }
 
-fn one(seed: u64) -> One {
+fn one(seed: u64, hunted: Option<&str>) -> One {
     let plan = Plan::new(seed);
     let before = processor_time();
     let outcome = attempt(&plan, false);
     let cost = processor_time().saturating_sub(before);
-    let failure = outcome.violation.map(|violation| shrink(&plan, violation));
-    One { seed, coverage: outcome.coverage, cost, virtual_time: outcome.took, failure }
+    let Outcome { violation, coverage, took: virtual_time, .. } = outcome;
+    let (failure, besides) = match (violation, hunted) {
+        (Some(violation), None) => (Some(shrink(&plan, violation)), None),
+        (Some(violation), Some(hunted)) if hunted == violation.invariant => {
+            let (faults, history) = (plan.faults.iter().map(ToString::to_string).collect(), String::new());
+            (Some(Failure { seed, violation, faults, history }), None)
+        }
+        (Some(violation), Some(_)) => (None, Some(violation.invariant)),
+        (None, _) => (None, None),
+    };
+    One { seed, coverage, cost, virtual_time, failure, besides }
 }
 
 /// One run; a panic in it is a violation as well.
@@ -135,6 +149,10 @@ impl Report {
         self.most = self.most.max((one.cost, one.seed));
         self.virtual_time += one.virtual_time;
         self.failures.extend(one.failure);
+        if let Some(invariant) = one.besides {
+            let (times, first) = self.besides.entry(invariant).or_insert((0, one.seed));
+            (*times, *first) = (*times + 1, one.seed.min(*first));
+        }
     }
 
     pub(crate) fn is_clean(&self) -> bool {
@@ -154,6 +172,9 @@ impl fmt::Display for Report {
             writeln!(f, "  with these faults:")?;
             failure.faults.iter().try_for_each(|fault| writeln!(f, "    {fault}"))?;
             writeln!(f, "{}", failure.history)?;
+        }
+        for (invariant, (times, first)) in &self.besides {
+            writeln!(f, "not hunted for: '{invariant}' in {times} runs, first in seed {first}")?;
         }
         write!(f, "{}", self.coverage.print())?;
         let Self { runs, from, took, cost, most, virtual_time, .. } = self;
