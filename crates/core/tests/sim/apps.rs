@@ -124,6 +124,7 @@ impl World {
         if self.produce.held(id) >= self.plan.client.budget {
             self.coverage.hit("user", "waits for room");
             self.writers[writer].waits = true;
+            self.hurry(id);
             return;
         }
         let it = &mut self.writers[writer];
@@ -139,10 +140,14 @@ impl World {
             self.accept(writer, bytes, &settings, None);
         }
         let it = &mut self.writers[writer];
+        let waits = it.plan.hurries > 0 && it.turns.is_multiple_of(it.plan.hurries);
         let pause = it.draw.micros(it.plan.pause.0, it.plan.pause.1);
-        match it.plan.is_closed_loop {
-            true => it.waits = true,
-            false => self.at(self.now + pause, Event::WriterTurn { writer }),
+        it.waits = it.plan.is_closed_loop;
+        if !it.waits {
+            self.at(self.now + pause, Event::WriterTurn { writer });
+        }
+        if waits {
+            self.hurry(id);
         }
     }
 

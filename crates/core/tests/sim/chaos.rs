@@ -9,7 +9,7 @@ use ottla_wire::messages::produce::{PartitionProduceResponse, ProduceResponse};
 use ottla_wire::{ApiKey, ErrorCode, RecordSet, Uuid, VersionRange};
 
 use crate::plan::{FaultKind, Plan};
-use crate::world::{Event, Phase, World, topic_name, topic_settings};
+use crate::world::{Event, Phase, World, create_topic, topic_name};
 
 pub(crate) struct Chaos {
     /// The rules of each fault.
@@ -130,7 +130,11 @@ impl World {
                     && self.cluster.shrink_isr(now, &name, partition, node).is_ok();
             }
             FaultKind::Recreate { topic } => {
-                return self.cluster.delete_topic(now, &topic_name(topic)).is_ok();
+                let is_gone = self.cluster.delete_topic(now, &topic_name(topic)).is_ok();
+                if is_gone {
+                    self.chaos.deleted.insert(topic);
+                }
+                return is_gone;
             }
             FaultKind::Retention { topic, partition } => {
                 let name = topic_name(topic);
@@ -140,18 +144,28 @@ impl World {
                 });
             }
             FaultKind::ForgetProducers { topic, partition } => {
+                return self.forget_producers(topic, partition);
+            }
+            FaultKind::Expiry { topic, partition } => {
                 let name = topic_name(topic);
-                let known = self.cluster.partition(&name, partition);
-                let ids: Vec<i64> = known.map(|it| it.log().producers().ids().collect()).unwrap_or_default();
-                for id in &ids {
-                    let _gone_already = self.cluster.forget_producer(now, &name, partition, *id);
-                }
-                self.producers_forgotten(topic, partition);
-                return !ids.is_empty();
+                let end = self.cluster.partition(&name, partition).map_or(0, Partition::high_watermark);
+                let is_done = self.cluster.raise_log_start(now, &name, partition, end).is_ok();
+                return is_done && self.forget_producers(topic, partition);
             }
             _ => return false,
         }
         true
+    }
+
+    fn forget_producers(&mut self, topic: usize, partition: i32) -> bool {
+        let name = topic_name(topic);
+        let known = self.cluster.partition(&name, partition);
+        let ids: Vec<i64> = known.map(|it| it.log().producers().ids().collect()).unwrap_or_default();
+        for id in &ids {
+            let _gone_already = self.cluster.forget_producer(self.now, &name, partition, *id);
+        }
+        self.producers_forgotten(topic, partition);
+        !ids.is_empty()
     }
 
     pub(crate) fn fault_ends(&mut self, fault: usize) {
@@ -191,9 +205,7 @@ impl World {
                 if self.chaos.deleted.remove(&topic) && self.cluster.topic(&topic_name(topic)).is_some() {
                     self.violate("a look-up creates nothing", || format!("topic {topic} is there again"));
                 }
-                let (partitions, replicas) = (self.plan.topics[topic], self.plan.nodes.min(3) as i16);
-                let (name, settings) = (topic_name(topic), topic_settings(&self.plan));
-                let _is_there = self.cluster.create_topic_with(now, &name, partitions, replicas, &settings);
+                let _is_new = create_topic(&mut self.cluster, now, &self.plan, topic);
             }
             _ => {}
         }

@@ -65,6 +65,15 @@ impl Coverage {
         }
     }
 
+    /// Which of these were never reached.
+    pub(crate) fn never<'a>(
+        &self,
+        expected: impl IntoIterator<Item = (&'static str, &'a str)>,
+    ) -> Vec<String> {
+        let is_missing = |it: &(&'static str, &str)| !self.counts.contains_key(&(it.0, it.1.to_owned()));
+        expected.into_iter().filter(is_missing).map(|(group, what)| format!("{group}: {what}")).collect()
+    }
+
     pub(crate) fn print(&self) -> String {
         let mut out = String::new();
         let mut last = "";

@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) old_api_versions: Option<bool>,
     /// Brokers answer acks = 0 although nobody asked for it.
     pub(crate) answers_without_acks: bool,
+    /// Topics refuse larger batches, which are split then.
+    pub(crate) max_message_bytes: Option<u64>,
     /// Partitions of each topic; every partition is on all nodes.
     pub(crate) topics: Vec<i32>,
     pub(crate) client: ClientPlan,
@@ -78,6 +80,8 @@ pub(crate) struct WriterPlan {
     pub(crate) turns: u64,
     /// Appends what was reported as not written again.
     pub(crate) retries: bool,
+    /// After so many turns it waits for its records, so that nothing lingers; 0 for never.
+    pub(crate) hurries: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -226,7 +230,46 @@ pub(crate) enum FaultKind {
         topic: usize,
         partition: i32,
     },
+    /// Retention takes everything, and with it what the broker knew of those who wrote it.
+    Expiry {
+        topic: usize,
+        partition: i32,
+    },
 }
+
+/// All kinds, as they stand in counts.
+pub(crate) const KINDS: [&str; 30] = [
+    "Error",
+    "LateError",
+    "Delay",
+    "Silence",
+    "Disconnect",
+    "CorruptFrame",
+    "CorruptRecords",
+    "Throttle",
+    "Misanswer",
+    "MetadataGap",
+    "WrongTopicId",
+    "MetadataFreeze",
+    "Rebootstrap",
+    "OldApiVersions",
+    "Kill",
+    "Pause",
+    "Cut",
+    "Hole",
+    "Slow",
+    "Stall",
+    "MoveAddress",
+    "MoveLeader",
+    "NoLeader",
+    "HoldWatermark",
+    "UncleanElection",
+    "ShrinkIsr",
+    "Recreate",
+    "Retention",
+    "ForgetProducers",
+    "Expiry",
+];
 
 impl FaultKind {
     /// The kind alone, for counts.
@@ -287,6 +330,7 @@ impl Plan {
                 Some(false),
             ]),
             answers_without_acks: draw.chance(25),
+            max_message_bytes: None,
             topics,
             client,
             writers,
@@ -295,12 +339,19 @@ impl Plan {
             heal,
             latency: draw.pick(&[(50, 400), (200, 3_000), (2_000, 40_000)]),
         };
+        let mut more = Draw::new(seed, 7);
+        // A batch of one record is smaller.
+        plan.max_message_bytes = more.chance(25).then(|| more.between(700, 2_500));
+        for writer in &mut plan.writers {
+            writer.hurries = more.pick(&[0, 1, 3]);
+        }
         let mut faults = Draw::new(seed, 1);
         let count = faults.pick(&[0, 1, 2, 3, 4, 5, 6, 8, 12]);
         for _ in 0..count {
             let fault = fault(&mut faults, &plan);
             plan.faults.push(fault);
         }
+        plan.faults.extend(rare_faults(&mut more, &plan));
         plan
     }
 
@@ -309,6 +360,44 @@ impl Plan {
         let mut plan = self.clone();
         plan.faults.remove(fault);
         plan
+    }
+}
+
+/// What would hardly strike, or strike together, if it were drawn like the others.
+fn rare_faults(draw: &mut Draw, plan: &Plan) -> Vec<Fault> {
+    let at = draw.micros(0, plan.heal.as_micros() as u64 * 9 / 10);
+    let (topic, partition) = place(draw, &plan.topics);
+    let soon = at + draw.millis(0, 20);
+    let until = |at: Duration| (at + Duration::from_secs(2)).min(plan.heal);
+    let error = |at, code, times| {
+        let kind = FaultKind::Error { api: ApiKey::PRODUCE, code, times };
+        Fault { at, until: until(at), kind }
+    };
+    let wrong_sequence = draw.pick(&[
+        ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER,
+        ErrorCode::UNKNOWN_PRODUCER_ID,
+        ErrorCode::INVALID_PRODUCER_EPOCH,
+    ]);
+    match draw.below(25) {
+        0 => vec![Fault { at, until: at, kind: FaultKind::Expiry { topic, partition } }],
+        // Nobody can write from the start.
+        1 => {
+            let code = code(draw, ApiKey::INIT_PRODUCER_ID);
+            let kind = FaultKind::Error { api: ApiKey::INIT_PRODUCER_ID, code, times: 100 };
+            vec![Fault { at: Duration::ZERO, until: plan.heal, kind }]
+        }
+        // What may be in the log is refused.
+        2 => {
+            let refusal = draw.pick(&[wrong_sequence, ErrorCode::MESSAGE_TOO_LARGE]);
+            let (api, stage) = (ApiKey::PRODUCE, Stage::AfterApplying);
+            let kind = FaultKind::Disconnect { api, stage, times: 3 };
+            vec![Fault { at, until: until(at), kind }, error(soon, refusal, 3)]
+        }
+        // A new epoch, while others wait for another attempt.
+        3 => {
+            vec![error(at, wrong_sequence, 1), error(soon, ErrorCode::NOT_ENOUGH_REPLICAS, 3)]
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -354,6 +443,7 @@ fn writer(draw: &mut Draw, topics: &[i32], client: &ClientPlan) -> WriterPlan {
         linger: draw.pick(&[None, None, Some(0), Some(5), Some(60)]).map(Duration::from_millis),
         turns: draw.pick(&[20, 100, 1_000]),
         retries: draw.chance(50),
+        hurries: 0,
     }
 }
 

@@ -186,6 +186,16 @@ impl World {
         }
     }
 
+    /// Somebody waits for all that was appended to a partition so far.
+    pub(crate) fn hurry(&mut self, id: PartitionId) {
+        let Some(it) = self.produce.queues.get_mut(&id) else { return };
+        if it.queue.hurry() {
+            self.coverage.hit("user", "waits for what lingers");
+            let ready = it.queue.ready();
+            self.produce.machine.handle_ready(self.now, id, ready);
+        }
+    }
+
     pub(crate) fn produce_timeouts(&mut self) {
         if self.produce.machine.poll_timeout().is_some_and(|due| due <= self.now) {
             self.produce.machine.handle_timeout(self.now);
@@ -236,6 +246,7 @@ impl World {
                     it.queue.shrink(encoded_len);
                 }
                 let parts = sealed.split(&codec, &mut self.produce.pool);
+                self.note(|| format!("{partition:?}: a batch is split"));
                 self.produce.machine.handle_split(self.now, partition, token, parts);
             }
             Action::ResolveParts { partition, delivery, memory, parts } => {

@@ -8,12 +8,105 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::history::Coverage;
-use crate::plan::Plan;
+use crate::plan::{KINDS, Plan};
 use crate::truth::Violation;
 use crate::world::{Outcome, World};
 
 /// So many lines of a failing run's history are printed.
 const MOST_LINES: usize = 600;
+
+/// What has to come about, if not in each run: states of the machines, and what users meet.
+const STATES: &[(&str, &str)] = &[
+    ("call", "answered with COORDINATOR_LOAD_IN_PROGRESS (14)"),
+    ("call", "answered with FENCED_LEADER_EPOCH (74)"),
+    ("call", "answered with KAFKA_STORAGE_ERROR (56)"),
+    ("call", "answered with NOT_LEADER_OR_FOLLOWER (6)"),
+    ("call", "answered with OFFSET_OUT_OF_RANGE (1)"),
+    ("call", "answered with THROTTLING_QUOTA_EXCEEDED (89)"),
+    ("call", "answered with UNKNOWN_LEADER_EPOCH (75)"),
+    ("call", "answered with UNKNOWN_TOPIC_ID (100)"),
+    ("call", "answered with UNKNOWN_TOPIC_OR_PARTITION (3)"),
+    ("call", "done"),
+    ("call", "given up: Permanent"),
+    ("call", "given up: Recreated"),
+    ("call", "given up: TimedOut"),
+    ("call", "moved"),
+    ("call", "sent"),
+    ("call", "waits"),
+    ("call", "waits for a lane"),
+    ("connection", "closed"),
+    ("connection", "closed: Idle"),
+    ("connection", "closed: Io"),
+    ("connection", "closed: Moved"),
+    ("connection", "closed: Protocol"),
+    ("connection", "closed: Released"),
+    ("connection", "closed: Silent"),
+    ("connection", "dialled again for a lower ApiVersions"),
+    ("connection", "opening, requests wait"),
+    ("connection", "overdue"),
+    ("connection", "ready, nothing to do"),
+    ("connection", "ready, requests under way"),
+    ("connection", "throttled"),
+    ("connection", "waiting for the dial"),
+    ("log", "records lost"),
+    ("metadata", "answered"),
+    ("metadata", "late answer"),
+    ("metadata", "leader hint taken"),
+    ("metadata", "no answer"),
+    ("producer", "MayHaveBeenWritten: Refused"),
+    ("producer", "MayHaveBeenWritten: Request"),
+    ("producer", "MayHaveBeenWritten: TimedOut"),
+    ("producer", "MayHaveBeenWritten: TopicRecreated"),
+    ("producer", "NotWritten: ProducerId"),
+    ("producer", "NotWritten: TimedOut"),
+    ("producer", "NotWritten: TopicRecreated"),
+    ("producer", "an answer that does not match"),
+    ("producer", "answered with CORRUPT_MESSAGE (2)"),
+    ("producer", "answered with MESSAGE_TOO_LARGE (10)"),
+    ("producer", "answered with NOT_ENOUGH_REPLICAS (19)"),
+    ("producer", "answered with NOT_ENOUGH_REPLICAS_AFTER_APPEND (20)"),
+    ("producer", "answered with NOT_LEADER_OR_FOLLOWER (6)"),
+    ("producer", "answered with OUT_OF_ORDER_SEQUENCE_NUMBER (45)"),
+    ("producer", "answered with REQUEST_TIMED_OUT (7)"),
+    ("producer", "answered with UNKNOWN_PRODUCER_ID (59)"),
+    ("producer", "answered with UNKNOWN_TOPIC_ID (100)"),
+    ("producer", "answered with UNKNOWN_TOPIC_OR_PARTITION (3)"),
+    ("producer", "asks for a producer id"),
+    ("producer", "has a producer id"),
+    ("producer", "held for company"),
+    ("producer", "leader is not among the brokers"),
+    ("producer", "no producer id"),
+    ("producer", "refresh: Answer"),
+    ("producer", "refresh: Lost"),
+    ("producer", "refresh: NoLeader"),
+    ("producer", "refresh: Overdue"),
+    ("producer", "sends"),
+    ("producer", "sequence reset: records may be lost"),
+    ("producer", "sequence reset: retention"),
+    ("producer", "split"),
+    ("producer", "topic created again"),
+    ("producer", "written"),
+    ("producer", "written, no offset"),
+    ("request", "NotSent: Closed(ByPeer)"),
+    ("request", "NotSent: Closed(Moved)"),
+    ("request", "NotSent: Closed(Protocol)"),
+    ("request", "NotSent: Connect"),
+    ("request", "NotSent: TimedOut"),
+    ("request", "Unknown: Closed(ByPeer)"),
+    ("request", "Unknown: Closed(Protocol)"),
+    ("request", "Unknown: Closed(Silent)"),
+    ("request", "Unknown: TimedOut"),
+    ("request", "answered"),
+    ("request", "outcome for nobody"),
+    ("request", "sent without an answer"),
+    ("user", "a call in vain"),
+    ("user", "a damaged batch"),
+    ("user", "drops a call"),
+    ("user", "overtaken by retention"),
+    ("user", "told of a truncation"),
+    ("user", "waits for room"),
+    ("user", "waits for what lingers"),
+];
 
 /// What many runs came to.
 #[derive(Debug, Default)]
@@ -177,6 +270,9 @@ impl fmt::Display for Report {
             writeln!(f, "not hunted for: '{invariant}' in {times} runs, first in seed {first}")?;
         }
         write!(f, "{}", self.coverage.print())?;
+        let kinds = KINDS.iter().map(|kind| ("fault struck", *kind));
+        let never = self.coverage.never(kinds.chain(STATES.iter().copied()));
+        writeln!(f, "never: {}", if never.is_empty() { "nothing".to_owned() } else { never.join(", ") })?;
         let Self { runs, from, took, cost, most, virtual_time, .. } = self;
         let mean = cost.as_secs_f64() * 1e3 / (*runs).max(1) as f64;
         writeln!(

@@ -382,7 +382,8 @@ impl World {
         let is_it = |record: &Accepted| record.topic_id == topic_id;
         let number = self.truth.records.iter().find(|record| is_it(record)).map(|record| record.topic);
         let forgets = |kind: &FaultKind| match kind {
-            FaultKind::ForgetProducers { topic, partition: it } => Some(*topic) == number && *it == partition,
+            FaultKind::ForgetProducers { topic, partition: it }
+            | FaultKind::Expiry { topic, partition: it } => Some(*topic) == number && *it == partition,
             _ => false,
         };
         self.plan.faults.iter().any(|fault| forgets(&fault.kind))
@@ -410,16 +411,27 @@ impl World {
                 .collect();
             let from = of_log.first().map_or(log.end(), |(offset, _)| *offset);
             let seen: Vec<_> = it.seen().iter().filter(|(offset, _)| *offset >= from).copied().collect();
-            // A broker may get round to what was given up long ago, after the reader has left.
+            // A broker may get round to what was given up long ago, after the reader has left; without sequences it
+            // takes what it has already.
             let is_late = |(_, id): &(i64, Option<RecordId>)| {
-                let record = id.and_then(|id| self.truth.records.get(id.0 as usize));
-                record.is_some_and(|record| record.acks == Acks::None || record.fate == Some(Fate::Unknown))
+                let Some(id) = id else { return false };
+                let is_there_twice = self.truth.written.get(id).is_some_and(|places| places.len() > 1);
+                self.truth.records.get(id.0 as usize).is_some_and(|record| match record.acks {
+                    Acks::None => true,
+                    Acks::Leader if is_there_twice => true,
+                    _ => record.fate == Some(Fate::Unknown),
+                })
             };
             let is_whole = of_log.starts_with(&seen) && of_log[seen.len()..].iter().all(is_late);
             if !is_whole {
                 let differs = seen.iter().zip(&of_log).position(|(one, other)| one != other);
+                let unseen = of_log.get(seen.len()..).unwrap_or_default().iter().take(5);
+                let unseen: Vec<_> = unseen
+                    .map(|(offset, id)| (offset, id.and_then(|id| self.truth.records.get(id.0 as usize))))
+                    .collect();
                 let what = format!(
-                    "reader {reader} saw {} records from {from} on and the log has {}; they differ first at {differs:?}",
+                    "reader {reader} saw {} records from {from} on and the log has {}; they differ first at \
+                     {differs:?}, and these were not seen: {unseen:?}",
                     seen.len(),
                     of_log.len()
                 );

@@ -180,12 +180,9 @@ impl World {
         }
         let mut truth = Truth::default();
         truth.by_name = plan.release < Release::V4_3;
-        for (topic, partitions) in plan.topics.iter().enumerate() {
-            let replicas = plan.nodes.min(3) as i16;
-            let settings = topic_settings(plan);
-            let created =
-                cluster.create_topic_with(start, &topic_name(topic), *partitions, replicas, &settings);
-            created.expect("the plan asks for a topic that can be");
+        for topic in 0..plan.topics.len() {
+            let is_created = create_topic(&mut cluster, start, plan, topic);
+            assert!(is_created, "the plan asks for topics that can be");
         }
         truth.look(&cluster);
         let mut world = Self {
@@ -399,10 +396,14 @@ impl World {
     }
 }
 
-/// What topics are created with.
-pub(crate) fn topic_settings(plan: &Plan) -> Vec<(&'static str, &'static str)> {
-    let unclean = ("unclean.leader.election.enable", "true");
-    plan.elects_unclean.then_some(unclean).into_iter().collect()
+/// Creates a topic with what the plan says of topics.
+pub(crate) fn create_topic(cluster: &mut FakeCluster, now: Instant, plan: &Plan, topic: usize) -> bool {
+    let limit = plan.max_message_bytes.map(|bytes| bytes.to_string());
+    let limit = limit.as_deref().map(|bytes| ("max.message.bytes", bytes));
+    let unclean = plan.elects_unclean.then_some(("unclean.leader.election.enable", "true"));
+    let settings: Vec<_> = unclean.into_iter().chain(limit).collect();
+    let (partitions, replicas) = (plan.topics[topic], plan.nodes.min(3) as i16);
+    cluster.create_topic_with(now, &topic_name(topic), partitions, replicas, &settings).is_ok()
 }
 
 pub(crate) fn topic_name(topic: usize) -> String {

@@ -25,6 +25,10 @@ pub(crate) struct Plan {
     /// Of the producer: small, so that batches fill up and are in flight together.
     pub(crate) batch_size: usize,
     pub(crate) linger: Duration,
+    /// Of the topic: larger batches are refused, and split.
+    pub(crate) max_message_bytes: Option<usize>,
+    /// One in so many records is waited for at once; 0 for none.
+    pub(crate) awaits: u64,
     pub(crate) faults: Vec<Fault>,
 }
 
@@ -127,6 +131,7 @@ impl Plan {
             })
             .collect();
         faults.sort_by_key(|fault| fault.at);
+        let mut more = Random::new(seed).branch(2);
         Self {
             seed,
             nodes,
@@ -139,6 +144,9 @@ impl Plan {
             pours: random.within(20..300),
             batch_size: usize::try_from(random.within(1_024..4_000)).unwrap(),
             linger: random.millis(0..20),
+            // A batch of one record is smaller.
+            max_message_bytes: more.one_in(4).then(|| usize::try_from(more.within(700..2_500)).unwrap()),
+            awaits: more.pick(&[0, 4, 20]),
             faults,
         }
     }

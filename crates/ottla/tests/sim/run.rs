@@ -6,7 +6,7 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ottla::{Client, Error, PartitionClient, Producer, Record};
+use ottla::{Client, Delivery, Error, PartitionClient, Producer, Record};
 use ottla_core::producer::DeliveryOutcome;
 use ottla_fake::{FakeCluster, Reaction, Rule, Stage};
 use tokio::task::LocalSet;
@@ -58,6 +58,13 @@ pub(crate) struct Sent {
     pub(crate) fate: Fate,
 }
 
+/// What becomes of a record that a producer was given.
+enum Promise {
+    Open(Delivery),
+    /// It was waited for.
+    Kept(Fate),
+}
+
 /// What the tasks saw.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
@@ -66,6 +73,8 @@ pub(crate) struct Seen {
     pub(crate) read: RefCell<Vec<Vec<(i64, String)>>>,
     /// Writers at work.
     writing: Cell<u64>,
+    /// Calls that were made.
+    pub(crate) calls: Cell<u64>,
 }
 
 /// What a run was made of.
@@ -78,6 +87,13 @@ pub(crate) struct Outcome {
     pub(crate) read: u64,
     pub(crate) requests: u64,
     pub(crate) lost: u64,
+    pub(crate) splits: u64,
+    pub(crate) awaited: u64,
+    /// Requests of a hundred that were allowed, in the run that made most of them.
+    pub(crate) busiest: u64,
+    /// Processor time of all runs, and of the longest with its seed.
+    pub(crate) cost: Duration,
+    pub(crate) most: (Duration, u64),
 }
 
 impl Outcome {
@@ -91,21 +107,35 @@ impl Outcome {
         self.read += other.read;
         self.requests += other.requests;
         self.lost += other.lost;
+        self.splits += other.splits;
+        self.awaited += other.awaited;
+        self.busiest = self.busiest.max(other.busiest);
+        self.cost += other.cost;
+        self.most = self.most.max(other.most);
     }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { written, not_written, unknown, read, requests, lost, .. } = self;
-        write!(
+        let Self { written, not_written, unknown, read, requests, lost, splits, awaited, .. } = self;
+        writeln!(
             f,
-            "{written} written, {not_written} not written, {unknown} unknown, {read} read, {requests} requests, \
-             {lost} batches lost by unclean elections; struck:"
+            "{written} written, {not_written} not written, {unknown} unknown, {read} read, {awaited} awaited one by \
+             one, {splits} batches split, {lost} lost by unclean elections"
         )?;
+        writeln!(f, "{requests} requests, in one run {} % of what is allowed", self.busiest)?;
+        write!(f, "struck:")?;
         for (kind, struck) in KINDS.iter().zip(self.struck) {
             write!(f, " {kind} {struck}")?;
         }
-        Ok(())
+        let struck = KINDS.iter().zip(self.struck).map(|(kind, times)| (*kind, times));
+        let seen = [("written", *written), ("not written", *not_written), ("unknown", *unknown)];
+        let more = [("split", *splits), ("awaited", *awaited), ("lost", *lost)];
+        let all = struck.chain(seen).chain(more);
+        let never: Vec<_> = all.filter(|(_, times)| *times == 0).map(|(what, _)| what).collect();
+        writeln!(f, "\nnever: {}", if never.is_empty() { "nothing".to_owned() } else { never.join(", ") })?;
+        let (most, seed) = self.most;
+        write!(f, "at most {:.1} ms of processor time (seed {seed})", most.as_secs_f64() * 1e3)
     }
 }
 
@@ -122,8 +152,11 @@ pub(crate) fn run(plan: &Plan, history: Option<&History>) -> Result<Outcome, Str
 }
 
 async fn play(plan: &Plan, history: Option<History>) -> Result<Outcome, String> {
+    let start = Instant::now();
     let pipes = PipeTransport::start(FakeCluster::builder().nodes(plan.nodes).session_timeout(secs(2)));
-    pipes.create("t", plan.partitions, i16::try_from(plan.nodes).unwrap());
+    let limit = plan.max_message_bytes.map(|bytes| bytes.to_string());
+    let limit: Vec<_> = limit.iter().map(|bytes| ("max.message.bytes", bytes.as_str())).collect();
+    pipes.create_with("t", plan.partitions, i16::try_from(plan.nodes).unwrap(), &limit);
     for (node, latency) in (1..).zip(&plan.latencies) {
         pipes.rule(Rule::new(Reaction::Delay(Stage::AfterApplying, *latency)).node(node));
     }
@@ -188,6 +221,11 @@ async fn play(plan: &Plan, history: Option<History>) -> Result<Outcome, String> 
         task.await.map_err(|error| format!("a reader: {error}"))??;
     }
     world.works_again(plan, &client, &producer).await?;
+    producer.flush().await;
+    let metrics = producer.metrics();
+    if metrics.buffered > 0 || metrics.in_flight > 0 {
+        return Err(format!("the producer has flushed, and still holds {metrics:?}"));
+    }
     if random.branch(1).one_in(2) {
         producer.close().await;
     } else {
@@ -200,8 +238,10 @@ async fn play(plan: &Plan, history: Option<History>) -> Result<Outcome, String> 
     if open > 0 {
         return Err(format!("{open} connections are open after the client is gone"));
     }
-    check(plan, &pipes, &world.seen)?;
+    let share = check(plan, &pipes, &world.seen, start.elapsed())?;
     let mut outcome = world.outcome.take();
+    outcome.splits = metrics.splits;
+    outcome.busiest = share;
     for sent in world.seen.sent.borrow().iter() {
         match sent.fate {
             Fate::Written(_) => outcome.written += 1,
@@ -324,13 +364,24 @@ impl World {
             let value =
                 format!("p{pourer}-{number}-{}", "x".repeat(usize::try_from(random.below(300)).unwrap()));
             let partition = i32::try_from(random.below(plan.partitions as u64)).unwrap();
+            if plan.awaits > 0 && random.one_in(plan.awaits) {
+                let call = topic.send_to(partition, Record::new(value.as_str()));
+                let sent = self.in_time("send", Duration::ZERO, plan.delivery_timeout, call).await?;
+                self.outcome.borrow_mut().awaited += 1;
+                let fate = match sent {
+                    Ok(delivered) => Fate::Written(delivered.offset.ok_or("no offset with acks = all")?),
+                    Err(error) => fate(&error)?,
+                };
+                deliveries.push((partition, value, Promise::Kept(fate)));
+                continue;
+            }
             let call = topic.enqueue_to(partition, Record::new(value.as_str()));
             let enqueued = self.in_time("enqueue", Duration::ZERO, plan.delivery_timeout, call).await?;
             match enqueued {
-                Ok(delivery) => deliveries.push((partition, value, Some(delivery))),
+                Ok(delivery) => deliveries.push((partition, value, Promise::Open(delivery))),
                 Err(error) => {
                     self.note(|| format!("{value} for {partition}: {error}"));
-                    self.tell(partition, value, fate(&error)?);
+                    deliveries.push((partition, value, Promise::Kept(fate(&error)?)));
                 }
             }
             if random.one_in(20) {
@@ -343,14 +394,15 @@ impl World {
         }
         for (partition, value, delivery) in deliveries {
             let fate = match delivery {
-                Some(delivery) if !random.one_in(10) => {
+                Promise::Kept(fate) => fate,
+                Promise::Open(delivery) if !random.one_in(10) => {
                     let limit = plan.delivery_timeout;
                     match self.in_time("delivery", Duration::ZERO, limit, delivery).await? {
                         Ok(delivered) => Fate::Written(delivered.offset.ok_or("no offset with acks = all")?),
                         Err(error) => fate(&error)?,
                     }
                 }
-                _ => Fate::Unknown,
+                Promise::Open(_) => Fate::Unknown,
             };
             self.tell(partition, value, fate);
         }
@@ -391,6 +443,10 @@ impl World {
         Ok(())
     }
 
+    fn called(&self) {
+        self.seen.calls.set(self.seen.calls.get() + 1);
+    }
+
     fn tell(&self, partition: i32, value: String, fate: Fate) {
         self.seen.sent.borrow_mut().push(Sent { partition, value, fate });
     }
@@ -425,7 +481,10 @@ impl World {
         let call = client.produce(values.iter().map(|value| Record::new(value.as_str())).collect());
         let result = match polls {
             None => Some(self.in_time("produce", Duration::ZERO, plan.delivery_timeout, call).await?),
-            Some(polls) => polled(polls, call).await,
+            Some(polls) => {
+                self.called();
+                polled(polls, call).await
+            }
         };
         self.note(|| format!("produce {values:?} to {partition}: {result:?}"));
         let fates = match result {
@@ -491,6 +550,7 @@ impl World {
         timeout: Duration,
         call: F,
     ) -> Result<F::Output, String> {
+        self.called();
         let start = Instant::now();
         let output = call.await;
         let took = start.elapsed();
