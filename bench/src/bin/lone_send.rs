@@ -116,7 +116,8 @@ fn frame() -> Result<Vec<u8>> {
         partition_data: vec![PartitionProduceData { index: 0, records, ..Default::default() }],
         ..Default::default()
     };
-    let request = ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..Default::default() };
+    let request =
+        ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..Default::default() };
     Ok(encode_request(&request, 13, 1, Some("frames"))?.into_bytes().to_vec())
 }
 
