@@ -13,10 +13,13 @@ mod record;
 mod stream;
 mod visible;
 
-// The page's snippets are tested as documentation of this crate.
+// The pages' snippets are tested as documentation of this crate.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/testing-your-service.md")]
 mod testing_your_service {}
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/producing.md")]
+mod producing {}
 
 pub use client::{Client, ClientBuilder, ClusterDescription, ControllerClient, NewTopic, Topic};
 pub use error::{Error, FetchError, Result};
