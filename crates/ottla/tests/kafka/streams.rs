@@ -150,8 +150,7 @@ async fn an_idle_session_sends_small_requests() {
         .into_iter()
         .filter(|seen| seen.api_key == ApiKey::FETCH.0)
         .map(|seen| {
-            let frame = Bytes::from(seen.frame);
-            let payload = frame.slice(4..);
+            let payload = Bytes::from(seen.frame);
             let (header, body) = decode_request_header(&payload).unwrap();
             decode_request_body::<FetchRequest>(&payload.slice(body..), header.version).unwrap()
         })
@@ -165,7 +164,7 @@ async fn an_idle_session_sends_small_requests() {
     );
     assert!(last.session_id > 0 && last.session_epoch > 3);
     assert_eq!((last.topics.len(), last.forgotten_topics_data.len()), (0, 0));
-    assert!(fetches.len() < 40, "one a broker and wait");
+    assert!(fetches.len() < 100, "one for each broker and wait, of which there were 15");
     client.partition_client(&name, 33).await.unwrap().produce(vec![Record::new("x")]).await.unwrap();
     let record = tokio::time::timeout(SOON, stream.next()).await.unwrap().unwrap().unwrap();
     assert_eq!((record.partition, record.record.offset), (33, 0));
