@@ -344,6 +344,8 @@ impl World {
         let it = &mut self.readers[reader];
         let pause = match self.phase {
             Phase::Rough => it.draw.micros(it.plan.pause.0, it.plan.pause.1),
+            // Writers may have to wait for a time-out first.
+            Phase::Healed => it.draw.millis(30, 120),
             // At the end nobody has time to lose.
             _ => it.draw.millis(5, 20),
         };
