@@ -33,7 +33,7 @@ pub enum OutOfRange {
     /// It is an error, and the partition waits for a seek.
     #[default]
     Report,
-    /// It goes on with the first record there is. What is missing in between is missing silently but for a line in the log.
+    /// It goes on with the first record there is. What is missing in between is missing silently.
     Earliest,
     /// It goes on at the end.
     Latest,
