@@ -90,7 +90,7 @@ impl ProducerBuilder {
         self
     }
 
-    /// Bytes of all records that are not acknowledged at most; whoever enqueues more waits. A quarter of it, and at least a
+    /// Bytes of all records that are not acknowledged at most; whoever enqueues more waits. A quarter of it, and at least a little more than a
     /// batch, is what one partition may hold. From the batch size to 512 MiB. Default: 64 MiB.
     pub fn buffer_memory(mut self, bytes: usize) -> Self {
         self.limits.buffer = bytes;
