@@ -1,4 +1,5 @@
-//! Whole frames: size, header, body. A frame is a signed 32-bit size and that many bytes.
+//! Whole frames: size, header, body. A frame is a signed 32-bit size and that many bytes (the protocol guide's section on
+//! common request and response structure).
 //!
 //! Those who read sockets take four bytes, ask [`frame_size`], and collect that many more: the payload.
 

@@ -1,4 +1,4 @@
-//! Request and response headers, in all their versions.
+//! Request and response headers, in all their versions: the protocol guide's section on headers, and KIP-482.
 //!
 //! | | version | has |
 //! |---|---|---|

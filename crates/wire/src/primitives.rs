@@ -1,6 +1,7 @@
 //! The types that a field may have, and how each is read and written.
 //!
 //! Arrays, nullable values and structs are made of these; whether lengths are compact is known to reader and writer.
+//! The source is the protocol guide's section on primitive types, and KIP-482 for the compact forms.
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! [`Uuid`]: topic ids, directory ids and member ids, in Kafka's own spelling.
+//! [`Uuid`]: topic ids, directory ids and member ids, in Kafka's own spelling (KIP-516).
 
 use std::fmt;
 use std::str::FromStr;
