@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
@@ -181,11 +182,17 @@ impl Shared {
         let Some(io) = &mut *io else { return false };
         let Some(waker) = io.waker.clone() else { return false };
         let cx = &mut Context::from_waker(&waker);
-        if !lock(&self.state).machine.is_awaiting() && io.poll_ended(cx) {
-            // What was not written may be sent again at once.
-            return false;
-        }
-        match io.transmit(self, cx) {
+        // A socket may be a user's own; its panic is the connection's, not that of whoever sends something.
+        let attempt = AssertUnwindSafe(|| {
+            if !lock(&self.state).machine.is_awaiting() && io.poll_ended(cx) {
+                // What was not written may be sent again at once.
+                return Poll::Pending;
+            }
+            io.transmit(self, cx)
+        });
+        match catch_unwind(attempt)
+            .unwrap_or_else(|_| Poll::Ready(Err(io::Error::other("the socket panicked"))))
+        {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => {
                 io.failure = Some(error);

@@ -9,7 +9,7 @@ use crate::support::{Oddity, cluster, millis, pass, records, secs, timed, world}
 /// Trap N11: a panic in a connection's task is an error for whoever waits on it, not a hang.
 #[tokio::test(start_paused = true)]
 async fn a_panic_while_dialling_is_an_error() {
-    for oddity in [Oddity::Panics, Oddity::SocketPanics] {
+    for oddity in [Oddity::Panics, Oddity::SocketPanics, Oddity::WritePanics] {
         let pipes = cluster(1, 1);
         pipes.make_odd("node-1:9092", oddity);
         let (result, took) = timed(pipes.builder().request_timeout(secs(3)).build()).await;

@@ -44,6 +44,8 @@ pub(crate) enum Oddity {
     Panics,
     /// The socket panics when it is read.
     SocketPanics,
+    /// The socket panics when something is written to it after the first question.
+    WritePanics,
     /// The peer sends these bytes, whatever it is asked.
     Says(&'static [u8]),
 }
@@ -190,6 +192,10 @@ impl Transport for PipeTransport {
                 Some(Oddity::Silent) => self.unserved(b""),
                 Some(Oddity::Panics) => panic!("a transport with a fault of its own"),
                 Some(Oddity::SocketPanics) => Box::new(Panicking),
+                Some(Oddity::WritePanics) => {
+                    let pipe = self.inner.pipes.connect(address.host(), address.port()).await?;
+                    Box::new(PanickingLater { pipe: Box::new(pipe), has_written: false })
+                }
                 Some(Oddity::Says(bytes)) => self.unserved(bytes),
             };
             Ok(socket)
@@ -218,6 +224,37 @@ impl AsyncWrite for Panicking {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+/// A pipe that takes one write.
+struct PanickingLater {
+    pipe: Box<dyn Socket>,
+    has_written: bool,
+}
+
+impl AsyncRead for PanickingLater {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        to: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.pipe).poll_read(cx, to)
+    }
+}
+
+impl AsyncWrite for PanickingLater {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        assert!(!std::mem::replace(&mut self.has_written, true), "a socket with a fault of its own");
+        Pin::new(&mut *self.pipe).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.pipe).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.pipe).poll_shutdown(cx)
     }
 }
 
