@@ -239,10 +239,11 @@ impl World {
         self.writer_told(writer, id, fate, error);
     }
 
-    /// The broker forgets whose records a partition has.
+    /// The broker forgets whose records a partition has. Of each record that was sent so far it may have a copy that it has
+    /// not read: a connection that is muted is read later, also when it was cut off at the other end meanwhile.
     pub(crate) fn producers_forgotten(&mut self, topic: usize, partition: i32) {
-        let under_way = self.truth.records.iter_mut().filter(|record| record.fate.is_none());
-        for record in under_way.filter(|it| (it.topic, it.partition) == (topic, partition)) {
+        let records = self.truth.records.iter_mut();
+        for record in records.filter(|it| (it.topic, it.partition) == (topic, partition)) {
             record.was_forgotten = true;
         }
     }
