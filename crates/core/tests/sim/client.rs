@@ -551,7 +551,9 @@ impl World {
     fn take_metadata(&mut self, flight: u64, response: &MetadataResponse) {
         let (mut before, mut sizes) = (Vec::new(), Vec::new());
         for topic in &response.topics {
-            let Some(known) = self.client.metadata.topic_by_id(topic.topic_id).cloned() else { continue };
+            let known = self.client.metadata.topic_by_id(topic.topic_id).cloned();
+            // Created again since, it is another topic.
+            let Some(known) = known.filter(|known| known.id == topic.topic_id) else { continue };
             for row in &topic.partitions {
                 let Some(partition) = known.partition(row.partition_index) else { continue };
                 let streak =
@@ -572,7 +574,8 @@ impl World {
             }
         }
         for (id, index, epoch, streak) in before {
-            let known = self.client.metadata.topic_by_id(id).and_then(|topic| topic.partition(index));
+            let known = self.client.metadata.topic_by_id(id).filter(|topic| topic.id == id);
+            let known = known.and_then(|topic| topic.partition(index));
             let Some(now) = known.map(|partition| partition.leader_epoch) else { continue };
             // Under a wrong id it is another topic, which may begin anew.
             if now < epoch && streak <= OLDER_IGNORED && !self.chaos.confuses_ids {
