@@ -8,6 +8,7 @@ pub(crate) mod fetcher;
 pub(crate) mod lanes;
 pub(crate) mod producer;
 mod race;
+mod turns;
 mod versioned;
 
 pub(crate) use race::{Either, race};

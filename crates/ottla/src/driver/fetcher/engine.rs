@@ -23,7 +23,7 @@ use crate::record::Timestamp;
 
 /// Everything the driver works with.
 #[derive(Debug)]
-pub(super) struct Engine {
+pub(crate) struct Engine {
     cluster: Arc<Cluster>,
     owner: Owner,
     fetcher: Fetcher,
@@ -38,7 +38,7 @@ pub(super) struct Engine {
 
 /// What is left to be done without the engine's lock: it wakes others.
 #[derive(Debug, Default)]
-pub(super) struct Effects {
+pub(crate) struct Effects {
     /// For the reader.
     pub(super) news: Vec<Item>,
     /// Something was pushed into these connections.
@@ -62,7 +62,7 @@ impl Engine {
     /// Takes what is in the inbox and what time has made due, and does what the machine asks for.
     pub(super) fn step(&mut self, driver: &Arc<Driver>) -> Effects {
         let mut events = std::mem::take(&mut self.events);
-        driver.take_events(&mut events);
+        driver.turns.take_events(&mut events);
         for event in events.drain(..) {
             self.handle(event);
         }

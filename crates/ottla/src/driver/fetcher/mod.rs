@@ -1,36 +1,24 @@
 //! The driver of a fetcher: whoever has news - a reader that is done with records, a connection with an answer, a timer -
-//! puts an [`Event`] into the inbox and runs the [`Engine`], if nobody else is at it; who is at it takes over what came
-//! meanwhile. So the next fetch leaves in the task that made room for it, or that brought the last answer.
-//!
-//! The task of a fetcher does what needs a task: time, and changes of the metadata. However it ends, the reader is told.
+//! runs the [`Engine`] (see [`turns`](super::turns)). So the next fetch leaves in the task that made room for it, or that
+//! brought the last answer. However the fetcher's task ends, the reader is told.
 
 mod engine;
 mod feed;
 
 pub(crate) use feed::{Feed, Taken};
 
-use std::ops::Deref;
-use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, TryLockError};
-use std::task::Poll;
-use std::time::Instant;
 
 use ottla_core::connection::Answer;
 use ottla_core::error::RequestError;
 use ottla_core::fetcher::{FetcherSettings, Hold, PartitionId, Place, RequestToken};
 use ottla_core::metadata::Topic;
-use tokio::sync::Notify;
 
-use self::engine::Engine;
-use super::alarm::Alarm;
-use super::changes::Watch;
+use self::engine::{Effects, Engine};
 use super::cluster::Cluster;
-use super::connection::Sink;
-use super::{is_earlier, lock};
-
-/// How often in a row one who came by does the work of others. What is left is the task's.
-const ROUNDS: usize = 16;
+use super::connection::{Handle, Sink};
+use super::turns::{After, Driven, Turns, drive};
 
 /// What the engine is told.
 #[derive(Debug)]
@@ -59,25 +47,8 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) struct Driver {
     feed: Arc<Feed>,
-    inbox: Mutex<Vec<Event>>,
-    /// Held by whoever runs the engine, what wakes others included. Nobody waits for it: who does not get it leaves the
-    /// work to who has it.
-    runner: Mutex<()>,
-    /// `None` once the task has ended.
-    engine: Mutex<Option<Engine>>,
-    status: Mutex<Status>,
+    turns: Turns<Engine, Event>,
     partitions: AtomicU64,
-    wake: Notify,
-}
-
-/// What the task has to know of the engine.
-#[derive(Debug, Default)]
-struct Status {
-    is_over: bool,
-    /// When the engine must look at the clock.
-    due: Option<Instant>,
-    /// When the task will have it do so, whatever happens.
-    rings_at: Option<Instant>,
 }
 
 impl Driver {
@@ -85,14 +56,10 @@ impl Driver {
     pub(crate) fn start(cluster: &Arc<Cluster>, settings: FetcherSettings) -> Arc<Self> {
         let driver = Arc::new(Self {
             feed: Arc::default(),
-            inbox: Mutex::default(),
-            runner: Mutex::default(),
-            engine: Mutex::new(Some(Engine::new(cluster.clone(), settings))),
-            status: Mutex::default(),
+            turns: Turns::new(Engine::new(cluster.clone(), settings)),
             partitions: AtomicU64::new(0),
-            wake: Notify::new(),
         });
-        cluster.runtime().spawn(drive(Guard(driver.clone()), cluster.watch_metadata()));
+        cluster.runtime().spawn(drive(&driver, cluster.watch_metadata()));
         driver
     }
 
@@ -108,67 +75,39 @@ impl Driver {
 
     /// Tells the engine. It wakes others, so no lock may be held.
     pub(crate) fn post(self: &Arc<Self>, event: Event) {
-        lock(&self.inbox).push(event);
-        self.run();
+        Driven::post(self, event);
+    }
+}
+
+impl Driven for Driver {
+    type Engine = Engine;
+    type Event = Event;
+    type Effects = Effects;
+
+    const METADATA: Event = Event::Metadata;
+    const TIME: Event = Event::Time;
+
+    fn turns(&self) -> &Turns<Engine, Event> {
+        &self.turns
     }
 
-    /// Does what there is to do, unless somebody else is at it. Should the engine panic, the reader is told.
-    fn run(self: &Arc<Self>) {
-        let guard = Guard(&**self);
-        let is_done = (0..ROUNDS).any(|_| {
-            let runner = match self.runner.try_lock() {
-                Ok(runner) => runner,
-                Err(TryLockError::WouldBlock) => return true,
-                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            };
-            self.round();
-            drop(runner);
-            // What came while it was held, and by what was just done.
-            lock(&self.inbox).is_empty()
-        });
-        std::mem::forget(guard);
-        if !is_done {
-            self.wake.notify_one();
-        }
+    fn step(self: &Arc<Self>, engine: &mut Engine) -> (Effects, After) {
+        let effects = engine.step(self);
+        (effects, After { is_held: false, is_over: engine.is_over(), due: engine.poll_timeout() })
     }
 
-    /// One step of the engine, and what follows from it.
-    fn round(self: &Arc<Self>) {
-        let effects = lock(&self.engine).as_mut().map(|engine| {
-            let effects = engine.step(self);
-            let mut status = lock(&self.status);
-            (status.is_over, status.due) = (engine.is_over(), engine.poll_timeout());
-            effects
-        });
-        let Some(effects) = effects else {
-            let left = std::mem::take(&mut *lock(&self.inbox));
-            return drop(left);
-        };
+    fn follow(&self, effects: Effects) {
         if !effects.news.is_empty() {
             self.feed.put(effects.news);
         }
-        effects.kicks.iter().for_each(super::connection::Handle::kick);
-        let status = lock(&self.status);
-        let must_wake = status.is_over || is_earlier(status.due, status.rings_at);
-        drop(status);
-        if must_wake {
-            self.wake.notify_one();
-        }
+        effects.kicks.iter().for_each(Handle::kick);
     }
 
-    /// Takes what there is in the inbox, in exchange for an empty vector.
-    fn take_events(&self, into: &mut Vec<Event>) {
-        std::mem::swap(&mut *lock(&self.inbox), into);
-    }
+    async fn attend(self: &Arc<Self>) {}
 
-    /// Ends it, and tells the reader.
+    /// Tells the reader.
     fn close(&self) {
-        let engine = lock(&self.engine).take();
-        drop(engine);
-        let events = std::mem::take(&mut *lock(&self.inbox));
-        drop(events);
-        lock(&self.status).is_over = true;
-        self.wake.notify_one();
+        self.turns.close(|_| ());
         self.feed.close();
     }
 }
@@ -176,51 +115,5 @@ impl Driver {
 impl Sink for Driver {
     fn reply(self: Arc<Self>, token: u64, outcome: Result<Option<Answer>, RequestError>) {
         self.post(Event::Reply(RequestToken(token), outcome));
-    }
-}
-
-/// Closes the driver, however it comes to be dropped: its task has returned, panicked, or gone with its runtime.
-struct Guard<D: Deref<Target = Driver>>(D);
-
-impl<D: Deref<Target = Driver>> Drop for Guard<D> {
-    fn drop(&mut self) {
-        self.0.close();
-    }
-}
-
-/// The task: until nobody reads any more.
-async fn drive(guard: Guard<Arc<Driver>>, mut changes: Watch) {
-    let driver = &guard.0;
-    let mut alarm = Alarm::new();
-    let mut wake = pin!(driver.wake.notified());
-    loop {
-        driver.run();
-        {
-            let mut status = lock(&driver.status);
-            if status.is_over {
-                return;
-            }
-            if is_earlier(status.due, status.rings_at) {
-                status.rings_at = status.due;
-            }
-            alarm.set(status.rings_at);
-        }
-        let mut changed = pin!(changes.changed());
-        let event = std::future::poll_fn(|cx| {
-            // First what comes seldom: there may always be a wake-up.
-            if changed.as_mut().poll(cx).is_ready() {
-                return Poll::Ready(Some(Event::Metadata));
-            }
-            if wake.as_mut().poll(cx).is_ready() {
-                wake.set(driver.wake.notified());
-                return Poll::Ready(None);
-            }
-            alarm.poll_ring(cx).map(|()| Some(Event::Time))
-        })
-        .await;
-        if matches!(event, Some(Event::Time)) {
-            lock(&driver.status).rings_at = None;
-        }
-        event.into_iter().for_each(|event| driver.post(event));
     }
 }

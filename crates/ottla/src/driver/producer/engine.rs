@@ -34,7 +34,7 @@ const INLINE_SEAL: usize = 16 * 1024;
 
 /// Everything the driver works with.
 #[derive(Debug)]
-pub(super) struct Engine {
+pub(crate) struct Engine {
     cluster: Arc<Cluster>,
     owner: Owner,
     shared: Arc<Shared>,
@@ -51,7 +51,7 @@ pub(super) struct Engine {
 
 /// What is left to be done without the engine's lock: it wakes others.
 #[derive(Debug)]
-pub(super) enum Effect {
+pub(crate) enum Effect {
     /// Something was pushed into the connection.
     Kick(Handle),
     /// A batch came to this.
@@ -96,7 +96,7 @@ impl Engine {
     /// Takes what is in the inbox and what time has made due, and does what the machine asks for.
     pub(super) fn step(&mut self, driver: &Arc<Driver>) -> Vec<Effect> {
         let mut events = std::mem::take(&mut self.events);
-        driver.take_events(&mut events);
+        driver.turns.take_events(&mut events);
         for event in events.drain(..) {
             self.handle(driver, event);
         }
