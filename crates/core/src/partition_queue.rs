@@ -233,7 +233,7 @@ impl<D> PartitionQueue<D> {
         let begun = ReadyBatch::new(since, settings, delivery);
         let batch = ReadyBatch { builder, memory, full: true, is_awaited: true, ..begun };
         self.memory += memory;
-        self.earliest = Some(self.earliest.map_or(batch.deadline, |earliest| earliest.min(batch.deadline)));
+        self.expect(batch.deadline);
         self.closed.push_back(batch);
         self.announce()
     }
@@ -313,9 +313,14 @@ impl<D> PartitionQueue<D> {
         let mut batch = ReadyBatch::new(now, settings, new_delivery());
         let index = batch.builder.append(pool, record).map_err(AppendError::Record)?;
         self.close_open();
-        self.earliest = Some(self.earliest.map_or(batch.deadline, |earliest| earliest.min(batch.deadline)));
+        self.expect(batch.deadline);
         self.open = Some(batch);
         Ok(index)
+    }
+
+    /// One more batch, with this deadline.
+    fn expect(&mut self, deadline: Instant) {
+        self.earliest = Some(self.earliest.map_or(deadline, |earliest| earliest.min(deadline)));
     }
 
     /// Whether the driver knows something else than what [`ready`](Self::ready) says now.

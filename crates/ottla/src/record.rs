@@ -99,18 +99,8 @@ impl RecordAndOffset {
     /// and value are slices of a whole answer, or of a whole decompressed batch.
     #[must_use]
     pub fn detach(&self) -> Self {
-        let copy = |payload: &Bytes| Bytes::copy_from_slice(payload);
-        Self {
-            offset: self.offset,
-            timestamp: self.timestamp,
-            key: self.key.as_ref().map(copy),
-            value: self.value.as_ref().map(copy),
-            headers: self
-                .headers
-                .iter()
-                .map(|(name, value)| (copy(name), value.as_ref().map(copy)))
-                .collect(),
-        }
+        let Self { offset, timestamp: Timestamp(timestamp), key, value, headers } = self.clone();
+        OwnedRecord { offset, timestamp, key, value, headers }.detach().into()
     }
 }
 

@@ -104,7 +104,7 @@ impl ProducerHandle {
         for span in spans {
             let fate = span.waiter.await;
             let indices = span.first..span.first + span.count;
-            results.extend(indices.map(|index| offset(&outbox, fate.of(index)?)));
+            results.extend(indices.map(|index| offset(&outbox.topic, partition, fate.of(index)?)));
         }
         all_of(results)
     }
@@ -511,9 +511,8 @@ pub(super) fn all_of(results: Vec<Result<i64>>) -> Result<Vec<i64>> {
 }
 
 /// A write that was confirmed without an offset is an error of its own: there is nothing to return.
-fn offset(outbox: &Outbox, written: Written) -> Result<i64> {
-    let no_offset =
-        || unsent(&outbox.topic, outbox.partition, DeliveryOutcome::Written, DeliveryCause::NoOffset);
+pub(super) fn offset(topic: &str, partition: i32, written: Written) -> Result<i64> {
+    let no_offset = || unsent(topic, partition, DeliveryOutcome::Written, DeliveryCause::NoOffset);
     written.base_offset.ok_or_else(no_offset)
 }
 

@@ -1,6 +1,5 @@
 //! The outbox of a partition: its queue behind the lock that an append takes, and the room that is left.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Instant;
@@ -14,7 +13,7 @@ use ottla_wire::records::{BatchBuilder, ChunkPool, NewRecord};
 use tokio::sync::Semaphore;
 
 use super::handle::{Limits, Shared, wire_headers, wire_record};
-use super::promise::{Fate, Promise, Waiter};
+use super::promise::{Begun, Fate, Promise, Waiter};
 use crate::driver::lock;
 use crate::error::{Error, Result};
 use crate::record::{Record, Timestamp};
@@ -47,8 +46,7 @@ struct State {
     /// Bytes appended since others were last let go first.
     streak: usize,
     wall: WallClock,
-    /// The batches that were begun and may not be resolved, oldest first.
-    begun: VecDeque<Waiter>,
+    begun: Begun,
     /// Why nothing is accepted any more.
     closed: Option<Error>,
 }
@@ -143,7 +141,7 @@ impl Outbox {
                 credit: 0,
                 streak: 0,
                 wall: WallClock::default(),
-                begun: VecDeque::new(),
+                begun: Begun::default(),
                 closed: None,
             }),
         }
@@ -170,7 +168,7 @@ impl Outbox {
                 .append(now, record, settings, pool, Promise::new)
                 .map_err(|error| self.refuse(&error))?;
             if appended.index == 0 {
-                begin(begun, appended.delivery);
+                begun.push(appended.delivery);
             }
             match spans.last_mut().filter(|_| appended.index > 0) {
                 Some(span) => span.count += 1,
@@ -285,7 +283,7 @@ impl Outbox {
             self.has_streak.store(true, Ordering::Relaxed);
         }
         if appended.index == 0 {
-            begin(begun, appended.delivery);
+            begun.push(appended.delivery);
             self.is_used.store(true, Ordering::Relaxed);
         }
         let Appended { delivery, index, mut ready_changed } = appended;
@@ -297,9 +295,12 @@ impl Outbox {
         Ok(Some(AcceptedOne { waiter, index, ready_changed }))
     }
 
-    /// Gives back the memory of chunks that nobody uses.
+    /// Gives back the memory of chunks, if the partition holds no records.
     pub(crate) fn trim(&self) {
-        lock(&self.state).pool.clear();
+        let mut state = lock(&self.state);
+        if state.queue.memory() == 0 {
+            state.pool.clear();
+        }
     }
 
     /// Somebody waits for what was appended so far, so it does not linger. Whether the driver must be told.
@@ -319,7 +320,7 @@ impl Outbox {
         if let Some(error) = &state.closed {
             return Err((promise, error.clone()));
         }
-        begin(&mut state.begun, &promise);
+        state.begun.push(&promise);
         self.is_used.store(true, Ordering::Relaxed);
         let WrittenBatch { builder, memory, since } = batch;
         Ok(state.queue.push(builder, memory, settings, since, promise))
@@ -355,7 +356,7 @@ impl Outbox {
 
     /// Batches that may not be resolved.
     pub(crate) fn begun(&self) -> Vec<Waiter> {
-        lock(&self.state).begun.iter().filter(|batch| !batch.is_done()).map(Waiter::another).collect()
+        lock(&self.state).begun.open()
     }
 
     /// Accepts nothing more; what was accepted is still sent.
@@ -432,12 +433,4 @@ impl Outbox {
         };
         Error::Record { topic: self.topic.clone(), partition: self.partition, problem }
     }
-}
-
-/// Remembers a batch, and forgets those that are resolved.
-pub(super) fn begin(begun: &mut VecDeque<Waiter>, batch: &Promise) {
-    while begun.front().is_some_and(Waiter::is_done) {
-        begun.pop_front();
-    }
-    begun.push_back(batch.waiter());
 }

@@ -1,5 +1,6 @@
 //! What becomes of a batch, told to everybody who waits for one of its records: one allocation a batch, whoever waits.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -136,6 +137,25 @@ impl Waiter {
     /// Whether there is nothing to wait for any more.
     pub(crate) fn is_done(&self) -> bool {
         matches!(*lock(&self.state), State::Done(_))
+    }
+}
+
+/// The batches that were begun and may not be resolved, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Begun(VecDeque<Waiter>);
+
+impl Begun {
+    /// Remembers a batch, and forgets those that are resolved.
+    pub(crate) fn push(&mut self, batch: &Promise) {
+        while self.0.front().is_some_and(Waiter::is_done) {
+            self.0.pop_front();
+        }
+        self.0.push_back(batch.waiter());
+    }
+
+    /// Those that are not resolved, to be waited for.
+    pub(crate) fn open(&self) -> Vec<Waiter> {
+        self.0.iter().filter(|batch| !batch.is_done()).map(Waiter::another).collect()
     }
 }
 

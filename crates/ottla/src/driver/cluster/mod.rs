@@ -16,7 +16,7 @@ mod refresh;
 
 pub(crate) use calls::{Plan, Verdict};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -26,8 +26,8 @@ use ottla_core::HostPort;
 use ottla_core::backoff::{Backoff, Pauses, Random};
 use ottla_core::connection::{Answer, ConnectionSettings, Outgoing};
 use ottla_core::error::{CloseReason, Failure, Outcome, Peer, RequestError};
-use ottla_core::metadata::{Broker, Destination, Leader, Metadata, MetadataSettings};
-use ottla_wire::ApiKey;
+use ottla_core::metadata::{Broker, Destination, Leader, Lookup, Metadata, MetadataSettings, Topic};
+use ottla_wire::{ApiKey, Str, Uuid};
 use tokio::sync::{Notify, oneshot};
 
 use self::coordinators::Coordinators;
@@ -182,6 +182,40 @@ impl Cluster {
     /// Wakes with every change of the metadata.
     pub(crate) fn watch_metadata(&self) -> Watch {
         self.changes.watch()
+    }
+
+    /// What is known of a topic, which is kept among those that are refreshed.
+    pub(crate) fn known_topic(&self, name: &str) -> Option<Arc<Topic>> {
+        self.with_metadata(|metadata| {
+            metadata.want_topic(now(), name);
+            match metadata.topic(name) {
+                Lookup::Known(topic) => Some(topic),
+                _ => None,
+            }
+        })
+    }
+
+    /// Has these topics asked for, of any broker but one.
+    pub(crate) fn refresh_topics<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a Arc<str>>,
+        avoid: Option<i32>,
+    ) {
+        let names: BTreeSet<&Arc<str>> = names.into_iter().collect();
+        self.with_metadata(|metadata| {
+            for name in names {
+                metadata.want_topic(now(), name);
+            }
+            metadata.request_refresh(now(), avoid);
+        });
+    }
+
+    /// The name of a topic that is answered by name or by id.
+    pub(crate) fn topic_name(&self, name: &Str, id: Uuid) -> Option<Arc<str>> {
+        if !name.is_empty() {
+            return Some(Arc::from(&**name));
+        }
+        self.with_metadata(|metadata| Some(metadata.topic_by_id(id)?.name.clone()))
     }
 
     /// A broker told in passing who leads a partition (KIP-951).

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use ottla_core::connection::{Answer, Outgoing};
 use ottla_core::error::{Failure, Outcome, RequestError};
 use ottla_core::fetcher::{Action, FetchOut, Fetcher, FetcherSettings, PartitionId, RequestToken};
-use ottla_core::metadata::{Destination, Leader, Lookup, Topic, broker};
-use ottla_wire::messages::fetch::{FetchRequest, FetchResponse, FetchableTopicResponse};
+use ottla_core::metadata::{Destination, Leader, Topic, broker};
+use ottla_wire::messages::fetch::{FetchRequest, FetchResponse};
 use ottla_wire::messages::list_offsets::ListOffsetsRequest;
 use ottla_wire::messages::offset_for_leader_epoch::OffsetForLeaderEpochRequest;
 use ottla_wire::{AnyRequest, ApiKey, Request, Str};
@@ -89,7 +89,7 @@ impl Engine {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Add { id, topic, partition, start } => {
-                let known = self.known(&topic.name);
+                let known = self.cluster.known_topic(&topic.name);
                 let leader = known.as_ref().unwrap_or(&topic).leader(partition);
                 let name = Str::from(&*topic.name);
                 self.partitions.insert(id, (topic.name.clone(), partition));
@@ -224,7 +224,7 @@ impl Engine {
     fn take_refusals(&self, answer: &Answer, response: &FetchResponse) {
         for topic in &response.responses {
             for refused in topic.partitions.iter().filter(|it| it.error_code.is_err()) {
-                let Some(name) = self.name(topic) else { continue };
+                let Some(name) = self.cluster.topic_name(&topic.topic, topic.topic_id) else { continue };
                 let (partition, code) = (refused.partition_index, refused.error_code);
                 tracing::debug!(
                     broker = %answer.peer, api = %ApiKey::FETCH, topic = &*name, partition, %code,
@@ -242,40 +242,18 @@ impl Engine {
         }
     }
 
-    /// The name of a topic that is answered by name or by id.
-    fn name(&self, topic: &FetchableTopicResponse) -> Option<Arc<str>> {
-        if !topic.topic.is_empty() {
-            return Some(Arc::from(&*topic.topic));
-        }
-        self.cluster.with_metadata(|metadata| Some(metadata.topic_by_id(topic.topic_id)?.name.clone()))
-    }
-
-    fn known(&self, name: &Arc<str>) -> Option<Arc<Topic>> {
-        self.cluster.with_metadata(|metadata| {
-            metadata.want_topic(now(), name);
-            match metadata.topic(name) {
-                Lookup::Known(topic) => Some(topic),
-                _ => None,
-            }
-        })
-    }
-
     fn refresh(&self, avoid: Option<i32>) {
         tracing::debug!(?avoid, "fetcher asks for metadata");
-        let names: BTreeSet<&Arc<str>> = self.partitions.values().map(|(topic, _)| topic).collect();
-        self.cluster.with_metadata(|metadata| {
-            for name in names {
-                metadata.want_topic(now(), name);
-            }
-            metadata.request_refresh(now(), avoid);
-        });
+        self.cluster.refresh_topics(self.partitions.values().map(|(topic, _)| topic), avoid);
     }
 
     /// The metadata has changed. What it does not know (any more) keeps its leader: that broker will say.
     fn update_leaders(&mut self) {
         let names: BTreeSet<Arc<str>> = self.partitions.values().map(|(topic, _)| topic.clone()).collect();
-        let known: BTreeMap<Arc<str>, Arc<Topic>> =
-            names.into_iter().filter_map(|name| Some((name.clone(), self.known(&name)?))).collect();
+        let known: BTreeMap<Arc<str>, Arc<Topic>> = names
+            .into_iter()
+            .filter_map(|name| Some((name.clone(), self.cluster.known_topic(&name)?)))
+            .collect();
         for (name, topic) in &known {
             self.fetcher.handle_topic_id(now(), &Str::from(&**name), topic.id);
         }

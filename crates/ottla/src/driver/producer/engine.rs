@@ -3,7 +3,7 @@
 //! Decides nothing but where batches are compressed. Whatever wakes others is handed back as an [`Effect`], for when
 //! the engine's lock is released.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use ottla_core::producer::{
     RequestToken, SendRequest, SplitBatch, Written,
 };
 use ottla_wire::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
-use ottla_wire::messages::produce::{ProduceRequest, ProduceResponse, TopicProduceResponse};
+use ottla_wire::messages::produce::{ProduceRequest, ProduceResponse};
 use ottla_wire::{ApiKey, ErrorCode, Str};
 
 use super::log::{log_failed, log_lost, log_reset, next_after};
@@ -208,13 +208,7 @@ impl Engine {
         if let Some(id) = outbox.id.get() {
             return Some(*id);
         }
-        let topic = self.cluster.with_metadata(|metadata| {
-            metadata.want_topic(now(), &outbox.topic);
-            match metadata.topic(&outbox.topic) {
-                Lookup::Known(topic) => Some(topic),
-                _ => None,
-            }
-        });
+        let topic = self.cluster.known_topic(&outbox.topic);
         if let Some(topic) = topic.as_ref().filter(|topic| !is_same(topic.id, outbox.topic_id)) {
             let error = recreated(&outbox.topic, outbox.partition, outbox.topic_id, topic.id);
             self.close_outbox(outbox.clone(), error);
@@ -376,7 +370,7 @@ impl Engine {
     fn take_refusals(&self, token: RequestToken, answer: &Answer, response: &ProduceResponse) {
         for topic in &response.responses {
             for refused in topic.partition_responses.iter().filter(|it| it.error_code.is_err()) {
-                let Some(name) = self.name(topic) else { continue };
+                let Some(name) = self.cluster.topic_name(&topic.name, topic.topic_id) else { continue };
                 let (partition, code) = (refused.index, refused.error_code);
                 let mut carried = self.producer.carried(token);
                 let attempt = carried.find(|(topic, index, _)| ***topic == *name && *index == partition);
@@ -395,14 +389,6 @@ impl Engine {
                 }
             }
         }
-    }
-
-    /// The name of a topic that is answered by name or by id.
-    fn name(&self, topic: &TopicProduceResponse) -> Option<Arc<str>> {
-        if !topic.name.is_empty() {
-            return Some(Arc::from(&*topic.name));
-        }
-        self.cluster.with_metadata(|metadata| Some(metadata.topic_by_id(topic.topic_id)?.name.clone()))
     }
 
     fn resolve(&mut self, partition: PartitionId, delivery: Promise, memory: usize, fate: Fate) {
@@ -425,25 +411,17 @@ impl Engine {
 
     fn refresh(&self, avoid: Option<i32>) {
         let busy = self.outboxes.values().filter(|outbox| outbox.is_busy());
-        let names: BTreeSet<&Arc<str>> = busy.map(|outbox| &outbox.topic).collect();
-        self.cluster.with_metadata(|metadata| {
-            for name in names {
-                metadata.want_topic(now(), name);
-            }
-            metadata.request_refresh(now(), avoid);
-        });
+        self.cluster.refresh_topics(busy.map(|outbox| &outbox.topic), avoid);
     }
 
     /// The metadata has changed. What it does not know (any more) keeps its leader: that broker will say.
     fn update_leaders(&mut self) {
         let outboxes = &self.outboxes;
+        let (used, unused): (Vec<_>, Vec<_>) = outboxes.values().partition(|outbox| outbox.take_used());
+        unused.into_iter().for_each(|outbox| outbox.trim());
         let news: Vec<_> = self.cluster.with_metadata(|metadata| {
-            for outbox in outboxes.values() {
-                if outbox.take_used() {
-                    metadata.want_topic(now(), &outbox.topic);
-                } else if !outbox.is_busy() {
-                    outbox.trim();
-                }
+            for outbox in used {
+                metadata.want_topic(now(), &outbox.topic);
             }
             let known = outboxes.iter().filter_map(|(id, outbox)| match metadata.topic(&outbox.topic) {
                 Lookup::Known(topic) => Some((*id, outbox.clone(), topic)),

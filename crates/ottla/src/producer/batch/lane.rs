@@ -9,7 +9,6 @@
 //! The task has one batch in its hands, callers fill the next. When that is full as well, they wait for their turn, each
 //! with its input. So a partition holds two batches besides what its outbox has room for.
 
-use std::collections::VecDeque;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -23,9 +22,9 @@ use super::{
 };
 use crate::driver::{Either, lock, now, race};
 use crate::error::{Error, Result};
-use crate::producer::handle::{Destination, all_of, unsent};
-use crate::producer::outbox::{WrittenBatch, begin};
-use crate::producer::promise::{Fate, Promise, Waiter};
+use crate::producer::handle::{Destination, all_of, offset, unsent};
+use crate::producer::outbox::WrittenBatch;
+use crate::producer::promise::{Begun, Fate, Promise, Waiter};
 
 #[derive(Debug)]
 pub(super) struct Lane<A: Aggregator> {
@@ -50,8 +49,7 @@ struct State<S> {
     /// It is to end now.
     is_wanted: bool,
     life: Life,
-    /// The batches that were begun and may not be resolved, oldest first.
-    begun: VecDeque<Waiter>,
+    begun: Begun,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +96,7 @@ enum Pushed<A: Aggregator> {
 impl<A: Aggregator> Lane<A> {
     /// Starts the task on the client's runtime.
     pub(super) fn start(id: Id, to: Destination, linger: Duration, aggregator: A) -> Arc<Self> {
-        let state = State { open: None, is_wanted: false, life: Life::Running, begun: VecDeque::new() };
+        let state = State { open: None, is_wanted: false, life: Life::Running, begun: Begun::default() };
         let lane = Arc::new(Self {
             id,
             to,
@@ -164,7 +162,7 @@ impl<A: Aggregator> Lane<A> {
         let open = open.get_or_insert_with(Open::new);
         let accepted = Accepted { tag, waiter: open.promise.waiter(), batch: open.batch.clone() };
         if is_first {
-            begin(begun, &open.promise);
+            begun.push(&open.promise);
             drop(state);
             // The linger time runs.
             self.news.notify_one();
@@ -202,14 +200,8 @@ impl<A: Aggregator> Lane<A> {
     /// The offsets of all records. A batch that was split on its way may be written in part, and which of it belongs to
     /// which input only the aggregator knows: then nobody is told that theirs is not.
     fn offsets(&self, fate: &Fate, records: usize) -> Result<Vec<i64>> {
-        all_of((0..records).map(|index| self.offset(fate.of(index)?)).collect())
-    }
-
-    /// A write that was confirmed without an offset is an error of its own.
-    fn offset(&self, written: Written) -> Result<i64> {
-        let (to, outcome) = (&self.to, DeliveryOutcome::Written);
-        let no_offset = || unsent(&to.topic.name, to.partition, outcome, DeliveryCause::NoOffset);
-        written.base_offset.ok_or_else(no_offset)
+        let (topic, partition) = (&*self.to.topic.name, self.to.partition);
+        all_of((0..records).map(|index| offset(topic, partition, fate.of(index)?)).collect())
     }
 
     /// The open batch ends now, if there is one.
@@ -228,7 +220,7 @@ impl<A: Aggregator> Lane<A> {
 
     /// Batches that may not be resolved.
     pub(super) fn begun(&self) -> Vec<Waiter> {
-        lock(&self.state).begun.iter().filter(|batch| !batch.is_done()).map(Waiter::another).collect()
+        lock(&self.state).begun.open()
     }
 
     pub(super) fn error(&self, failure: AggregatorFailure, outcome: DeliveryOutcome) -> Error {
