@@ -292,7 +292,7 @@ impl Walk {
             offsets.push(offset);
         }
         let waited = started.elapsed();
-        let (read, _) = partition_client.fetch_records(before, 1..1_000_000, 1_000).await?;
+        let read = read_from(partition_client, before, 20).await?;
         for (number, offset) in offsets.iter().enumerate() {
             let record = read.iter().find(|record| record.offset == *offset);
             let value = record.and_then(|record| record.value.as_deref());
@@ -339,7 +339,8 @@ impl Walk {
             let status: Place = task.await??;
             places.push(status);
         }
-        let (records, _) = partition_client.fetch_records(before, 1..1_000_000, 1_000).await?;
+        let written = partition_client.get_offset(OffsetAt::Latest).await? - before;
+        let records = read_from(partition_client, before, written).await?;
         for (number, Place { offset, index }) in (0..).zip(places) {
             let record = records.iter().find(|record| record.offset == offset);
             let value = record.and_then(|record| record.value.as_deref()).ok_or("a record is missing")?;
@@ -527,6 +528,18 @@ fn same(read: &RecordAndOffset, written: &Record<'_>, offset: i64) -> Outcome {
             &read.timestamp,
         ),
     }
+}
+
+/// As many records as that, from an offset on: some brokers answer with one batch at a time.
+async fn read_from(partition: &PartitionClient, offset: i64, count: i64) -> Outcome<Vec<RecordAndOffset>> {
+    let mut records: Vec<RecordAndOffset> = Vec::new();
+    let next = |records: &[RecordAndOffset]| records.last().map_or(offset, |record| record.offset + 1);
+    while next(&records) < offset + count {
+        let (more, _) = partition.fetch_records(next(&records), 1..1_000_000, 1_000).await?;
+        ensure(!more.is_empty(), "every record is read back", &records.len())?;
+        records.extend(more);
+    }
+    Ok(records)
 }
 
 fn value(records: &[RecordAndOffset], at: usize) -> Option<&str> {
