@@ -330,8 +330,8 @@ impl<'a> Reader<'a> {
             elements.reserve_exact(room - elements.len());
             while elements.len() < room {
                 let done = elements.len();
-                elements.resize_with(room.min(done + DEFAULTS_AT_ONCE), T::initial);
-                for element in elements.iter_mut().skip(done) {
+                elements.extend((done..room.min(done + DEFAULTS_AT_ONCE)).map(|_| T::initial()));
+                for element in elements.split_at_mut(done).1 {
                     element.read(self, version);
                     if self.error.is_some() {
                         return;

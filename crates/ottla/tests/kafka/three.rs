@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ottla::wire::ApiKey;
+use ottla::wire::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
 use ottla::wire::messages::describe_log_dirs::DescribeLogDirsRequest;
 use ottla::wire::messages::init_producer_id::InitProducerIdRequest;
 use ottla::wire::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
@@ -190,6 +191,17 @@ async fn requests_of_the_callers_own_find_their_broker() {
         let response = client.call_broker(id, DescribeLogDirsRequest { topics: None, ..Default::default() });
         let response = response.await.unwrap();
         assert!(response.results[0].log_dir.contains(&format!("node-{id}")), "{response:?}");
+        // Any other broker answers INVALID_REQUEST.
+        let resource = DescribeConfigsResource {
+            resource_type: 4,
+            resource_name: id.to_string().into(),
+            configuration_keys: Some(vec!["node.id".into()]),
+        };
+        let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
+        let response = client.call(request).await.unwrap();
+        let result = &response.results[0];
+        assert_eq!(result.error_code, ErrorCode::NONE, "{response:?}");
+        assert_eq!(result.configs[0].value.as_deref(), Some(id.to_string().as_str()), "{response:?}");
     }
 }
 
