@@ -187,6 +187,7 @@ impl<D> PartitionQueue<D> {
     ///
     /// The caller has made sure of the record's [`footprint`] in its memory budget; the queue counts it until
     /// [`release`](Self::release).
+    #[inline(always)]
     pub fn append(
         &mut self,
         now: Instant,
@@ -284,7 +285,7 @@ impl<D> PartitionQueue<D> {
     }
 
     /// Appends to the open batch, if that has the same settings, the room, and the time.
-    #[inline]
+    #[inline(always)]
     fn join(
         &mut self,
         now: Instant,
@@ -301,6 +302,7 @@ impl<D> PartitionQueue<D> {
     }
 
     /// Appends to a new batch.
+    #[cold]
     fn begin(
         &mut self,
         now: Instant,
@@ -392,6 +394,7 @@ const SLACK: Duration = Duration::from_millis(2);
 
 /// An upper bound of what a record takes in a batch: its bytes, and the longest form of every length and delta. This is
 /// what a memory budget counts, the same at the append and at the release.
+#[inline(always)]
 pub fn footprint(record: &NewRecord<'_>) -> usize {
     let payload =
         |payload: &Option<Payload<'_>>| payload.as_ref().map_or(0, |payload| payload.as_slice().len());

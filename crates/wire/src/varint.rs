@@ -185,22 +185,28 @@ impl Small {
         self.uvarlong(zigzag64(value));
     }
 
-    #[inline]
-    fn uvarlong(&mut self, mut value: u64) {
+    #[inline(always)]
+    fn uvarlong(&mut self, value: u64) {
         if value < 0x80 {
             self.push(value, 1);
         } else if value < 0x4000 {
             self.push(value & 0x7f | 0x80 | value >> 7 << 8, 2);
         } else {
-            while value >= 0x80 {
-                self.push(value & 0x7f | 0x80, 1);
-                value >>= 7;
-            }
-            self.push(value, 1);
+            *self = self.with_long(value);
         }
     }
 
-    #[inline]
+    /// By value, so that it stays in registers for the others.
+    fn with_long(mut self, mut value: u64) -> Self {
+        while value >= 0x80 {
+            self.push(value & 0x7f | 0x80, 1);
+            value >>= 7;
+        }
+        self.push(value, 1);
+        self
+    }
+
+    #[inline(always)]
     fn push(&mut self, bytes: u64, len: u32) {
         let shift = 8 * self.len;
         self.len += len;
@@ -213,7 +219,7 @@ impl Small {
     }
 
     /// Appends to `out`. With [`Small::CAPACITY`] bytes of room this is one copy of a fixed size.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn write_to(&self, out: &mut BytesMut) {
         let end = out.len() + self.len as usize;
         out.extend_from_slice(&self.bytes.to_le_bytes());

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use super::outbox::AcceptedOne;
 use super::promise::Waiter;
 use crate::error::Result;
 use crate::record::Timestamp;
@@ -16,8 +17,8 @@ use crate::record::Timestamp;
 #[must_use = "a record that is not acknowledged may be lost, and only this tells"]
 pub struct Delivery {
     pub(super) waiter: Waiter,
-    pub(super) partition: i32,
-    pub(super) index: usize,
+    partition: i32,
+    index: u32,
 }
 
 /// Where a record was written.
@@ -34,6 +35,13 @@ pub struct Delivered {
 }
 
 impl Delivery {
+    #[inline]
+    pub(super) fn new(partition: i32, accepted: AcceptedOne) -> Self {
+        // A batch has fewer than 2^31 records.
+        let index = accepted.index() as u32;
+        Self { waiter: accepted.end.into(), partition, index }
+    }
+
     /// The partition that the record was put into.
     pub fn partition(&self) -> i32 {
         self.partition
@@ -45,7 +53,7 @@ impl Future for Delivery {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.waiter).poll(cx)).of(this.index)?;
+        let written = ready!(Pin::new(&mut this.waiter).poll(cx)).of(this.index as usize)?;
         Poll::Ready(Ok(Delivered {
             partition: this.partition,
             offset: written.base_offset,

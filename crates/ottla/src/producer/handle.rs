@@ -125,25 +125,43 @@ impl ProducerHandle {
             tokio::task::yield_now().await;
         }
         let start = now();
-        let headers = wire_headers(record);
-        let mut how = How { granted: 0, is_awaited: waits, is_stamped: record.timestamp.is_some() };
-        let record = wire_record(record, &headers, Timestamp(0));
-        if let Some(delivery) = self.append(outbox, start, record, settings, how)? {
-            return Ok(delivery);
+        let how = How { granted: 0, is_awaited: waits };
+        match outbox.append_one(&self.lease.driver.shared, start, record, settings, how) {
+            Ok(accepted) => Ok(self.delivery(outbox, accepted, waits)),
+            Err(None) => self.enqueue_later(outbox, start, record, settings, waits).await,
+            Err(Some(refused)) => Err(outbox.give_back(&self.lease.driver.shared, *refused)),
         }
-        how.granted = footprint(&record);
-        let (room, memory) = self.room(outbox, how.granted, start, settings).await?;
+    }
+
+    /// Appends one record once there is room for it.
+    async fn enqueue_later(
+        &self,
+        outbox: &Arc<Outbox>,
+        start: Instant,
+        record: &Record<'_>,
+        settings: &BatchSettings,
+        waits: bool,
+    ) -> Result<Delivery> {
+        let granted = footprint(&wire_record(record, &wire_headers(record), || 0));
+        let (room, memory) = self.room(outbox, granted, start, settings).await?;
         // They are the outbox's now, whatever comes of the append.
         room.forget();
         memory.forget();
+        let how = How { granted, is_awaited: waits };
         // The time for its delivery began when it was handed over; its timestamp is the present.
-        let record = match how.is_stamped {
-            true => record,
-            false => NewRecord { timestamp: Timestamp::now().0, ..record },
+        let stamped;
+        let record = match record.timestamp {
+            Some(_) => record,
+            None => {
+                stamped = record.clone().timestamp(Timestamp::now());
+                &stamped
+            }
         };
-        how.is_stamped = true;
-        let delivery = self.append(outbox, start, record, settings, how)?;
-        delivery.ok_or_else(|| self.full(outbox))
+        match outbox.append_one(&self.lease.driver.shared, start, record, settings, how) {
+            Ok(accepted) => Ok(self.delivery(outbox, accepted, waits)),
+            Err(None) => Err(self.full(outbox)),
+            Err(Some(refused)) => Err(outbox.give_back(&self.lease.driver.shared, *refused)),
+        }
     }
 
     /// Appends records of one partition, and waits for room where there is none; each one's delivery, or why it was not
@@ -164,9 +182,7 @@ impl ProducerHandle {
                 tokio::task::yield_now().await;
             }
             let driver = &self.lease.driver;
-            let accepted = |AcceptedOne { waiter, index, .. }| {
-                outcomes.push(Ok(Delivery { waiter, partition: outbox.partition, index }));
-            };
+            let accepted = |one: AcceptedOne| outcomes.push(Ok(Delivery::new(outbox.partition, one)));
             let (count, ready_changed) = outbox.append_run(&driver.shared, now(), rest, settings, accepted);
             if ready_changed {
                 driver.post(Event::Ready(outbox.clone()));
@@ -232,37 +248,28 @@ impl ProducerHandle {
         record: &Record<'_>,
         settings: &BatchSettings,
     ) -> Result<Delivery> {
-        let headers = wire_headers(record);
-        let how = How { granted: 0, is_awaited: false, is_stamped: record.timestamp.is_some() };
-        let record = wire_record(record, &headers, Timestamp(0));
-        let delivery = self.append(outbox, now(), record, settings, how)?;
-        delivery.ok_or_else(|| {
-            // What lingers there takes the room.
-            self.hurry([outbox.clone()]);
-            self.full(outbox)
-        })
+        let how = How { granted: 0, is_awaited: false };
+        match outbox.append_one(&self.lease.driver.shared, now(), record, settings, how) {
+            Ok(accepted) => Ok(self.delivery(outbox, accepted, false)),
+            Err(None) => {
+                // What lingers there takes the room.
+                self.hurry([outbox.clone()]);
+                Err(self.full(outbox))
+            }
+            Err(Some(refused)) => Err(outbox.give_back(&self.lease.driver.shared, *refused)),
+        }
     }
 
-    fn append(
-        &self,
-        outbox: &Arc<Outbox>,
-        now: Instant,
-        record: NewRecord<'_>,
-        settings: &BatchSettings,
-        how: How,
-    ) -> Result<Option<Delivery>> {
-        let driver = &self.lease.driver;
-        let Some(accepted) = outbox.append_one(&driver.shared, now, record, settings, how)? else {
-            return Ok(None);
-        };
+    /// The delivery of a record that was accepted. The driver is told what it has to know.
+    #[inline]
+    fn delivery(&self, outbox: &Arc<Outbox>, accepted: AcceptedOne, is_awaited: bool) -> Delivery {
         // Who is going to wait is counted among those for whom requests are held.
-        if how.is_awaited {
-            driver.post(Event::Appended(outbox.clone()));
-        } else if accepted.ready_changed {
-            driver.post(Event::Ready(outbox.clone()));
+        if is_awaited {
+            self.lease.driver.post(Event::Appended(outbox.clone()));
+        } else if accepted.ready_changed() {
+            self.lease.driver.post(Event::Ready(outbox.clone()));
         }
-        let AcceptedOne { waiter, index, .. } = accepted;
-        Ok(Some(Delivery { waiter, partition: outbox.partition, index }))
+        Delivery::new(outbox.partition, accepted)
     }
 
     fn full(&self, outbox: &Outbox) -> Error {
@@ -323,11 +330,11 @@ impl ProducerHandle {
     ) -> Result<Vec<Span>> {
         let start = now();
         let headers: Vec<Vec<_>> = records.iter().map(wire_headers).collect();
-        let wall = Timestamp::now();
+        let wall = Timestamp::now().0;
         let records: Vec<NewRecord<'_>> = records
             .iter()
             .zip(&headers)
-            .map(|(record, headers)| wire_record(record, headers, wall))
+            .map(|(record, headers)| wire_record(record, headers, || wall))
             .collect();
         let size: usize = records.iter().map(footprint).sum();
         let (room, memory) = self.room(outbox, size, start, settings).await?;
@@ -516,25 +523,30 @@ pub(super) fn offset(topic: &str, partition: i32, written: Written) -> Result<i6
     written.base_offset.ok_or_else(no_offset)
 }
 
+/// A header as the queue takes it.
+pub(super) type WireHeader<'a> = (records::Payload<'a>, Option<records::Payload<'a>>);
+
+/// A record as the queue takes it; `now` says when it is, in ms since the epoch, if it has no timestamp of its own.
+#[inline(always)]
 pub(super) fn wire_record<'a>(
     record: &'a Record<'_>,
-    headers: &'a [(records::Payload<'a>, Option<records::Payload<'a>>)],
-    now: Timestamp,
+    headers: &'a [WireHeader<'a>],
+    now: impl FnOnce() -> i64,
 ) -> NewRecord<'a> {
     NewRecord {
         key: record.key.as_ref().map(wire_payload),
         value: record.value.as_ref().map(wire_payload),
         headers,
-        timestamp: record.timestamp.unwrap_or(now).0,
+        timestamp: record.timestamp.map_or_else(now, |timestamp| timestamp.0),
     }
 }
 
-pub(super) fn wire_headers<'a>(
-    record: &'a Record<'_>,
-) -> Vec<(records::Payload<'a>, Option<records::Payload<'a>>)> {
+#[inline]
+pub(super) fn wire_headers<'a>(record: &'a Record<'_>) -> Vec<WireHeader<'a>> {
     record.headers.iter().map(|(key, value)| (wire_payload(key), value.as_ref().map(wire_payload))).collect()
 }
 
+#[inline(always)]
 fn wire_payload<'a>(payload: &'a Payload<'_>) -> records::Payload<'a> {
     match payload {
         Payload::Borrowed(bytes) => records::Payload::Borrowed(bytes),

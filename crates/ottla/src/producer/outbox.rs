@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ottla_core::partition_queue::{
     AppendError, Appended, BatchSettings, PartitionQueue, Ready, ReadyBatch, footprint,
@@ -12,8 +12,8 @@ use ottla_wire::Uuid;
 use ottla_wire::records::{BatchBuilder, ChunkPool, NewRecord};
 use tokio::sync::Semaphore;
 
-use super::handle::{Limits, Shared, wire_headers, wire_record};
-use super::promise::{Begun, Fate, Promise, Waiter};
+use super::handle::{Limits, Shared, WireHeader, wire_headers, wire_record};
+use super::promise::{Begun, Fate, Promise, Waiter, WaitingEnd};
 use crate::driver::lock;
 use crate::error::{Error, Result};
 use crate::record::{Record, Timestamp};
@@ -70,15 +70,35 @@ pub(super) struct WrittenBatch {
     pub(super) since: Instant,
 }
 
-/// A record that was accepted.
+/// A record that was accepted. Two words, so that it comes back in registers: results that go through memory in pieces
+/// of one size and are read in pieces of another took a third of the time of an append.
 #[derive(Debug)]
 pub(crate) struct AcceptedOne {
-    pub(crate) waiter: Waiter,
-    /// Its place in the batch.
-    pub(crate) index: usize,
-    /// The driver must be told.
-    pub(crate) ready_changed: bool,
+    pub(crate) end: WaitingEnd,
+    /// The record's place in the batch; and, as the lowest bit, whether the driver must be told.
+    place: u64,
 }
+
+impl AcceptedOne {
+    fn new(end: WaitingEnd, index: usize, ready_changed: bool) -> Self {
+        Self { end, place: (index as u64) << 1 | u64::from(ready_changed) }
+    }
+
+    /// The record's place in its batch.
+    #[inline]
+    pub(crate) fn index(&self) -> usize {
+        (self.place >> 1) as usize
+    }
+
+    /// Whether the driver must be told.
+    #[inline]
+    pub(crate) fn ready_changed(&self) -> bool {
+        self.place & 1 == 1
+    }
+}
+
+/// What became of a record that was offered: `Err(None)` when there is no room now.
+pub(crate) type Offered = Result<AcceptedOne, Option<Box<Refused>>>;
 
 /// How one record is appended.
 #[derive(Debug, Clone, Copy)]
@@ -87,31 +107,44 @@ pub(crate) struct How {
     pub(crate) granted: usize,
     /// The caller is going to wait for the acknowledgement.
     pub(crate) is_awaited: bool,
-    /// The record has a timestamp of its own; otherwise it gets the present.
-    pub(crate) is_stamped: bool,
+}
+
+/// Why a record was not appended, and the bytes of room and memory to give back once the lock is released.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    unused: usize,
+    error: Error,
 }
 
 /// Wall time from the machines' clock, so that an append reads one clock instead of two.
 #[derive(Debug, Default)]
 struct WallClock {
-    /// When both were read, and what the wall clock said, in ms since the epoch.
-    read: Option<(Instant, i64)>,
+    /// When both were last read, when the wall clock's millisecond ends, and which it is, since the epoch.
+    read: Option<(Instant, Instant, i64)>,
 }
 
 impl WallClock {
-    /// In ms since the epoch, correct to what both clocks differ by within a second.
+    /// In ms since the epoch.
+    #[inline]
     fn at(&mut self, now: Instant) -> i64 {
-        let since = |(at, wall): (Instant, i64)| Some((now.checked_duration_since(at)?, wall));
-        match self.read.and_then(since) {
-            Some((since, wall)) if since.as_secs() == 0 => wall + i64::from(since.subsec_millis()),
-            _ => {
-                let wall = Timestamp::now().0;
-                self.read = Some((now, wall));
-                wall
-            }
+        match self.read {
+            Some((from, until, ms)) if from <= now && now < until => ms,
+            _ => self.read(now),
         }
     }
+
+    #[cold]
+    fn read(&mut self, now: Instant) -> i64 {
+        let wall = SystemTime::now();
+        let into_ms = wall.duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_nanos() % NANOS_IN_MS);
+        let Timestamp(ms) = wall.into();
+        let left = Duration::from_nanos((NANOS_IN_MS - into_ms).into());
+        self.read = Some((now, now.checked_add(left).unwrap_or(now), ms));
+        ms
+    }
 }
+
+const NANOS_IN_MS: u32 = 1_000_000;
 
 /// Chunks are small: each partition in use keeps a few of them.
 const CHUNK_BYTES: usize = 16 * 1024;
@@ -180,23 +213,19 @@ impl Outbox {
         Ok(spans)
     }
 
-    /// Appends one record, if there is room for it now; `Ok(None)` when there is none.
-    #[inline]
+    /// Appends one record, if there is room for it now. Why it was refused goes to [`give_back`](Self::give_back).
+    #[inline(never)]
     pub(crate) fn append_one(
         &self,
         shared: &Shared,
         now: Instant,
-        record: NewRecord<'_>,
+        record: &Record<'_>,
         settings: &BatchSettings,
         how: How,
-    ) -> Result<Option<AcceptedOne>> {
+    ) -> Offered {
+        let headers = wire_headers(record);
         let mut state = lock(&self.state);
-        self.append_to(&mut state, shared, now, record, settings, how).map_err(|(unused, error)| {
-            drop(state);
-            self.room.add_permits(unused);
-            shared.memory.add_permits(unused);
-            error
-        })
+        self.append_to(&mut state, shared, now, (record, &headers), settings, how)
     }
 
     /// Appends records under one lock as long as there is room for the next, nothing is wrong with it, and others need
@@ -209,21 +238,19 @@ impl Outbox {
         settings: &BatchSettings,
         mut accepted: impl FnMut(AcceptedOne),
     ) -> (usize, bool) {
-        let (mut count, mut ready_changed, mut unused) = (0, false, 0);
+        let (mut count, mut ready_changed, mut refused) = (0, false, None);
+        let how = How { granted: 0, is_awaited: false };
         let mut state = lock(&self.state);
         for record in records {
             let headers = wire_headers(record);
-            let how = How { granted: 0, is_awaited: false, is_stamped: record.timestamp.is_some() };
-            let record = wire_record(record, &headers, Timestamp(0));
-            match self.append_to(&mut state, shared, now, record, settings, how) {
-                Ok(Some(one)) => {
-                    ready_changed |= one.ready_changed;
+            match self.append_to(&mut state, shared, now, (record, &headers), settings, how) {
+                Ok(one) => {
+                    ready_changed |= one.ready_changed();
                     count += 1;
                     accepted(one);
                 }
-                Ok(None) => break,
-                Err((permits, _)) => {
-                    unused = permits;
+                Err(why) => {
+                    refused = why;
                     break;
                 }
             }
@@ -232,32 +259,31 @@ impl Outbox {
             }
         }
         drop(state);
-        self.room.add_permits(unused);
-        shared.memory.add_permits(unused);
+        if let Some(refused) = refused {
+            // Offered again by itself, it is refused again.
+            self.give_back(shared, *refused);
+        }
         (count, ready_changed)
     }
 
-    /// See [`append_one`](Self::append_one). With an error come the bytes of room and memory to give back, once the lock is
-    /// released.
-    #[inline]
+    /// See [`append_one`](Self::append_one).
+    #[inline(always)]
     fn append_to(
         &self,
         state: &mut State,
         shared: &Shared,
         now: Instant,
-        mut record: NewRecord<'_>,
+        (record, headers): (&Record<'_>, &[WireHeader<'_>]),
         settings: &BatchSettings,
         how: How,
-    ) -> Result<Option<AcceptedOne>, (usize, Error)> {
-        let How { granted, is_awaited, is_stamped } = how;
-        let size = footprint(&record);
+    ) -> Offered {
+        let How { granted, is_awaited } = how;
         let State { queue, pool, credit, streak, wall, begun, closed } = state;
         if let Some(error) = closed {
-            return Err((granted, error.clone()));
+            return Err(Some(Box::new(Refused { unused: granted, error: error.clone() })));
         }
-        if !is_stamped {
-            record.timestamp = wall.at(now);
-        }
+        let record = wire_record(record, headers, || wall.at(now));
+        let size = footprint(&record);
         *credit += granted;
         if *credit < size {
             *credit +=
@@ -266,14 +292,14 @@ impl Outbox {
         if *credit < size {
             // One that fits into no batch need not wait for room.
             let prepared = queue.prepare(std::slice::from_ref(&record), settings);
-            prepared.map_err(|error| (0, self.refuse(&error)))?;
-            return Ok(None);
+            let refused = |error| Refused { unused: 0, error: self.refuse(&error) };
+            return Err(prepared.err().map(|error| Box::new(refused(error))));
         }
         let appended = match queue.append(now, &record, settings, pool, Promise::new) {
             Ok(appended) => appended,
             Err(error) => {
                 let unused = if queue.memory() == 0 { std::mem::take(credit) } else { 0 };
-                return Err((unused, self.refuse(&error)));
+                return Err(Some(Box::new(Refused { unused, error: self.refuse(&error) })));
             }
         };
         *credit -= size;
@@ -287,12 +313,21 @@ impl Outbox {
             self.is_used.store(true, Ordering::Relaxed);
         }
         let Appended { delivery, index, mut ready_changed } = appended;
-        let waiter = delivery.waiter();
+        let end = delivery.end();
         // Where there was no room, what lingers is in the way of those behind.
         if is_awaited || granted > 0 {
             ready_changed |= queue.hurry();
         }
-        Ok(Some(AcceptedOne { waiter, index, ready_changed }))
+        Ok(AcceptedOne::new(end, index, ready_changed))
+    }
+
+    /// Gives back what a record that was refused had; the reason is what comes back.
+    #[cold]
+    pub(crate) fn give_back(&self, shared: &Shared, refused: Refused) -> Error {
+        let Refused { unused, error } = refused;
+        self.room.add_permits(unused);
+        shared.memory.add_permits(unused);
+        error
     }
 
     /// Gives back the memory of chunks, if the partition holds no records.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -15,11 +16,16 @@ use crate::error::{Error, Result};
 #[derive(Debug)]
 pub(crate) struct Promise(Arc<Mutex<State>>);
 
+/// An end that may wait.
+#[derive(Debug)]
+pub(crate) struct WaitingEnd(Arc<Mutex<State>>);
+
 /// An end that waits. Dropping it detaches it and touches nothing else.
 #[derive(Debug)]
 pub(crate) struct Waiter {
     state: Arc<Mutex<State>>,
-    slot: Option<usize>,
+    /// Where its waker is, counted from one.
+    slot: Option<NonZeroU32>,
 }
 
 #[derive(Debug)]
@@ -28,7 +34,7 @@ enum State {
     Pending {
         first: Option<Waker>,
         others: Vec<Option<Waker>>,
-        slots: usize,
+        slots: u32,
         /// Whether those who wait are likely to append once they are told.
         return_soon: bool,
     },
@@ -76,13 +82,19 @@ impl Promise {
 
     /// Another end that waits.
     pub(crate) fn waiter(&self) -> Waiter {
-        Waiter { state: self.0.clone(), slot: None }
+        self.end().into()
+    }
+
+    /// As [`waiter`](Self::waiter), in one word.
+    #[inline]
+    pub(crate) fn end(&self) -> WaitingEnd {
+        WaitingEnd(self.0.clone())
     }
 
     /// How many have begun to wait and are likely to append to the queue again.
     pub(crate) fn waiters(&self) -> usize {
         match &*lock(&self.0) {
-            State::Pending { slots, return_soon: true, .. } => *slots,
+            State::Pending { slots, return_soon: true, .. } => *slots as usize,
             State::Pending { .. } | State::Done(_) => 0,
         }
     }
@@ -112,11 +124,12 @@ impl Drop for Promise {
 }
 
 impl State {
-    fn waker(&mut self, slot: usize) -> Option<&mut Option<Waker>> {
+    fn waker(&mut self, slot: NonZeroU32) -> Option<&mut Option<Waker>> {
         match self {
-            Self::Pending { first, others, .. } => match slot.checked_sub(1) {
-                None => Some(first),
-                Some(at) => {
+            Self::Pending { first, others, .. } => match slot.get() {
+                1 => Some(first),
+                slot => {
+                    let at = slot as usize - 2;
                     if others.len() <= at {
                         others.resize(at + 1, None);
                     }
@@ -125,6 +138,13 @@ impl State {
             },
             Self::Done(_) => None,
         }
+    }
+}
+
+impl From<WaitingEnd> for Waiter {
+    #[inline]
+    fn from(end: WaitingEnd) -> Self {
+        Self { state: end.0, slot: None }
     }
 }
 
@@ -168,8 +188,9 @@ impl Future for Waiter {
         let slot = match &mut *state {
             State::Done(fate) => return Poll::Ready(fate.clone()),
             State::Pending { slots, .. } => *this.slot.get_or_insert_with(|| {
-                *slots += 1;
-                *slots - 1
+                let slot = NonZeroU32::MIN.saturating_add(*slots);
+                *slots = slot.get();
+                slot
             }),
         };
         if let Some(waker) = state.waker(slot)
@@ -182,6 +203,7 @@ impl Future for Waiter {
 }
 
 impl Drop for Waiter {
+    #[inline]
     fn drop(&mut self) {
         if let Some(slot) = self.slot
             && let Some(waker) = lock(&self.state).waker(slot)

@@ -112,15 +112,28 @@ impl TopicProducer {
     ///
     /// # Cancel safety
     /// Dropped before it is ready, nothing was accepted.
-    pub async fn enqueue(&self, record: Record<'_>) -> Result<Delivery> {
-        let outbox = self.outbox_for(&record)?;
-        self.shared.producer.enqueue(outbox, &record, &self.shared.settings, false).await
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` moves its arguments once more when it is first polled"
+    )]
+    pub fn enqueue(&self, record: Record<'_>) -> impl Future<Output = Result<Delivery>> + Send {
+        async move {
+            let outbox = self.outbox_for(&record)?;
+            self.shared.producer.enqueue(outbox, &record, &self.shared.settings, false).await
+        }
     }
 
     /// Hands a record over to this partition; see [`enqueue`](Self::enqueue).
-    pub async fn enqueue_to(&self, partition: i32, record: Record<'_>) -> Result<Delivery> {
-        let outbox = self.outbox(partition)?;
-        self.shared.producer.enqueue(outbox, &record, &self.shared.settings, false).await
+    #[expect(clippy::manual_async_fn, reason = "as `enqueue`")]
+    pub fn enqueue_to(
+        &self,
+        partition: i32,
+        record: Record<'_>,
+    ) -> impl Future<Output = Result<Delivery>> + Send {
+        async move {
+            let outbox = self.outbox(partition)?;
+            self.shared.producer.enqueue(outbox, &record, &self.shared.settings, false).await
+        }
     }
 
     /// Hands many records over, once there is room for each. What comes back has an entry for each record, in their order:

@@ -158,7 +158,7 @@ impl BatchBuilder {
     }
 
     /// Appends a record if the batch is not larger than `limit` then, before compression.
-    #[inline]
+    #[inline(always)]
     pub fn append_within(
         &mut self,
         pool: &mut ChunkPool,
@@ -172,7 +172,7 @@ impl BatchBuilder {
         self.write(pool, record, &layout).ok()
     }
 
-    #[inline]
+    #[inline(always)]
     fn write(
         &mut self,
         pool: &mut ChunkPool,
@@ -185,7 +185,7 @@ impl BatchBuilder {
         if layout.record_len < REFERENCE && layout.record_len + Small::CAPACITY <= self.room() {
             write_record(&mut self.chunk, record, layout, offset_delta);
         } else {
-            write_record(&mut Pieces { builder: self, pool }, record, layout, offset_delta);
+            self.write_pieces(pool, record, layout, offset_delta);
         }
 
         self.records_len += layout.record_len;
@@ -195,6 +195,18 @@ impl BatchBuilder {
         self.max_timestamp =
             if self.count == 1 { record.timestamp } else { self.max_timestamp.max(record.timestamp) };
         Ok(offset_delta as usize)
+    }
+
+    /// Writes a record that the chunk has no room for, or that has payloads which may be referenced.
+    #[inline(never)]
+    fn write_pieces(
+        &mut self,
+        pool: &mut ChunkPool,
+        record: &NewRecord<'_>,
+        layout: &Layout,
+        offset_delta: i32,
+    ) {
+        write_record(&mut Pieces { builder: self, pool }, record, layout, offset_delta);
     }
 
     /// Leaves `offsets` without a record, as compaction does: a broker's need, and that of tests.
@@ -268,7 +280,7 @@ impl BatchBuilder {
     }
 
     /// The sizes `record` would have, and whether it fits.
-    #[inline]
+    #[inline(always)]
     fn layout(&self, record: &NewRecord<'_>) -> Result<Layout, RecordError> {
         let base = self.base_timestamp.unwrap_or(record.timestamp);
         let timestamp_delta = record
@@ -314,7 +326,7 @@ impl Default for BatchBuilder {
 const TOO_LONG: usize = 1 << 31;
 
 /// The bytes of a length and what it is the length of.
-#[inline]
+#[inline(always)]
 fn payload_len(payload: Option<&Payload<'_>>) -> usize {
     payload.map_or(1, |payload| {
         let len = payload.as_slice().len().min(TOO_LONG);
@@ -344,12 +356,12 @@ trait Sink {
 
 /// A chunk that has room for all of the record, and [`Small::CAPACITY`] bytes more.
 impl Sink for BytesMut {
-    #[inline]
+    #[inline(always)]
     fn small(&mut self, small: &Small) {
         small.write_to(self);
     }
 
-    #[inline]
+    #[inline(always)]
     fn payload(&mut self, payload: &Payload<'_>) {
         self.put_slice(payload.as_slice());
     }
@@ -392,7 +404,7 @@ impl Sink for Pieces<'_> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn write_record(sink: &mut impl Sink, record: &NewRecord<'_>, layout: &Layout, offset_delta: i32) {
     let mut small = Small::default();
     small.varint(layout.body_len);
@@ -411,7 +423,7 @@ fn write_record(sink: &mut impl Sink, record: &NewRecord<'_>, layout: &Layout, o
 }
 
 /// The payload's length, behind what `small` still holds, and the payload.
-#[inline]
+#[inline(always)]
 fn write_payload(sink: &mut impl Sink, small: &mut Small, payload: Option<&Payload<'_>>) {
     let Some(payload) = payload else {
         return write_varint(sink, small, -1);
@@ -422,14 +434,14 @@ fn write_payload(sink: &mut impl Sink, small: &mut Small, payload: Option<&Paylo
     sink.payload(payload);
 }
 
-#[inline]
+#[inline(always)]
 fn write_varint(sink: &mut impl Sink, small: &mut Small, value: i32) {
     make_room(sink, small);
     small.varint(value);
 }
 
 /// Makes room for a varint.
-#[inline]
+#[inline(always)]
 fn make_room(sink: &mut impl Sink, small: &mut Small) {
     if !small.has_room(MAX_VARINT_LEN) {
         sink.small(small);

@@ -62,7 +62,7 @@ impl BatchWriter {
     /// as it was then.
     pub fn append(&mut self, record: &Record<'_>) -> Result<usize, RecordError> {
         let headers = wire_headers(record);
-        self.write(&wire_record(record, &headers, Timestamp::now()))
+        self.write(&wire_record(record, &headers, || Timestamp::now().0))
     }
 
     /// Appends a record if the batch then has at most `maximum` bytes; `None` when it is too full for it.
@@ -75,7 +75,7 @@ impl BatchWriter {
         maximum: usize,
     ) -> Result<Option<usize>, InputTooLarge> {
         let headers = wire_headers(record);
-        let record = wire_record(record, &headers, Timestamp::now());
+        let record = wire_record(record, &headers, || Timestamp::now().0);
         if self.builder.len_with(&record).is_ok_and(|size| size <= maximum)
             && let Ok(index) = self.write(&record)
         {
