@@ -12,6 +12,7 @@ mod call;
 mod cancel;
 mod connections;
 mod dictionary;
+mod drip;
 mod events;
 mod fetch;
 mod gone;

@@ -16,6 +16,8 @@ use ottla_wire::ApiKey;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tracing::span;
 
+use crate::drip::{Drip, Dripping};
+
 /// The test double of the client's extension point: sockets are in-memory pipes to the nodes of a fake cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct PipeTransport {
@@ -27,6 +29,8 @@ struct Inner {
     pipes: Pipes,
     dialled: Mutex<Vec<String>>,
     odd: Mutex<Vec<(String, Oddity)>>,
+    /// How sockets to nodes take what is written; `None`: as it comes.
+    drip: Mutex<Option<Drip>>,
     /// The other ends of sockets that nobody serves.
     unserved: Mutex<Vec<DuplexStream>>,
 }
@@ -46,6 +50,10 @@ pub(crate) enum Oddity {
     SocketPanics,
     /// The socket panics when something is written to it after the first question.
     WritePanics,
+    /// The socket panics when it is flushed after the second question.
+    FlushPanics,
+    /// The socket panics when it is read after the second question.
+    ReadPanics,
     /// The peer sends these bytes, whatever it is asked.
     Says(&'static [u8]),
 }
@@ -56,6 +64,7 @@ impl PipeTransport {
             pipes: Pipes::start(cluster.build_now()),
             dialled: Mutex::default(),
             odd: Mutex::default(),
+            drip: Mutex::default(),
             unserved: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }
@@ -84,6 +93,11 @@ impl PipeTransport {
     /// From now on that address is odd; what is open stays as it is.
     pub(crate) fn make_odd(&self, address: &str, oddity: Oddity) {
         self.inner.odd.lock().unwrap().push((address.to_owned(), oddity));
+    }
+
+    /// Sockets that are opened from now on take what is written bit by bit.
+    pub(crate) fn drip(&self, drip: Drip) {
+        *self.inner.drip.lock().unwrap() = Some(drip);
     }
 
     /// All addresses lead to their nodes again.
@@ -186,15 +200,21 @@ impl Transport for PipeTransport {
             let name = address.to_string();
             self.inner.dialled.lock().unwrap().push(name.clone());
             let socket: Box<dyn Socket> = match self.oddity(&name) {
-                None => Box::new(self.inner.pipes.connect(address.host(), address.port()).await?),
+                None => {
+                    let pipe = Box::new(self.inner.pipes.connect(address.host(), address.port()).await?);
+                    match *self.inner.drip.lock().unwrap() {
+                        None => pipe,
+                        Some(drip) => Box::new(Dripping::new(pipe, drip)),
+                    }
+                }
                 Some(Oddity::Hangs) => pending().await,
                 Some(Oddity::Refuses) => return Err(io::ErrorKind::ConnectionRefused.into()),
                 Some(Oddity::Silent) => self.unserved(b""),
                 Some(Oddity::Panics) => panic!("a transport with a fault of its own"),
                 Some(Oddity::SocketPanics) => Box::new(Panicking),
-                Some(Oddity::WritePanics) => {
+                Some(at @ (Oddity::WritePanics | Oddity::FlushPanics | Oddity::ReadPanics)) => {
                     let pipe = self.inner.pipes.connect(address.host(), address.port()).await?;
-                    Box::new(PanickingLater { pipe: Box::new(pipe), has_written: false })
+                    Box::new(PanickingLater { pipe: Box::new(pipe), writes: 0, at })
                 }
                 Some(Oddity::Says(bytes)) => self.unserved(bytes),
             };
@@ -227,10 +247,17 @@ impl AsyncWrite for Panicking {
     }
 }
 
-/// A pipe that takes one write.
+/// A pipe that carries one question and its answer, and panics at the next one.
 struct PanickingLater {
     pipe: Box<dyn Socket>,
-    has_written: bool,
+    writes: usize,
+    at: Oddity,
+}
+
+impl PanickingLater {
+    fn reach(&self, at: Oddity) {
+        assert!(self.writes < 2 || self.at != at, "a socket with a fault of its own");
+    }
 }
 
 impl AsyncRead for PanickingLater {
@@ -239,17 +266,20 @@ impl AsyncRead for PanickingLater {
         cx: &mut Context<'_>,
         to: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.reach(Oddity::ReadPanics);
         Pin::new(&mut *self.pipe).poll_read(cx, to)
     }
 }
 
 impl AsyncWrite for PanickingLater {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        assert!(!std::mem::replace(&mut self.has_written, true), "a socket with a fault of its own");
+        self.writes += 1;
+        self.reach(Oddity::WritePanics);
         Pin::new(&mut *self.pipe).poll_write(cx, bytes)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.reach(Oddity::FlushPanics);
         Pin::new(&mut *self.pipe).poll_flush(cx)
     }
 
