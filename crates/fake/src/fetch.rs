@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant};
 
+use ottla_wire::compression::Compression;
 use ottla_wire::messages::fetch::{
     AbortedTransaction, EpochEndOffset, FetchPartition, FetchRequest, FetchResponse, FetchableTopicResponse,
     NodeEndpoint, PartitionData,
@@ -17,6 +18,8 @@ use crate::connection::Waiting;
 use crate::fetch_sessions::InSession;
 use crate::partition::Partition;
 use crate::serve::{Context, Served, injected, throttle_of};
+use crate::topics::Topic;
+use crate::versions::Release;
 
 /// A Fetch that waits for enough bytes.
 #[derive(Debug)]
@@ -86,6 +89,9 @@ impl FakeCluster {
                 let refused = found.and_then(|topic| injected(context, &topic.name, asked.partition));
                 let outcome = match (refused, partition) {
                     (Some(code), _) => Err(code),
+                    (None, Some(_)) if found.is_some_and(|topic| self.keeps_zstd_back(context, topic)) => {
+                        Err(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE)
+                    }
                     (None, Some(partition)) => read(context, request, asked, partition, &mut room),
                     (None, None) if found.is_none() && context.version >= 13 => {
                         Err(ErrorCode::UNKNOWN_TOPIC_ID)
@@ -118,6 +124,14 @@ impl FakeCluster {
             })
             .collect();
         look
+    }
+
+    /// Before 4.0 brokers keep topics that are set to zstd from those who ask in a version below 10 (KIP-110), whatever is
+    /// in the log; what was compressed by its producer in other topics they send in every version.
+    fn keeps_zstd_back(&self, context: &Context<'_>, topic: &Topic) -> bool {
+        self.versions.release < Release::V4_0
+            && context.version < 10
+            && topic.config.compression == Some(Compression::Zstd)
     }
 }
 

@@ -6,6 +6,11 @@ use ottla_wire::{ErrorCode, Uuid};
 
 use crate::error::RequestError;
 
+/// What UNSUPPORTED_COMPRESSION_TYPE means in an answer to Fetch (KIP-110). Kafka before 4.0 refuses by the setting of
+/// the topic, not by what is in its log; Kafka from 4.0 on never does.
+pub const ZSTD_NEEDS_FETCH_10: &str =
+    "it sends topics whose compression.type is zstd in Fetch version 10 and later only";
+
 /// Why a partition is not fetched any more. A seek starts it anew.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -66,6 +71,9 @@ impl fmt::Display for FetchFailure {
                 f.write_str("; seek to go on, or choose where to go on when that happens")
             }
             Self::Refused { broker_id, code, offset: -1 } => write!(f, "broker {broker_id} answered {code}"),
+            Self::Refused { broker_id, code: code @ ErrorCode::UNSUPPORTED_COMPRESSION_TYPE, .. } => {
+                write!(f, "broker {broker_id} answered {code}: {ZSTD_NEEDS_FETCH_10}")
+            }
             Self::Refused { broker_id, code, offset } => {
                 write!(f, "broker {broker_id} answered {code} for offset {offset}; seek past it to go on")
             }

@@ -32,7 +32,7 @@ mod tests;
 
 pub use answer::Mismatch;
 pub use cursor::{Place, Reset};
-pub use error::{FetchFailure, Truncation};
+pub use error::{FetchFailure, Truncation, ZSTD_NEEDS_FETCH_10};
 pub use lookup::LookUp;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_fake::{FakeCluster, Marker, NewRecord, Reaction, Rule};
+use ottla_fake::{FakeCluster, Marker, NewRecord, Reaction, Release, Rule};
+use ottla_wire::compression::Compression;
 use ottla_wire::messages::fetch::{FetchRequest, FetchResponse};
-use ottla_wire::records::batches;
+use ottla_wire::records::{Stamp, batches};
 use ottla_wire::{ApiKey, ErrorCode, RecordSet, Uuid};
 
-use crate::support::{WALL_MS, World, fetch, only_partition, plain, values};
+use crate::support::{WALL_MS, World, batch, fetch, only_partition, plain, produce, values};
 
 fn sizes(response: &FetchResponse) -> Vec<usize> {
     let partitions = response.responses.iter().flat_map(|topic| &topic.partitions);
@@ -194,6 +195,29 @@ fn the_leader_is_named_from_version_16_on() {
     assert_eq!(only_partition(answer).current_leader.leader_id, 1);
     let answer = world.call(elsewhere, 15, &request);
     assert_eq!(only_partition(answer).current_leader.leader_id, -1);
+}
+
+/// Trap C11: by the topic's setting, and before 4.0 only; what Kafka 4.3.1 and 3.9.1 answer.
+#[test]
+fn topics_that_are_set_to_zstd_need_fetch_version_10_before_4_0() {
+    for (release, compression, version, code) in [
+        (Release::V3_9, "zstd", 4, ErrorCode::UNSUPPORTED_COMPRESSION_TYPE),
+        (Release::V3_9, "zstd", 9, ErrorCode::UNSUPPORTED_COMPRESSION_TYPE),
+        (Release::V3_9, "zstd", 10, ErrorCode::NONE),
+        (Release::V3_9, "producer", 9, ErrorCode::NONE),
+        (Release::V4_3, "zstd", 4, ErrorCode::NONE),
+    ] {
+        let mut world = World::new(FakeCluster::builder().release(release));
+        let setting = [("compression.type", compression)];
+        world.cluster.create_topic_with(world.now, "t", 1, 1, &setting).unwrap();
+        let conn = world.connect(1);
+        let zstd = produce("t", 0, -1, batch(&["a"], WALL_MS, Compression::Zstd, &Stamp::default()));
+        world.call(conn, 9, &zstd);
+        let row = only_partition(world.call(conn, version, &fetch("t", 0, 0)));
+        assert_eq!(row.error_code, code, "{release:?}, {compression}, version {version}");
+        let bytes = row.records.map_or(0, |records| records.len());
+        assert_eq!(bytes > 0, code.is_none(), "{release:?}, {compression}, version {version}");
+    }
 }
 
 #[test]

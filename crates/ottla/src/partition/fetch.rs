@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use ottla_core::connection::Answer;
+use ottla_core::fetcher::ZSTD_NEEDS_FETCH_10;
 use ottla_core::metadata::{Broker, Leader, broker};
 use ottla_wire::messages::fetch::{
     AbortedTransaction, FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
@@ -115,11 +117,11 @@ impl PartitionClient {
             };
             by_id_or_name(request, !self.topic.id.is_nil())
         };
-        let judge = |_: &_, response: FetchResponse| self.judge(offset, response);
+        let judge = |answer: &Answer, response: FetchResponse| self.judge(offset, answer.version, response);
         self.cluster.call::<FetchRequest, _>(self.plan(Purpose::Fetch, max_wait), build, judge).await
     }
 
-    fn judge(&self, offset: i64, response: FetchResponse) -> Verdict<PartitionData> {
+    fn judge(&self, offset: i64, version: i16, response: FetchResponse) -> Verdict<PartitionData> {
         if !response.error_code.is_none() {
             return Verdict::Code(response.error_code, None);
         }
@@ -144,8 +146,15 @@ impl PartitionClient {
         let leader =
             Leader { broker_id: data.current_leader.leader_id, epoch: data.current_leader.leader_epoch };
         self.cluster.hint(&self.topic.name, self.partition, leader, brokers);
-        let about = (data.error_code == ErrorCode::OFFSET_OUT_OF_RANGE)
-            .then(|| format!("offset {offset} is not in the log; get_offset tells where it starts and ends"));
+        let about = match data.error_code {
+            ErrorCode::OFFSET_OUT_OF_RANGE => {
+                Some(format!("offset {offset} is not in the log; get_offset tells where it starts and ends"))
+            }
+            ErrorCode::UNSUPPORTED_COMPRESSION_TYPE => {
+                Some(format!("{ZSTD_NEEDS_FETCH_10}, and was asked in version {version}"))
+            }
+            _ => None,
+        };
         Verdict::Code(data.error_code, about)
     }
 

@@ -1,9 +1,11 @@
 //! Fetching: long polls, limits, transactions, holes, damage.
 
 use bytes::{Bytes, BytesMut};
-use ottla::{Compression, Error, ErrorCode, IsolationLevel, Record, Timestamp};
-use ottla_fake::{Answer, FakeCluster, Marker, NewRecord, Reaction, Rule, Stage};
-use ottla_wire::{ApiKey, RecordSet};
+use ottla::{
+    Compression, Error, ErrorCode, IsolationLevel, Record, StartOffset, StreamConsumerBuilder, Timestamp,
+};
+use ottla_fake::{Answer, FakeCluster, Marker, NewRecord, Reaction, Release, Rule, Stage};
+use ottla_wire::{ApiKey, RecordSet, VersionRange};
 
 use crate::support::{
     PipeTransport, cluster, millis, one, pass, read_all, records, secs, texts, timed, world,
@@ -355,17 +357,39 @@ async fn every_codec_is_read_back() {
     }
 }
 
-/// Trap C11: a broker refuses to send zstd in versions of Fetch before 10; that is an error at once, not a retry.
+/// Trap C11: brokers before 4.0 keep topics that are set to zstd from versions of Fetch below 10. That is an error at once
+/// that says so, not a retry, for calls and for streams; brokers of 4.x send zstd in every version.
 #[tokio::test(start_paused = true)]
 async fn a_codec_that_the_version_cannot_carry_is_an_error_at_once() {
-    let (partition, _client, pipes) = one().await;
-    partition.produce_with(records(&["a"]), Compression::Zstd).await.unwrap();
-    assert_eq!(read_all(&partition, 0).await, ["a"]);
-    let refused = Rule::new(Reaction::Error(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE)).api(ApiKey::FETCH);
-    pipes.rule(refused);
-    let (result, took) = timed(partition.fetch_records(0, 1..1_000, 500)).await;
-    assert_eq!(result.unwrap_err().code(), Some(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE));
-    assert!(took < millis(100), "{took:?}");
+    for (release, newest, is_refused) in
+        [(Release::V3_9, 9, true), (Release::V3_9, 10, false), (Release::V4_3, 9, false)]
+    {
+        let pipes = PipeTransport::start(FakeCluster::builder().release(release));
+        pipes.create_with("t", 1, 1, &[("compression.type", "zstd")]);
+        let range = VersionRange { min: 4, max: newest };
+        pipes.control(|cluster, _| cluster.set_versions(ApiKey::FETCH, Some(range)));
+        let partition = pipes.client().await.partition_client("t", 0).await.unwrap();
+        partition.produce_with(records(&["a"]), Compression::Zstd).await.unwrap();
+        let (result, took) = timed(partition.fetch_records(0, 1..1_000, 500)).await;
+        assert!(took < millis(100), "{took:?}");
+        let mut stream =
+            StreamConsumerBuilder::new(partition.clone(), StartOffset::Earliest).build().unwrap();
+        let (streamed, took) = timed(stream.next()).await;
+        assert!(took < millis(100), "{took:?}");
+        let streamed = streamed.unwrap();
+        if is_refused {
+            let (error, stopped) = (result.unwrap_err(), streamed.unwrap_err());
+            let clear = "compression.type is zstd in Fetch version 10 and later only";
+            assert!(error.to_string().contains(clear) && error.to_string().contains("version 9"), "{error}");
+            assert!(stopped.to_string().contains(clear), "{stopped}");
+            assert_eq!(error.code(), Some(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE));
+            assert_eq!(stopped.code(), Some(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE));
+            assert!(!error.is_retriable());
+        } else {
+            assert_eq!(texts(&result.unwrap().0), ["a"], "{release:?}");
+            assert_eq!(streamed.unwrap().0.value.as_deref(), Some(&b"a"[..]));
+        }
+    }
 }
 
 /// Trap N5: a broker that throttles a Fetch answers at once and without records. The call asks again when the pause is
