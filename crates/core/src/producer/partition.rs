@@ -231,8 +231,8 @@ impl<D> Partition<D> {
             let last = base_offset.saturating_add(batch.records() as i64 - 1);
             self.last_acknowledged = self.last_acknowledged.max(Some(last));
         }
-        let records = batch.records();
-        self.pay(batch.owed, records, Ok(written))
+        let (owed, records) = batch.into_owed();
+        self.pay(owed, records, Ok(written))
     }
 
     /// The attempt is over and the batch waits for another, at its place. A batch that nobody waits for leaves instead;
@@ -274,8 +274,8 @@ impl<D> Partition<D> {
     ) -> Option<Action<D>> {
         let batch = self.drop_batch(at, identity)?;
         let error = batch.error(self, outcome, cause);
-        let records = batch.records();
-        self.pay(batch.owed, records, Err(error))
+        let (owed, records) = batch.into_owed();
+        self.pay(owed, records, Err(error))
     }
 
     /// Removes a batch that will not be sent again. Its sequence is used again only when it is certain that no attempt
@@ -365,6 +365,15 @@ impl<D> Pending<D> {
 
     pub(super) fn records(&self) -> usize {
         self.sealed.count()
+    }
+
+    /// What is owed, and for how many records. The payloads are given back first: they may be a user's own memory, which
+    /// may panic then, and what a function is about to return at that moment is not dropped, so nobody would be told.
+    fn into_owed(self) -> (Owed<D>, usize) {
+        let Self { sealed, owed, .. } = self;
+        let records = sealed.count();
+        drop(sealed);
+        (owed, records)
     }
 
     pub(super) fn needs_stamp(&self) -> bool {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ottla::OffsetAt;
@@ -41,6 +42,23 @@ impl Log {
         assert!(found.next().is_none(), "{events:#?}");
         event.clone()
     }
+}
+
+/// The first event with this message about that API panics, in whatever part of the client it is made; until what comes
+/// back is dropped.
+pub(crate) fn panic_at(
+    message: &'static str,
+    api: &'static str,
+) -> (tracing::subscriber::DefaultGuard, Arc<AtomicBool>) {
+    let has_panicked = Arc::new(AtomicBool::new(false));
+    let flag = has_panicked.clone();
+    let guard = on_events(move |event| {
+        let mut fields = Collect(Fields::new());
+        event.record(&mut fields);
+        let is_it = fields.0["message"] == message && fields.0.get("api").is_some_and(|it| it == api);
+        assert!(!is_it || flag.swap(true, Ordering::Relaxed), "a log with a fault of its own");
+    });
+    (guard, has_panicked)
 }
 
 struct Collect(Fields);
