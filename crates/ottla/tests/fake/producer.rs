@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ottla::{
     Acks, Compression, Error, Partitioner, Partitions, Producer, Record, TopicProducer, partition_of,
 };
-use ottla_fake::{Reaction, Rule, Stage};
+use ottla_fake::{Answer, FakeCluster, Reaction, Rule, Stage};
 use ottla_wire::{ApiKey, ErrorCode};
 
 use crate::support::{PipeTransport, millis, pass, polled, secs, timed, world};
@@ -380,6 +380,46 @@ async fn without_acks_deliveries_have_no_offset() {
     assert_eq!(producer.send("t", Record::new("a")).await.unwrap().offset, None);
     pass(millis(10)).await;
     assert_eq!(pipes.values("t", 0), ["a"]);
+}
+
+/// Trap N10: brokers do not answer without acks. One that does, at once or late, with or without an error, confuses nobody:
+/// records are written once and in order, over one connection, and whoever asks for acks has their own answers.
+#[tokio::test(start_paused = true)]
+async fn answers_that_nobody_asked_for_without_acks_are_passed_over() {
+    for answers in [false, true] {
+        let cluster = FakeCluster::builder();
+        let pipes = PipeTransport::start(if answers { cluster.answers_without_acks() } else { cluster });
+        pipes.create("t", 2, 1);
+        let client = pipes.client().await;
+        let late = Rule::new(Reaction::Delay(Stage::AfterApplying, millis(7))).api(ApiKey::PRODUCE);
+        pipes.rule(late.probability(0.3).seed(1));
+        if answers {
+            let refusal = Reaction::alter(|answer| {
+                let Answer::Produce(answer) = answer else { return };
+                answer.responses[0].partition_responses[0].error_code = ErrorCode::NOT_LEADER_OR_FOLLOWER;
+            });
+            pipes.rule(Rule::new(refusal).api(ApiKey::PRODUCE).partition(0).probability(0.3).seed(2));
+        }
+        let silent = client.producer().acks(Acks::None).build().await.unwrap();
+        let silent = silent.topic("t").await.unwrap();
+        let asking = client.producer().build().await.unwrap();
+        let asking = asking.topic("t").await.unwrap();
+        let mut made = None;
+        for number in 0..100_i64 {
+            let record = || Record::new(number.to_string());
+            let (written, told) = tokio::join!(silent.send_to(0, record()), asking.send_to(1, record()));
+            assert_eq!((written.unwrap().offset, told.unwrap().offset), (None, Some(number)));
+            assert_eq!(*made.get_or_insert(pipes.connections_made()), pipes.connections_made());
+        }
+        // Longer than a broker may be silent, had anything been waited for.
+        pass(secs(40)).await;
+        silent.send_to(0, Record::new("100")).await.unwrap();
+        pass(millis(10)).await;
+        let expected: Vec<String> = (0..=100).map(|number| number.to_string()).collect();
+        assert_eq!(pipes.values("t", 0), expected, "{answers}");
+        assert_eq!(pipes.values("t", 1), expected[..100]);
+        assert_eq!(Some(pipes.connections_made()), made);
+    }
 }
 
 #[tokio::test(start_paused = true)]
