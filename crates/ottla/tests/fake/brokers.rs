@@ -44,6 +44,46 @@ async fn a_broker_that_moves_is_followed() {
     assert_eq!(partition.get_offset(OffsetAt::Latest).await.unwrap(), 2);
 }
 
+/// Trap N8: a broker that changes its rack, or has none any more, is the same broker: that is told, and its connections
+/// stay.
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_changes_its_rack_keeps_its_connections() {
+    let pipes = PipeTransport::start(FakeCluster::builder().nodes(2).racks());
+    pipes.create("t", 2, 2);
+    let client = pipes.client().await;
+    let partition = client.partition_client("t", 0).await.unwrap();
+    let mut made = None;
+    for (offset, rack) in (0..).zip([Some("rack-1"), Some("elsewhere"), None]) {
+        pipes.control(|cluster, _| cluster.set_rack(1, rack));
+        // One that is not known yet is looked up, which brings all brokers.
+        pipes.create(&format!("new-{offset}"), 1, 1);
+        client.partition_client(&format!("new-{offset}"), 0).await.unwrap();
+        let described = client.describe_cluster().await.unwrap();
+        let racks: Vec<_> = described.brokers.iter().map(|it| (it.id, it.rack.as_deref())).collect();
+        assert_eq!(racks, [(1, rack), (2, Some("rack-2"))]);
+        assert_eq!(partition.produce(records(&["a"])).await.unwrap(), [offset]);
+        let now = (pipes.connections_made(), pipes.connections_open());
+        assert_eq!(*made.get_or_insert(now), now, "nothing is dialled anew");
+    }
+}
+
+/// Trap N8: an IPv6 address stands in brackets in a list, and without them in what a broker says of itself; either way it is
+/// dialled.
+#[tokio::test(start_paused = true)]
+async fn brokers_with_ipv6_addresses_are_dialled() {
+    let pipes = cluster(1, 1);
+    pipes.control(|cluster, _| cluster.set_address(1, "2001:db8::1", 9092));
+    assert_eq!(pipes.dials("[2001:db8::1]:9092"), 0);
+    let builder = ottla::ClientBuilder::new(vec!["[2001:db8::1]:9092".to_owned()]);
+    let client = builder.transport(pipes.clone()).build().await.unwrap();
+    assert_eq!(pipes.dials("[2001:db8::1]:9092"), 1);
+    let partition = client.partition_client("t", 0).await.unwrap();
+    assert_eq!(partition.produce(records(&["a"])).await.unwrap(), [0]);
+    assert!(pipes.dials("[2001:db8::1]:9092") > 1, "the address that the broker advertises");
+    let address = &client.describe_cluster().await.unwrap().brokers[0].address;
+    assert_eq!((address.host(), address.to_string().as_str()), ("2001:db8::1", "[2001:db8::1]:9092"));
+}
+
 /// Trap N8: brokers that join are used, brokers that leave are not asked any more.
 #[tokio::test(start_paused = true)]
 async fn brokers_join_and_leave() {

@@ -257,11 +257,34 @@ impl Silent {
     }
 }
 
-/// Trap N8: an IPv6 address behind a dead IPv4 one, and one in brackets.
+/// Trap N8: IPv6 and IPv4 addresses of a name are tried in their order, whether the machine has IPv6 or not; one that leads
+/// nowhere is passed over, and named when none is left.
+#[tokio::test]
+async fn ipv6_addresses_are_tried_like_others() {
+    let (_, server) = served(1, 1).await;
+    let live: SocketAddr = server.bootstrap()[0].parse().unwrap();
+    let dead = SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 1);
+    let lead = |to: &[SocketAddr]| {
+        let transport = TcpTransport::new().with_resolver(Leads(to.to_vec()));
+        ClientBuilder::new(vec!["name:9092".to_owned()])
+            .transport(transport)
+            .request_timeout(Duration::from_millis(500))
+    };
+    for addresses in [[dead, live], [live, dead]] {
+        lead(&addresses).build().await.unwrap().list_topics().await.unwrap();
+    }
+    let error = lead(&[dead]).build().await.unwrap_err().to_string();
+    assert!(error.contains("[::1]:1: "), "{error}");
+}
+
+/// Trap N8: a whole conversation over an IPv6 address, behind a dead one and in brackets. Where the machine has no IPv6,
+/// the address is what the error names.
 #[tokio::test]
 async fn ipv6_addresses_are_used() {
     let Ok(listener) = tokio::net::TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await else {
-        // The machine has no IPv6.
+        let builder = ClientBuilder::new(vec!["[::1]:9092".to_owned()]);
+        let error = builder.request_timeout(Duration::from_millis(500)).build().await.unwrap_err();
+        assert!(error.to_string().contains("[::1]:9092: "), "{error}");
         return;
     };
     let v6 = listener.local_addr().unwrap();
@@ -284,6 +307,24 @@ async fn ipv6_addresses_are_used() {
     let client = ClientBuilder::new(vec![format!("[::1]:{}", v6.port())]).build().await.unwrap();
     let partition = client.partition_client("t", 0).await.unwrap();
     assert_eq!(partition.produce(vec![Record::new("six")]).await.unwrap(), [0]);
+}
+
+/// Trap N11: a resolver that panics is an error, not a hang.
+#[tokio::test]
+async fn a_resolver_that_panics_is_an_error() {
+    #[derive(Debug)]
+    struct Panics;
+    impl Resolve for Panics {
+        fn resolve<'a>(&'a self, _: &'a HostPort) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+            panic!("a resolver with a fault of its own");
+        }
+    }
+    let transport = TcpTransport::new().with_resolver(Panics);
+    let builder = ClientBuilder::new(vec!["name:9092".to_owned()]).transport(transport);
+    let started = Instant::now();
+    let error = builder.request_timeout(Duration::from_millis(500)).build().await.unwrap_err().to_string();
+    assert!(error.contains("panicked") && error.contains("name:9092"), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
 }
 
 /// Trap N3, N14: over TCP too, a port where nobody listens is an error in time that names it.
