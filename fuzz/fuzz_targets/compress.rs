@@ -1,3 +1,5 @@
+//! The target `compress`: see `fuzz/src/lib.rs`.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| ottla_fuzz::compress(data));

@@ -1,3 +1,5 @@
+//! The target `decompress`: see `fuzz/src/lib.rs`.
+
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| ottla_fuzz::decompress(data));
