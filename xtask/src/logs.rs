@@ -116,6 +116,8 @@ java.io.IOException: Connection to 2 was disconnected
         assert!(entries[1].ends_with("\tat kafka.A.b(A.java:1)"));
     }
 
+    /// E9: what a broker's log says after the tests is trouble, but for what a test has announced and what brokers say of
+    /// each other.
     #[test]
     fn only_what_nobody_announced_is_unexpected() {
         let dir = std::env::temp_dir().join(format!("ottla-logs-{}", std::process::id()));

@@ -69,6 +69,47 @@ fn tests_name_items_that_exist() {
     }
 }
 
+/// A2: nothing that the workspace depends on, for whatever target and with whatever feature, compiles C or looks for a C
+/// library.
+#[test]
+fn no_dependency_compiles_c() {
+    let lock = read(&root().join("Cargo.lock"));
+    let names = lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'));
+    let builds_c = |name: &str| {
+        let builders = ["bindgen", "cc", "cmake", "nasm-rs", "pkg-config", "vcpkg"];
+        // Declarations only, for another system.
+        builders.contains(&name) || (name.ends_with("-sys") && name != "windows-sys")
+    };
+    let found: Vec<&str> = names.filter(|name| builds_c(name)).collect();
+    assert!(lock.contains("name = \"ottla-wire\"") && found.is_empty(), "{found:?}");
+}
+
+/// C1: each module that knows something of the protocol says where that is written: in the protocol guide, in a chapter of
+/// the documentation, or in a KIP.
+#[test]
+fn modules_that_know_the_protocol_name_their_source() {
+    let wire = root().join("crates/wire/src");
+    let mut modules = files(&wire.join("messages"), "rs");
+    modules.retain(|path| !path.ends_with("messages/mod.rs") && !path.ends_with("messages/data.rs"));
+    let of_wire = ["frame", "header", "primitives", "varint", "tags", "uuid", "error_code"];
+    modules.extend(of_wire.map(|name| wire.join(format!("{name}.rs"))));
+    modules.extend(["records", "compression"].map(|name| wire.join(name).join("mod.rs")));
+    let core = root().join("crates/core/src");
+    modules.extend(["frames", "mod", "versions"].map(|name| core.join(format!("connection/{name}.rs"))));
+    modules.extend(["metadata", "producer", "fetcher"].map(|name| core.join(name).join("mod.rs")));
+    modules.push(core.join("calls.rs"));
+    let silent: Vec<_> = modules.iter().filter(|path| !names_its_source(&read(path))).collect();
+    assert!(modules.len() > 80 && silent.is_empty(), "these name no source: {silent:#?}");
+}
+
+/// Whether the comment at the top of a module, or that of an item in it, has a source.
+fn names_its_source(module: &str) -> bool {
+    const SOURCES: &[&str] = &["KIP-", "protocol guide", "documentation's chapter", "kafka.apache.org"];
+    let comments = module.lines().map(str::trim_start).filter(|line| line.starts_with("//"));
+    let text = comments.map(|line| line.trim_start_matches(['/', '!', ' '])).collect::<Vec<_>>().join(" ");
+    SOURCES.iter().any(|source| text.contains(source))
+}
+
 #[test]
 fn marks_are_read_with_their_kind() {
     let both = |text| (items(text, Kind::Trap), items(text, Kind::Promise));

@@ -2,6 +2,8 @@
 //!
 //! One [`Call`] is one such request. Its owner asks for the next [`Step`], does it, and reports what came of it.
 //! Produce, session fetches and group membership have outcomes that a blind retry would spoil: they do not pass here.
+//! Which codes may pass is in the protocol guide's table of error codes; who is asked for what, in its section on
+//! partitioning and bootstrapping.
 
 use std::fmt;
 use std::sync::Arc;

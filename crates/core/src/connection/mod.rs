@@ -10,6 +10,9 @@
 //!
 //! A broker answers in the order of the requests and reads the next one only when it has answered the last, so what
 //! is in flight is a queue, and the first of it tells how the peer is doing.
+//!
+//! Sources: the protocol guide's sections on network, on versioning and on the common request and response structure;
+//! KIP-35 and KIP-511 for ApiVersions, KIP-219 for throttling.
 
 mod frames;
 #[cfg(test)]

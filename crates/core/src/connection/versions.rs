@@ -1,4 +1,5 @@
-//! Which version of each API a connection speaks: what both sides offer, and what brokers really mean by it.
+//! Which version of each API a connection speaks: what both sides offer (KIP-35), and what brokers really mean by it:
+//! those from 4.0 on have dropped versions (KIP-896) and offer some of them all the same.
 
 use std::sync::Arc;
 

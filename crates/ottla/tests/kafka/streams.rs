@@ -117,7 +117,7 @@ async fn deleted_records_follow_the_policy() {
     assert_eq!(next(&mut builder.build().unwrap(), 1).await, [(2, "c".to_owned())]);
 }
 
-/// C1, F1: batches larger than all limits come, and a budget smaller than they are does not stop the stream.
+/// F1: batches larger than all limits come, and a budget smaller than they are does not stop the stream.
 #[tokio::test]
 async fn batches_larger_than_the_limits_come() {
     let partition = partition("stream-large", &[]).await;
