@@ -22,7 +22,7 @@ fn main() -> io::Result<()> {
         let text = Bytes::from("a text that repeats, a text that repeats, a text that repeats".repeat(20));
         let mut compressor = Compressor::default();
         let compressed =
-            compressor.compress(&Codec::from(compression), &[text.clone()]).map_err(io::Error::other)?;
+            compressor.compress(&Codec::from(compression), std::slice::from_ref(&text)).map_err(io::Error::other)?;
         seed("decompress", &name, &[&[compression.id()][..], compressed].concat())?;
         seed("compress", &name, &[&[compression.id(), 1, 7][..], &text].concat())?;
     }
