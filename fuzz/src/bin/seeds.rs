@@ -21,8 +21,9 @@ fn main() -> io::Result<()> {
         seed("records", &name, &[&[compression.id(), 3][..], &batch[61..]].concat())?;
         let text = Bytes::from("a text that repeats, a text that repeats, a text that repeats".repeat(20));
         let mut compressor = Compressor::default();
-        let compressed =
-            compressor.compress(&Codec::from(compression), std::slice::from_ref(&text)).map_err(io::Error::other)?;
+        let compressed = compressor
+            .compress(&Codec::from(compression), std::slice::from_ref(&text))
+            .map_err(io::Error::other)?;
         seed("decompress", &name, &[&[compression.id()][..], compressed].concat())?;
         seed("compress", &name, &[&[compression.id(), 1, 7][..], &text].concat())?;
     }
