@@ -154,7 +154,7 @@ impl<D> Partition<D> {
                 _ if batch.splitting.is_some() => Step::Nothing,
                 _ if at >= self.window(batch.settings.acks, max_in_flight) => Step::Nothing,
                 true if current.is_none() => Step::AwaitIdentity,
-                true if self.identity != current && self.has_stamped() => Step::Nothing,
+                true if !self.may_stamp(current) => Step::Nothing,
                 _ => Step::Send(if batch.full { Haste::Full } else { Haste::Due }),
             };
         }
@@ -198,6 +198,11 @@ impl<D> Partition<D> {
 
     fn has_stamped(&self) -> bool {
         self.batches.iter().any(|batch| batch.stamp.is_some())
+    }
+
+    /// Whether a batch without a stamp can get one now: not beside others that have one under another identity.
+    pub(super) fn may_stamp(&self, current: Option<ProducerIdentity>) -> bool {
+        current.is_some() && (self.identity == current || !self.has_stamped())
     }
 
     /// Stamps a batch that has no stamp, under `current`.

@@ -65,7 +65,7 @@ pub(super) struct InFlight {
 #[derive(Debug, Default)]
 struct Picked {
     partitions: Vec<PartitionId>,
-    /// Listed while there was an identity that has been used up since.
+    /// Listed under an identity that another partition has left behind or used up since.
     stale: Vec<PartitionId>,
 }
 
@@ -167,7 +167,7 @@ impl<D> Producer<D> {
             let Some(batch) = partition.next_to_send().and_then(|at| partition.batches.get(at)) else {
                 continue;
             };
-            if batch.needs_stamp() && self.identity.known().is_none() {
+            if batch.needs_stamp() && !partition.may_stamp(self.identity.known()) {
                 picked.stale.push(partition.id);
                 continue;
             }

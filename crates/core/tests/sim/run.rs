@@ -12,7 +12,7 @@ use crate::plan::{KINDS, Plan};
 use crate::truth::Violation;
 use crate::world::{Outcome, World};
 
-/// So many lines of a failing run's history are printed.
+/// So many lines of a failing run's history are printed, if `OTTLA_SIM_LINES` does not say how many.
 const MOST_LINES: usize = 600;
 
 /// What has to come about, if not in each run: states of the machines, and what users meet.
@@ -222,7 +222,8 @@ fn shrink(plan: &Plan, violation: Violation) -> Failure {
             _ => at += 1,
         }
     }
-    let history = attempt(&plan, true).history.print(MOST_LINES);
+    let lines = std::env::var("OTTLA_SIM_LINES").ok().and_then(|lines| lines.parse().ok());
+    let history = attempt(&plan, true).history.print(lines.unwrap_or(MOST_LINES));
     let faults = plan.faults.iter().map(ToString::to_string).collect();
     Failure { seed: plan.seed, violation, faults, history }
 }

@@ -183,6 +183,37 @@ fn a_fresh_producer_id_follows_the_last_epoch() {
     assert_eq!((sent.id, sent.epoch, sent.sequence), (1_001, 0, 0));
 }
 
+/// Trap P3: a partition goes over to a new epoch once nothing of its own is in flight under the old one, also with a
+/// batch that waited for its turn when another partition raised the epoch.
+#[test]
+fn a_gathered_batch_waits_for_what_is_in_flight_under_the_epoch_left_behind() {
+    let mut world = World::with(ProducerSettings { max_in_flight: 3, ..ProducerSettings::default() });
+    let (first, second, third) = (world.open(0, 1), world.open(1, 1), world.open(2, 1));
+    for id in [first, second, third] {
+        written(&mut world, id, 0);
+    }
+    world.produce(first);
+    let (failing, _) = world.one_sent();
+    world.fill(second, 1);
+    let (old, _) = world.one_sent();
+    // Both are taken for the last request there is room for, and do not fit together.
+    world.settings.request_timeout = SECOND;
+    for _ in 0..9 {
+        world.produce_quietly(third);
+    }
+    world.settings.request_timeout = 30 * SECOND;
+    world.fill(second, 1);
+    let (_, other) = world.one_sent();
+    assert_eq!(other.partition, 2);
+    world.answer(&failing, ErrorCode::OUT_OF_ORDER_SEQUENCE_NUMBER, -1);
+    assert_eq!(world.producer.identity(), Some(ProducerIdentity { id: 1_000, epoch: 1 }));
+    assert!(world.sent.iter().all(|request| carried(&request.request)[0].partition != 1), "{:?}", world.sent);
+    world.sent.clear();
+    world.answer(&old, ErrorCode::NONE, 1);
+    let (_, sent) = world.one_sent();
+    assert_eq!((sent.partition, sent.epoch, sent.sequence), (1, 1, 0));
+}
+
 /// Partitions that were listed when the id was used up wait for the fresh one.
 #[test]
 fn a_gathered_batch_is_not_stamped_with_an_id_that_was_used_up_meanwhile() {

@@ -143,6 +143,15 @@ impl World {
         delivery
     }
 
+    /// Appends so many full batches, and one more record, which stays in the queue.
+    fn fill(&mut self, id: PartitionId, batches: u32) {
+        let last = self.deliveries + batches + 1;
+        while self.deliveries < last {
+            self.produce_quietly(id);
+        }
+        self.run();
+    }
+
     /// Does all that the machine asks for, but for answers.
     fn run(&mut self) {
         while let Some(action) = self.producer.poll_action() {

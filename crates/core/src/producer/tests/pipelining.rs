@@ -3,15 +3,6 @@
 use super::*;
 
 impl World {
-    /// Appends so many full batches, and one more record, which stays in the queue.
-    fn fill(&mut self, id: PartitionId, batches: u32) {
-        let last = self.deliveries + batches + 1;
-        while self.deliveries < last {
-            self.produce_quietly(id);
-        }
-        self.run();
-    }
-
     /// Somebody waits for what the partition has.
     fn hurry(&mut self, id: PartitionId) {
         let queue = self.queues.get_mut(&id).unwrap();
