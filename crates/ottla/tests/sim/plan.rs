@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) pourers: u64,
     /// How many records each of them hands over.
     pub(crate) pours: u64,
+    /// Each of them has a producer of its own, and leaves it as soon as it has handed over its records.
+    pub(crate) leaves: bool,
     /// Of the producer: small, so that batches fill up and are in flight together.
     pub(crate) batch_size: usize,
     pub(crate) linger: Duration,
@@ -29,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) max_message_bytes: Option<usize>,
     /// One in so many records is waited for at once; 0 for none.
     pub(crate) awaits: u64,
+    /// When the client closes a connection that nobody uses.
+    pub(crate) idle_timeout: Duration,
     pub(crate) faults: Vec<Fault>,
 }
 
@@ -147,6 +151,8 @@ impl Plan {
             // A batch of one record is smaller.
             max_message_bytes: more.one_in(4).then(|| usize::try_from(more.within(700..2_500)).unwrap()),
             awaits: more.pick(&[0, 4, 20]),
+            leaves: more.one_in(3),
+            idle_timeout: Duration::from_secs(more.pick(&[2, 10, 60])),
             faults,
         }
     }

@@ -37,7 +37,7 @@ const MENDED: Duration = secs(10);
 const AT_ONCE: Duration = secs(1);
 
 /// Everything is over by then, or something waits for ever.
-const LONGEST: Duration = secs(600);
+const LONGEST: Duration = secs(900);
 
 /// What a value came to, as far as the application was told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,6 +177,7 @@ async fn play(plan: &Plan, history: Option<History>) -> Result<Outcome, String> 
         .seed(plan.seed)
         .connect_timeout(secs(1))
         .request_timeout(REQUEST_TIMEOUT)
+        .idle_timeout(plan.idle_timeout)
         .build()
         .await
         .map_err(|error| format!("the client cannot be built: {error}"))?;
@@ -193,22 +194,14 @@ async fn play(plan: &Plan, history: Option<History>) -> Result<Outcome, String> 
             tokio::task::spawn_local(world.clone().write(plan.clone(), client.clone(), writer, random))
         })
         .collect();
-    let producer = client
-        .producer()
-        .request_timeout(REQUEST_TIMEOUT)
-        .delivery_timeout(plan.delivery_timeout)
-        .batch_size(plan.batch_size)
-        .buffer_memory(plan.batch_size * 16)
-        .linger(plan.linger)
-        .build();
-    let producer = producer.await.map_err(|error| format!("the producer cannot be built: {error}"))?;
+    let producer = new_producer(plan, &client).await?;
     world.seen.writing.set(plan.writers + plan.pourers);
-    let pourers: Vec<_> = (0..plan.pourers)
-        .map(|pourer| {
-            let random = random.branch(300 + pourer);
-            tokio::task::spawn_local(world.clone().pour(plan.clone(), producer.clone(), pourer, random))
-        })
-        .collect();
+    let mut pourers = Vec::new();
+    for pourer in 0..plan.pourers {
+        let random = random.branch(300 + pourer);
+        let producer = if plan.leaves { new_producer(plan, &client).await? } else { producer.clone() };
+        pourers.push(tokio::task::spawn_local(world.clone().pour(plan.clone(), producer, pourer, random)));
+    }
     let readers: Vec<_> = (0..plan.partitions)
         .map(|partition| {
             let random = random.branch(200 + partition as u64);
@@ -231,6 +224,7 @@ async fn play(plan: &Plan, history: Option<History>) -> Result<Outcome, String> 
     if metrics.buffered > 0 || metrics.in_flight > 0 {
         return Err(format!("the producer has flushed, and still holds {metrics:?}"));
     }
+    closes_what_is_idle(plan, &pipes).await?;
     if random.branch(1).one_in(2) {
         producer.close().await;
     } else {
@@ -258,6 +252,29 @@ async fn play(plan: &Plan, history: Option<History>) -> Result<Outcome, String> 
     outcome.requests = pipes.control(|cluster, _| cluster.counters().all_requests());
     outcome.lost = pipes.control(|cluster, _| cluster.lost().len() as u64);
     Ok(outcome)
+}
+
+/// With nothing to do, no connection stays open; a look at the metadata may open one now and then.
+async fn closes_what_is_idle(plan: &Plan, pipes: &PipeTransport) -> Result<(), String> {
+    let pause = plan.idle_timeout + secs(1);
+    for _ in 0..3 {
+        sleep(pause).await;
+        if pipes.connections_open() == 0 {
+            return Ok(());
+        }
+    }
+    Err(format!("{} connections are open though nobody uses them", pipes.connections_open()))
+}
+
+async fn new_producer(plan: &Plan, client: &Client) -> Result<Producer, String> {
+    let producer = client
+        .producer()
+        .request_timeout(REQUEST_TIMEOUT)
+        .delivery_timeout(plan.delivery_timeout)
+        .batch_size(plan.batch_size)
+        .buffer_memory(plan.batch_size * 16)
+        .linger(plan.linger);
+    producer.build().await.map_err(|error| format!("the producer cannot be built: {error}"))
 }
 
 struct World {
@@ -398,6 +415,8 @@ impl World {
                 self.in_time("flush", Duration::ZERO, plan.delivery_timeout, flush).await?;
             }
         }
+        // It may have been the last handle: what was accepted is written all the same.
+        drop((topic, producer));
         for (partition, value, delivery) in deliveries {
             let fate = match delivery {
                 Promise::Kept(fate) => fate,
