@@ -164,14 +164,15 @@ impl FakeCluster {
             )));
         }
         let alive: Vec<i32> = nodes.iter().filter(|node| self.live_nodes().contains(node)).copied().collect();
+        let id = self.id_of(topic)?;
         let found = self.partition_of(topic, partition)?;
         let Some(heir) = alive.iter().find(|node| found.isr.contains(node)).copied() else {
             return Err(ControlError(format!("no node of {nodes:?} is in sync with {topic}-{partition}")));
         };
-        if !nodes.contains(&found.leader) {
-            found.elect(heir);
-        }
+        let moves = !nodes.contains(&found.leader);
+        let batches = if moves { found.elect(heir) } else { Vec::new() };
         found.reassign(nodes);
+        self.lost.extend(Lost::of(now, &topic.into(), id, partition, batches));
         self.change(now, topic, partition, |_| {})
     }
 

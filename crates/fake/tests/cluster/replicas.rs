@@ -175,3 +175,18 @@ fn a_partition_moves_to_other_nodes_with_what_it_has() {
     }
     assert!(world.cluster.lost().is_empty());
 }
+
+/// The oracle knows of it, as of any other election.
+#[test]
+fn a_partition_that_moves_to_a_replica_that_lags_loses_what_that_lacks() {
+    let mut world = World::new(FakeCluster::builder().nodes(3));
+    world.topic("t", 1, 2);
+    let conn = world.connect(1);
+    world.produce(conn, -1, plain(&["kept"]));
+    world.cluster.hold_replica(world.now, "t", 0, 2).unwrap();
+    world.produce(conn, 1, plain(&["lost"]));
+    world.cluster.set_replicas(world.now, "t", 0, &[2, 3]).unwrap();
+    assert_eq!(world.cluster.partition("t", 0).unwrap().leader(), 2);
+    let lost: Vec<_> = world.cluster.lost().iter().map(|b| (b.base_offset, b.last_offset)).collect();
+    assert_eq!(lost, [(1, 1)]);
+}
