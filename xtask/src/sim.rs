@@ -14,6 +14,9 @@ use crate::{Outcome, USAGE, tied};
 /// A run of all seeds that takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(6 * 3600);
 
+/// No run takes more processor time, or many runs take too long for those who wait for them.
+const MOST_MS: u64 = 40;
+
 /// How many runs of each simulation, from which seed on.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seeds {
@@ -55,6 +58,8 @@ pub(crate) fn simulate(home: &Home, seeds: Seeds) -> Outcome {
         eprintln!("{package}: seeds {} to {}", seeds.from, seeds.from + count - 1);
         let mut cargo = cargo(home);
         cargo.args(["test", "--profile", "checked", "-p", package, "--test", "sim", "--", "--nocapture"]);
+        // What a run may cost, where that is held against it.
+        cargo.env("OTTLA_SIM_MOST_MS", MOST_MS.to_string());
         cargo.env("OTTLA_SIM_SEEDS", count.to_string()).env("OTTLA_SIM_FROM", seeds.from.to_string());
         tied::run(&cargo, LIMIT)?;
     }

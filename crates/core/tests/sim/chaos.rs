@@ -8,7 +8,7 @@ use ottla_fake::{Answer, FakeCluster, NodeState, Partition, Reaction, Rule, Rule
 use ottla_wire::messages::produce::{PartitionProduceResponse, ProduceResponse};
 use ottla_wire::{ApiKey, ErrorCode, RecordSet, Uuid, VersionRange};
 
-use crate::plan::{FaultKind, Plan};
+use crate::plan::{FaultKind, Plan, Strike};
 use crate::world::{Event, Phase, World, create_topic, topic_name};
 
 pub(crate) struct Chaos {
@@ -112,6 +112,10 @@ impl World {
                 self.cluster.set_address(node, host, 9092);
                 self.net.links_to(node).iter().for_each(|link| self.break_link(*link));
             }
+            FaultKind::AddNode { node, topic, partition } => {
+                self.cluster.add_node(node);
+                return self.lead_with_new(node, &topic_name(topic), partition);
+            }
             FaultKind::MoveLeader { topic, partition, node } => {
                 return self.cluster.move_leader(now, &topic_name(topic), partition, node).is_ok();
             }
@@ -189,6 +193,7 @@ impl World {
             FaultKind::Slow { node, .. } => {
                 self.net.slow.remove(&node);
             }
+            FaultKind::AddNode { node, .. } => self.remove_node(node),
             FaultKind::NoLeader { topic, partition } => self.elect_somebody(topic, partition),
             FaultKind::HoldWatermark { topic, partition } => {
                 let _is_gone = self.cluster.release_high_watermark(now, &topic_name(topic), partition);
@@ -208,6 +213,34 @@ impl World {
                 let _is_new = create_topic(&mut self.cluster, now, &self.plan, topic);
             }
             _ => {}
+        }
+    }
+
+    /// Puts the partition on one more node, which leads it as soon as it has all of it.
+    fn lead_with_new(&mut self, node: i32, topic: &str, partition: i32) -> bool {
+        let replicas = self.cluster.partition(topic, partition).map(Partition::replicas);
+        let replicas: Vec<i32> = replicas.into_iter().flatten().copied().chain([node]).collect();
+        let is_put = self.cluster.set_replicas(self.now, topic, partition, &replicas).is_ok();
+        let is_in_sync = self.cluster.partition(topic, partition).is_some_and(|it| it.isr().contains(&node));
+        is_put && is_in_sync && self.cluster.move_leader(self.now, topic, partition, node).is_ok()
+    }
+
+    /// Takes a node out of the cluster when all that it has can be elsewhere; else it stays.
+    fn remove_node(&mut self, node: i32) {
+        let mut left = 0;
+        for (topic, partitions) in self.plan.topics.clone().into_iter().enumerate() {
+            let name = topic_name(topic);
+            for partition in 0..partitions {
+                let Some(found) = self.cluster.partition(&name, partition) else { continue };
+                let others: Vec<i32> = found.replicas().iter().copied().filter(|it| *it != node).collect();
+                if others.len() < found.replicas().len() {
+                    let is_free = self.cluster.set_replicas(self.now, &name, partition, &others).is_ok();
+                    left += i32::from(!is_free);
+                }
+            }
+        }
+        if left == 0 {
+            self.cluster.remove_node(self.now, node);
         }
     }
 
@@ -306,6 +339,16 @@ fn rule(kind: &FaultKind) -> Option<Rule> {
         FaultKind::Silence { api, stage } => Rule::new(Reaction::Silence(stage)).api(api).times(1),
         FaultKind::Disconnect { api, stage, times } => {
             Rule::new(Reaction::Disconnect(stage)).api(api).times(times)
+        }
+        FaultKind::AtPartition { topic, partition, first, times, ref strike } => {
+            let rule = Rule::new(match *strike {
+                Strike::Error(code) => Reaction::Error(code),
+                Strike::Delay(stage, time) => Reaction::Delay(stage, time),
+                Strike::Silence(stage) => Reaction::Silence(stage),
+                Strike::Disconnect(stage) => Reaction::Disconnect(stage),
+            });
+            let rule = rule.api(ApiKey::PRODUCE).topic(topic_name(topic)).partition(partition);
+            rule.nth(first).times(times)
         }
         FaultKind::CorruptFrame { api, place } => Rule::new(Reaction::Corrupt(place)).api(api).times(1),
         FaultKind::CorruptRecords { times } => {

@@ -11,6 +11,7 @@ use ottla_fake::{Release, Stage};
 use ottla_wire::compression::Compression;
 use ottla_wire::{ApiKey, ErrorCode};
 
+use crate::meetings;
 use crate::random::Draw;
 
 /// One run, but for what it draws on its way.
@@ -133,6 +134,14 @@ pub(crate) enum FaultKind {
         stage: Stage,
         times: u64,
     },
+    /// Requests to write to one partition, from the `first` on.
+    AtPartition {
+        topic: usize,
+        partition: i32,
+        first: u64,
+        times: u64,
+        strike: Strike,
+    },
     /// One byte of a frame's size or correlation id is inverted.
     CorruptFrame {
         api: ApiKey,
@@ -195,6 +204,12 @@ pub(crate) enum FaultKind {
     MoveAddress {
         node: i32,
     },
+    /// Another node joins, leads a partition for a while, and is taken out again.
+    AddNode {
+        node: i32,
+        topic: usize,
+        partition: i32,
+    },
     MoveLeader {
         topic: usize,
         partition: i32,
@@ -237,13 +252,23 @@ pub(crate) enum FaultKind {
     },
 }
 
+/// What a request meets.
+#[derive(Debug, Clone)]
+pub(crate) enum Strike {
+    Error(ErrorCode),
+    Delay(Stage, Duration),
+    Silence(Stage),
+    Disconnect(Stage),
+}
+
 /// All kinds, as they stand in counts.
-pub(crate) const KINDS: [&str; 30] = [
+pub(crate) const KINDS: [&str; 32] = [
     "Error",
     "LateError",
     "Delay",
     "Silence",
     "Disconnect",
+    "AtPartition",
     "CorruptFrame",
     "CorruptRecords",
     "Throttle",
@@ -260,6 +285,7 @@ pub(crate) const KINDS: [&str; 30] = [
     "Slow",
     "Stall",
     "MoveAddress",
+    "AddNode",
     "MoveLeader",
     "NoLeader",
     "HoldWatermark",
@@ -352,6 +378,8 @@ impl Plan {
             plan.faults.push(fault);
         }
         plan.faults.extend(rare_faults(&mut more, &plan));
+        meetings::add(&mut plan);
+        plan.faults.extend(new_node(&plan));
         plan
     }
 
@@ -361,6 +389,18 @@ impl Plan {
         plan.faults.remove(fault);
         plan
     }
+}
+
+/// In some runs one more node comes and goes.
+fn new_node(plan: &Plan) -> Option<Fault> {
+    let mut draw = Draw::new(plan.seed, 9);
+    if !draw.chance(6) {
+        return None;
+    }
+    let at = draw.micros(0, plan.heal.as_micros() as u64 * 3 / 4);
+    let (topic, partition) = place(&mut draw, &plan.topics);
+    let kind = FaultKind::AddNode { node: plan.nodes + 1, topic, partition };
+    Some(Fault { at, until: (at + draw.millis(200, 4_000)).min(plan.heal), kind })
 }
 
 /// What would hardly strike, or strike together, if it were drawn like the others.
