@@ -25,7 +25,7 @@ pub use client::{Client, ClientBuilder, ClusterDescription, ControllerClient, Ne
 pub use error::{Error, FetchError, Result};
 pub use ottla_core::calls::{CallError, Cause, CoordinatorKind, End, Target};
 pub use ottla_core::error::{CloseReason, Failure, Outcome, Peer, RequestError};
-pub use ottla_core::fetcher::{FetchFailure, Truncation};
+pub use ottla_core::fetcher::{FetchFailure, FetcherMetrics, Truncation};
 pub use ottla_core::metadata::{Broker, Partition};
 pub use ottla_core::partition_queue::Acks;
 pub use ottla_core::producer::{
@@ -51,6 +51,6 @@ pub use producer::{
 };
 pub use record::{Payload, Record, RecordAndOffset, Timestamp};
 pub use stream::{
-    Batch, OutOfRange, RecordStream, RecordStreamBuilder, Records, StartOffset, StreamConsumer,
-    StreamConsumerBuilder, StreamRecord,
+    Batch, OutOfRange, PartitionMetrics, RecordStream, RecordStreamBuilder, Records, StartOffset,
+    StreamConsumer, StreamConsumerBuilder, StreamMetrics, StreamRecord,
 };

@@ -1,7 +1,7 @@
 //! Snapshots of what was done, for the [`metrics`](https://docs.rs/metrics) facade and whatever recorder a program has
 //! installed. Needs the feature `metrics`.
 //!
-//! Nothing happens by itself: call [`publish_producer`] now and then, once every few seconds for example.
+//! Nothing happens by itself: call [`publish_producer`] and [`publish_stream`] now and then, once every few seconds for example.
 //!
 //! ```
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -15,7 +15,7 @@
 
 use ::metrics::{counter, gauge};
 
-use crate::{Histogram, ProducerMetrics};
+use crate::{Histogram, ProducerMetrics, StreamMetrics};
 
 /// Sets these metrics, each with the label `producer = name`:
 ///
@@ -51,6 +51,51 @@ pub fn publish_producer(name: &str, metrics: &ProducerMetrics) {
     gauge!("ottla_producer_compression_ratio", "producer" => name()).set(metrics.compression_ratio());
     for (quantile, seconds) in quantiles(&metrics.latency) {
         gauge!("ottla_producer_request_seconds", "producer" => name(), "quantile" => quantile).set(seconds);
+    }
+}
+
+/// Sets these metrics, each with the label `stream = name`:
+///
+/// | counter | counts |
+/// |---|---|
+/// | `ottla_stream_records_total`, `ottla_stream_bytes_total` | records that were handed over; bytes of their batches |
+/// | `ottla_stream_resets_total`, `ottla_stream_truncations_total` | positions that were not in the log |
+/// | `ottla_stream_requests_total`, `ottla_stream_fetched_bytes_total` | Fetch requests; bytes of their answers |
+/// | `ottla_stream_throttled_milliseconds_total` | throttle time |
+///
+/// | gauge | is |
+/// |---|---|
+/// | `ottla_stream_requests_in_flight` | Fetch requests without an answer |
+/// | `ottla_stream_buffered_bytes` | answers that are not handed over |
+/// | `ottla_stream_lag_records` | offsets that are left to be read |
+/// | `ottla_stream_partition_lag_records` | those of one partition, with the labels `topic` and `partition`, where known |
+/// | `ottla_stream_request_seconds` | latency of Fetch since the start, waits for records included, with the label `quantile`: 0.5, 0.99, 0.999, 1 |
+///
+/// What is said of requests and answers is that of the stream's fetcher, which streams of the client with equal settings share.
+pub fn publish_stream(name: &str, metrics: &StreamMetrics) {
+    let name = || name.to_owned();
+    let count = |what: &'static str, value| counter!(what, "stream" => name()).absolute(value);
+    let fetches = &metrics.fetches;
+    count("ottla_stream_records_total", metrics.records);
+    count("ottla_stream_bytes_total", metrics.bytes);
+    count("ottla_stream_resets_total", metrics.resets);
+    count("ottla_stream_truncations_total", metrics.truncations);
+    count("ottla_stream_requests_total", fetches.requests);
+    count("ottla_stream_fetched_bytes_total", fetches.bytes);
+    let throttled = u64::try_from(fetches.throttled.as_millis()).unwrap_or(u64::MAX);
+    count("ottla_stream_throttled_milliseconds_total", throttled);
+    gauge!("ottla_stream_requests_in_flight", "stream" => name()).set(fetches.in_flight as f64);
+    gauge!("ottla_stream_buffered_bytes", "stream" => name()).set(metrics.buffered as f64);
+    gauge!("ottla_stream_lag_records", "stream" => name()).set(metrics.lag() as f64);
+    for partition in &metrics.partitions {
+        let (topic, number) = (partition.topic.to_string(), partition.partition.to_string());
+        let labels = [("stream", name()), ("topic", topic), ("partition", number)];
+        if let Some(lag) = partition.lag {
+            gauge!("ottla_stream_partition_lag_records", &labels).set(lag as f64);
+        }
+    }
+    for (quantile, seconds) in quantiles(&fetches.latency) {
+        gauge!("ottla_stream_request_seconds", "stream" => name(), "quantile" => quantile).set(seconds);
     }
 }
 

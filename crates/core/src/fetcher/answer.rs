@@ -9,7 +9,9 @@ use ottla_wire::{ErrorCode, RecordSet};
 use super::cursor::{Phase, Position};
 use super::scan::{Scan, scan};
 use super::schedule::{Flight, Kind};
-use super::{FetchFailure, Fetcher, Hold, Load, News, PartitionId, Place, RequestToken, Reset, Watermarks};
+use super::{
+    FetchFailure, Fetcher, Hold, Load, News, PartitionId, Place, RequestToken, Reset, StreamId, Watermarks,
+};
 use crate::time::later;
 
 /// From Fetch 13 on topics go by their ids (KIP-516).
@@ -42,8 +44,25 @@ impl Fetcher {
         response: FetchResponse,
     ) -> Mismatch {
         self.advance(now);
+        let mismatch = self.take_answer(token, version, frame_bytes, response);
+        // What was reserved for it and did not come is free.
+        self.wake_starved();
+        mismatch
+    }
+
+    fn take_answer(
+        &mut self,
+        token: RequestToken,
+        version: i16,
+        frame_bytes: usize,
+        response: FetchResponse,
+    ) -> Mismatch {
         let mut mismatch = Mismatch::default();
-        let Some(Flight { broker_id, kind: Kind::Fetch(_) }) = self.finish(token) else { return mismatch };
+        let Some(Flight { broker_id, sent_at, kind: Kind::Fetch(_) }) = self.finish(token) else {
+            return mismatch;
+        };
+        self.metrics.latency.record(self.now.saturating_duration_since(sent_at));
+        self.metrics.bytes += frame_bytes as u64;
         let FetchResponse { throttle_time_ms, error_code, session_id, responses, .. } = response;
         let is_empty = responses.iter().all(|topic| topic.partitions.is_empty());
         let Some(broker) = self.brokers.get_mut(&broker_id) else { return mismatch };
@@ -79,9 +98,7 @@ impl Fetcher {
                     continue;
                 };
                 answered += 1;
-                if self.handle_row(broker_id, id, token, row) {
-                    holders.push(id);
-                }
+                holders.extend(self.handle_row(broker_id, id, token, row));
             }
         }
         self.budget.hold(token, frame_bytes, holders);
@@ -110,21 +127,22 @@ impl Fetcher {
         }
     }
 
-    /// One partition's part of an answer. Whether something of it is held.
+    /// One partition's part of an answer. Who holds how much of it, if anybody does.
     fn handle_row(
         &mut self,
         broker_id: i32,
         id: PartitionId,
         token: RequestToken,
         row: PartitionData,
-    ) -> bool {
+    ) -> Option<(StreamId, PartitionId, usize)> {
         // What was asked before a seek or for another leader is nobody's business.
-        let Some(position) = self.asked_for(broker_id, id) else { return false };
+        let position = self.asked_for(broker_id, id)?;
         if row.error_code.is_err() {
             self.handle_refused(broker_id, id, position.offset, &row);
-            return false;
+            return None;
         }
-        let Some(cursor) = self.cursors.get_mut(&id) else { return false };
+        let cursor = self.cursors.get_mut(&id)?;
+        let stream = cursor.stream;
         (cursor.failures, cursor.unknown_since) = (0, None);
         let watermarks = Watermarks {
             high_watermark: row.high_watermark,
@@ -139,12 +157,13 @@ impl Fetcher {
                 self.tell(id, News::Watermarks(watermarks));
             }
             self.nothing_read(broker_id, id, &scan, row.preferred_read_replica);
-            return false;
+            return None;
         }
         let committed = self.settings.read_committed;
         let aborted = row.aborted_transactions.filter(|_| committed).unwrap_or_default();
+        let bytes = scan.records.len();
         self.read(id, token, position, scan, Load::nothing(token, position.offset, aborted, watermarks));
-        true
+        Some((stream, id, bytes))
     }
 
     /// There are records: the next fetch starts behind them.
@@ -153,7 +172,7 @@ impl Fetcher {
         let Scan { records, next, epoch, is_damaged, .. } = scan;
         let bytes = records.len();
         cursor.held += bytes;
-        cursor.max_bytes = self.settings.partition_max_bytes;
+        cursor.max_bytes = self.streams.get(&cursor.stream).map_or(1, |it| it.settings.partition_max_bytes);
         let valid_in = cursor.leader.map_or(-1, |leader| leader.epoch);
         let last_epoch = if next > from.offset { epoch } else { from.last_epoch };
         let at = Position { offset: next, last_epoch, valid_in };
@@ -192,11 +211,14 @@ impl Fetcher {
         if code != ErrorCode::OFFSET_OUT_OF_RANGE {
             return self.refused(broker_id, id, code, offset);
         }
-        match self.settings.reset {
+        let reset = self.streams.get(&cursor.stream).map_or(Reset::Report, |stream| stream.settings.reset);
+        match reset {
             Reset::To(place) => {
                 cursor.phase = Phase::at(place);
-                if let Place::Offset(offset) = place {
-                    self.tell(id, News::Position(offset));
+                if let Place::Offset(to) = place {
+                    self.tell(id, News::Reset { from: offset, to, policy: place });
+                } else {
+                    cursor.reset_from = Some(offset);
                 }
                 // A log that starts nowhere is not asked for in a hurry.
                 self.back_off(id);

@@ -1,99 +1,276 @@
-//! The bytes that a fetcher holds and has asked for, and how much it may ask for next.
+//! The bytes that are held and have been asked for, and how much may be asked for next.
 //!
 //! Counted are whole answers: as long as the records of one partition are not handed over, all of the answer is in
-//! memory. So never more is held than the budget and one answer of each broker, whose first batch may be larger than
-//! asked for.
+//! memory. Each byte is charged to one stream: an answer that has records of several is divided between them, and the last
+//! that holds some of it is charged with all. So never more is held than the budgets and one answer of each broker, whose
+//! first batch may be larger than asked for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::{PartitionId, RequestToken};
+use super::{PartitionId, RequestToken, StreamId};
 
-/// Less than this part of the budget is not asked for, as long as more will be free soon.
+/// Less than this part of a budget is not asked for, as long as more will be free soon.
 const LEAST_PART: usize = 16;
 
-/// See the module.
-#[derive(Debug)]
-pub(super) struct Budget {
-    limit: usize,
-    held: usize,
-    /// What the answers on their way may bring.
-    reserved: usize,
-    answers: BTreeMap<RequestToken, Held>,
-    /// Somebody was refused: what becomes free is worth a look.
-    pub(super) is_wanted: bool,
-}
+/// A budget over several streams, of whichever fetchers. Each may use its part: a stream that nobody reads leaves the others
+/// theirs.
+#[derive(Debug, Clone)]
+pub struct Pool(Arc<PoolState>);
 
 #[derive(Debug)]
-struct Held {
+struct PoolState {
+    limit: usize,
+    used: AtomicUsize,
+    accounts: AtomicUsize,
+}
+
+impl Pool {
+    /// So many bytes in all.
+    pub fn new(limit: usize) -> Self {
+        Self(Arc::new(PoolState { limit, used: AtomicUsize::new(0), accounts: AtomicUsize::new(0) }))
+    }
+
+    /// Bytes of answers that are held, and of those under way.
+    pub fn used(&self) -> usize {
+        self.0.used.load(Ordering::Relaxed)
+    }
+}
+
+/// The budget of a stream, shared by the fetchers that fetch for it. What it holds when it is gone comes back to its pool.
+#[derive(Debug, Clone)]
+pub struct Account(Arc<AccountState>);
+
+#[derive(Debug)]
+struct AccountState {
+    limit: usize,
+    used: AtomicUsize,
+    pool: Option<Pool>,
+}
+
+impl Account {
+    /// So many bytes, and no more than a part of the pool.
+    pub fn new(limit: usize, pool: Option<&Pool>) -> Self {
+        if let Some(pool) = pool {
+            pool.0.accounts.fetch_add(1, Ordering::Relaxed);
+        }
+        Self(Arc::new(AccountState { limit, used: AtomicUsize::new(0), pool: pool.cloned() }))
+    }
+
+    /// Bytes of answers that are held, and of those under way.
+    pub fn used(&self) -> usize {
+        self.0.used.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        let Some(Pool(pool)) = &self.0.pool else { return self.0.limit };
+        self.0.limit.min(pool.limit / pool.accounts.load(Ordering::Relaxed).max(1))
+    }
+
+    fn left(&self) -> usize {
+        let left = self.limit().saturating_sub(self.used());
+        let pool = self.0.pool.as_ref();
+        pool.map_or(left, |pool| left.min(pool.0.limit.saturating_sub(pool.used())))
+    }
+
+    pub(super) fn take(&self, bytes: usize) {
+        self.0.used.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(pool) = &self.0.pool {
+            pool.0.used.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn give_back(&self, bytes: usize) {
+        self.0.used.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(pool) = &self.0.pool {
+            pool.0.used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for AccountState {
+    fn drop(&mut self) {
+        if let Some(Pool(pool)) = &self.pool {
+            pool.used.fetch_sub(*self.used.get_mut(), Ordering::Relaxed);
+            pool.accounts.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What a fetcher holds and has asked for, by stream.
+#[derive(Debug, Default)]
+pub(super) struct Budget {
+    streams: BTreeMap<StreamId, Spent>,
+    answers: BTreeMap<RequestToken, Vec<Share>>,
+    held: usize,
+    /// Something was given back, which may be of use to others that share an account or a pool.
+    pub(super) has_freed: bool,
+}
+
+/// What one stream has of the bytes here.
+#[derive(Debug)]
+struct Spent {
+    account: Account,
+    held: usize,
+    reserved: usize,
+}
+
+/// One stream's part of an answer.
+#[derive(Debug)]
+struct Share {
+    stream: StreamId,
     bytes: usize,
     /// Whose records are not handed over; as often as there are records of theirs.
     partitions: Vec<PartitionId>,
 }
 
 impl Budget {
-    pub(super) fn new(limit: usize) -> Self {
-        Self { limit, held: 0, reserved: 0, answers: BTreeMap::new(), is_wanted: false }
+    pub(super) fn open(&mut self, stream: StreamId, account: Account) {
+        self.streams.insert(stream, Spent { account, held: 0, reserved: 0 });
     }
 
-    pub(super) fn limit(&self) -> usize {
-        self.limit
+    /// The stream is gone, and so is what it held.
+    pub(super) fn close(&mut self, stream: StreamId) {
+        let of_stream = |shares: &Vec<Share>| shares.iter().any(|share| share.stream == stream);
+        let answers: Vec<RequestToken> =
+            self.answers.iter().filter(|(_, shares)| of_stream(shares)).map(|(answer, _)| *answer).collect();
+        for answer in answers {
+            self.let_go(answer, |share| share.stream == stream);
+        }
+        if let Some(Spent { account, reserved, .. }) = self.streams.remove(&stream) {
+            account.give_back(reserved);
+        }
+        self.has_freed = true;
     }
 
+    pub(super) fn limit(&self, stream: StreamId) -> usize {
+        self.streams.get(&stream).map_or(0, |spent| spent.account.limit())
+    }
+
+    /// Bytes of answers that are in memory.
     pub(super) fn held(&self) -> usize {
         self.held
     }
 
-    /// Takes room for an answer with at most `most` bytes, for one of `brokers` that are fetched from. Two answers of
-    /// each fit at once, so that one is on its way while the other one is read. `None`: not now.
-    pub(super) fn reserve(
-        &mut self,
+    /// Those that a stream is charged with.
+    pub(super) fn held_by(&self, stream: StreamId) -> usize {
+        self.streams.get(&stream).map_or(0, |spent| spent.held)
+    }
+
+    /// How large an answer with at most `most` bytes of the stream may be, for one of `brokers` that are fetched from. Two
+    /// answers of each fit at once, so that one is on its way while the other one is read. `None`: not now.
+    pub(super) fn room(
+        &self,
+        stream: StreamId,
         most: usize,
         brokers: usize,
         is_paused: impl Fn(PartitionId) -> bool,
     ) -> Option<usize> {
-        let share = (self.limit / 2 / brokers.max(1)).max(1);
+        let Spent { account, reserved, .. } = self.streams.get(&stream)?;
+        let limit = account.limit();
+        let share = (limit / 2 / brokers.max(1)).max(1);
         let most = most.min(share);
-        let least = most.min(self.limit / LEAST_PART / brokers.max(1)).max(1);
-        let left = self.limit.saturating_sub(self.held + self.reserved);
-        let room = match left {
-            left if left >= least => most.min(left),
-            // Nobody hands over what is paused, and the others need not wait for it.
-            _ if self.reserved == 0 && self.waits_for_nobody(is_paused) => least,
-            _ => {
-                self.is_wanted = true;
-                return None;
-            }
-        };
-        self.reserved += room;
-        Some(room)
-    }
-
-    /// An answer has come, or will not.
-    pub(super) fn unreserve(&mut self, room: usize) {
-        self.reserved = self.reserved.saturating_sub(room);
-    }
-
-    /// An answer of so many bytes is held for these partitions.
-    pub(super) fn hold(&mut self, answer: RequestToken, bytes: usize, partitions: Vec<PartitionId>) {
-        if !partitions.is_empty() {
-            self.held += bytes;
-            self.answers.insert(answer, Held { bytes, partitions });
+        let least = most.min(limit / LEAST_PART / brokers.max(1)).max(1);
+        match account.left() {
+            left if left >= least => Some(most.min(left)),
+            // Nobody hands over what is paused, and the others need not wait for it. Nor need those that hold nothing.
+            _ if *reserved == 0 && self.waits_for_nobody(stream, is_paused) => Some(least),
+            _ => None,
         }
+    }
+
+    /// An answer may come with so many bytes of the stream.
+    pub(super) fn reserve(&mut self, stream: StreamId, room: usize) {
+        if let Some(spent) = self.streams.get_mut(&stream) {
+            spent.reserved += room;
+            spent.account.take(room);
+        }
+    }
+
+    /// That answer has come, or will not.
+    pub(super) fn unreserve(&mut self, stream: StreamId, room: usize) {
+        if let Some(spent) = self.streams.get_mut(&stream) {
+            spent.reserved -= room;
+            spent.account.give_back(room);
+            self.has_freed = true;
+        }
+    }
+
+    /// An answer of so many bytes is held, because of these records.
+    pub(super) fn hold(
+        &mut self,
+        answer: RequestToken,
+        bytes: usize,
+        holders: Vec<(StreamId, PartitionId, usize)>,
+    ) {
+        let mut shares: Vec<Share> = Vec::new();
+        for (stream, partition, bytes) in holders {
+            match shares.iter_mut().find(|share| share.stream == stream) {
+                Some(share) => {
+                    share.bytes += bytes;
+                    share.partitions.push(partition);
+                }
+                None => shares.push(Share { stream, bytes, partitions: vec![partition] }),
+            }
+        }
+        // What is around the records, and what of them nobody wants.
+        let rest = bytes.saturating_sub(shares.iter().map(|share| share.bytes).sum());
+        let Some(first) = shares.first_mut() else { return };
+        first.bytes += rest;
+        for share in &shares {
+            self.charge(share.stream, share.bytes);
+        }
+        self.answers.insert(answer, shares);
     }
 
     /// What an answer had for this partition is not held any more.
     pub(super) fn release(&mut self, answer: RequestToken, partition: PartitionId) {
-        let Some(held) = self.answers.get_mut(&answer) else { return };
-        if let Some(at) = held.partitions.iter().position(|it| *it == partition) {
-            held.partitions.swap_remove(at);
+        let Some(shares) = self.answers.get_mut(&answer) else { return };
+        for share in shares {
+            if let Some(at) = share.partitions.iter().position(|it| *it == partition) {
+                share.partitions.swap_remove(at);
+                break;
+            }
         }
-        if held.partitions.is_empty() {
-            self.held -= held.bytes;
-            self.answers.remove(&answer);
+        self.let_go(answer, |share| share.partitions.is_empty());
+    }
+
+    /// Some shares of an answer are over. As long as there is one, all of the answer is in memory.
+    fn let_go(&mut self, answer: RequestToken, is_over: impl Fn(&Share) -> bool) {
+        let Some(shares) = self.answers.get_mut(&answer) else { return };
+        let over: Vec<Share> = shares.extract_if(.., |share| is_over(share)).collect();
+        let bytes = over.iter().map(|share| share.bytes).sum();
+        let heir = shares.first_mut().map(|share| {
+            share.bytes += bytes;
+            share.stream
+        });
+        for share in over {
+            self.discharge(share.stream, share.bytes);
+        }
+        match heir {
+            Some(heir) => self.charge(heir, bytes),
+            None => drop(self.answers.remove(&answer)),
         }
     }
 
-    fn waits_for_nobody(&self, is_paused: impl Fn(PartitionId) -> bool) -> bool {
-        self.answers.values().all(|held| held.partitions.iter().all(|partition| is_paused(*partition)))
+    fn charge(&mut self, stream: StreamId, bytes: usize) {
+        let Some(spent) = self.streams.get_mut(&stream) else { return };
+        spent.held += bytes;
+        spent.account.take(bytes);
+        self.held += bytes;
+    }
+
+    fn discharge(&mut self, stream: StreamId, bytes: usize) {
+        let Some(spent) = self.streams.get_mut(&stream) else { return };
+        spent.held -= bytes;
+        spent.account.give_back(bytes);
+        self.held -= bytes;
+        self.has_freed = true;
+    }
+
+    fn waits_for_nobody(&self, stream: StreamId, is_paused: impl Fn(PartitionId) -> bool) -> bool {
+        let shares = self.answers.values().flatten().filter(|share| share.stream == stream);
+        shares.flat_map(|share| &share.partitions).all(|partition| is_paused(*partition))
     }
 }

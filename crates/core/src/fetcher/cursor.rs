@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ottla_wire::{Str, Uuid};
 
 use super::session::Entry;
-use super::{PartitionId, Watermarks};
+use super::{PartitionId, StreamId, Watermarks};
 use crate::metadata::Leader;
 
 /// A place in a partition.
@@ -45,12 +45,15 @@ pub(super) struct TopicRef {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Cursor {
+    pub(super) stream: StreamId,
     pub(super) id: PartitionId,
     pub(super) topic: Arc<TopicRef>,
     pub(super) index: i32,
     /// Which seek it follows. What belongs to an older one is nobody's business any more.
     pub(super) generation: u64,
     pub(super) phase: Phase,
+    /// The offset that was not in the log, while it is looked up where to go on.
+    pub(super) reset_from: Option<i64>,
     pub(super) is_paused: bool,
     pub(super) leader: Option<Leader>,
     /// A follower that the leader sent us to (KIP-392), and until when.
@@ -58,6 +61,8 @@ pub(super) struct Cursor {
     pub(super) watermarks: Option<Watermarks>,
     /// Bytes of records that were handed out and not released.
     pub(super) held: usize,
+    /// Its stream has no room for more.
+    pub(super) is_left_out: bool,
     pub(super) max_bytes: i32,
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
@@ -98,7 +103,7 @@ pub(super) enum Question {
     Offset,
     Epoch,
     Records,
-    /// Records, but it holds enough of them for now.
+    /// Records, but it holds enough of them for now, or its stream does.
     HeldBack,
 }
 
@@ -112,23 +117,26 @@ pub(super) enum Want {
 
 impl Cursor {
     pub(super) fn new(
-        id: PartitionId,
+        (stream, id): (StreamId, PartitionId),
         topic: Arc<TopicRef>,
         index: i32,
         start: Place,
         max_bytes: i32,
     ) -> Self {
         Self {
+            stream,
             id,
             topic,
             index,
             generation: 0,
             phase: Phase::at(start),
+            reset_from: None,
             is_paused: false,
             leader: None,
             replica: None,
             watermarks: None,
             held: 0,
+            is_left_out: false,
             max_bytes,
             failures: 0,
             retry_at: None,
@@ -150,7 +158,8 @@ impl Cursor {
             Phase::Validate(_) => Want::Ask(leader.broker_id, Question::Epoch),
             Phase::Fetch(_) if self.is_paused => Want::Nothing,
             Phase::Fetch(_) => {
-                let question = if self.held >= share { Question::HeldBack } else { Question::Records };
+                let has_enough = self.is_left_out || self.held >= share;
+                let question = if has_enough { Question::HeldBack } else { Question::Records };
                 Want::Ask(self.broker().unwrap_or(leader.broker_id), question)
             }
         }
@@ -165,6 +174,7 @@ impl Cursor {
     pub(super) fn entry(&self) -> Option<Entry> {
         let Phase::Fetch(position) = self.phase else { return None };
         Some(Entry {
+            stream: self.stream,
             topic: self.topic.clone(),
             index: self.index,
             generation: self.generation,

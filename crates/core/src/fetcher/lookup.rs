@@ -16,7 +16,9 @@ use ottla_wire::messages::offset_for_leader_epoch::{
 
 use super::cursor::{Phase, Position};
 use super::schedule::{Flight, Kind, Subject};
-use super::{Action, Fetcher, News, PartitionId, Place, RequestToken, Truncation};
+use super::{
+    Action, Fetcher, News, PartitionId, Place, RequestToken, Reset, Stream, StreamSettings, Truncation,
+};
 
 /// Offsets to look up. The request is made when the wall time is known.
 #[derive(Debug)]
@@ -124,14 +126,14 @@ impl Fetcher {
             };
             *place = Some(token);
         }
-        self.requests.insert(token, Flight { broker_id, kind });
+        self.requests.insert(token, Flight { broker_id, sent_at: self.now, kind });
         token
     }
 
     /// The answer to [`Action::ListOffsets`].
     pub fn handle_offsets(&mut self, now: Instant, token: RequestToken, response: &ListOffsetsResponse) {
         self.advance(now);
-        let Some(Flight { broker_id, kind: Kind::Offsets(asked) }) = self.finish(token) else { return };
+        let Some(Flight { broker_id, kind: Kind::Offsets(asked), .. }) = self.finish(token) else { return };
         self.answered(broker_id, response.throttle_time_ms);
         let mut rows: BTreeMap<(&str, i32), &ListOffsetsPartitionResponse> = BTreeMap::new();
         for topic in &response.topics {
@@ -161,7 +163,13 @@ impl Fetcher {
         }
         let valid_in = cursor.leader.map_or(-1, |leader| leader.epoch);
         cursor.phase = Phase::Fetch(Position { offset, last_epoch: epoch, valid_in });
-        self.tell(id, News::Position(offset));
+        let news = match (cursor.reset_from.take(), self.streams.get(&cursor.stream)) {
+            (Some(from), Some(Stream { settings: StreamSettings { reset: Reset::To(policy), .. }, .. })) => {
+                News::Reset { from, to: offset, policy: *policy }
+            }
+            _ => News::Position(offset),
+        };
+        self.tell(id, news);
         self.settle(id);
     }
 
@@ -173,7 +181,7 @@ impl Fetcher {
         response: &OffsetForLeaderEpochResponse,
     ) {
         self.advance(now);
-        let Some(Flight { broker_id, kind: Kind::Epochs(asked) }) = self.finish(token) else { return };
+        let Some(Flight { broker_id, kind: Kind::Epochs(asked), .. }) = self.finish(token) else { return };
         self.answered(broker_id, response.throttle_time_ms);
         let mut rows: BTreeMap<(&str, i32), &EpochEndOffset> = BTreeMap::new();
         for topic in &response.topics {

@@ -1,28 +1,33 @@
 //! The fetcher: which partition is fetched from where, from which offset, and how much of it at a time.
 //!
 //! ```text
-//! add, seek -> ListOffsets -> Fetch -> handle_fetched -> Tell Records -> release
-//!             (where it      (one a     (headers are     (to whoever      (room for
-//!              starts)        broker)    scanned)         reads it)        the next)
+//! open, add, -> ListOffsets -> Fetch -> handle_fetched -> Tell Records -> release
+//! seek          (where it      (one a     (headers are     (to whoever      (room for
+//!                starts)        broker)    scanned)         reads it)        the next)
 //! ```
 //!
 //! Owns the positions up to which was fetched, sessions (KIP-227), truncation (KIP-320), replicas (KIP-392), what to do
 //! when an offset is not there, and the budget of bytes. It owns neither connections nor records that were told, and
 //! does not know how far anybody has read: a position here is where the next fetch starts.
 //!
+//! Partitions belong to streams, which share requests, and nothing else: each has a budget of its own, so that one that is not
+//! read holds no other up.
+//!
 //! | file | owns |
 //! |---|---|
 //! | `cursor` | a partition: what it needs next, and of whom |
 //! | `session` | what a broker remembers of our requests |
-//! | `budget` | bytes held and asked for |
+//! | `budget` | bytes held and asked for, by stream |
 //! | `schedule` | what each broker is asked next |
 //! | `answer`, `lookup` | what comes of Fetch; of ListOffsets and OffsetForLeaderEpoch |
+//! | `metrics` | what was done |
 
 mod answer;
 mod budget;
 mod cursor;
 mod error;
 mod lookup;
+mod metrics;
 mod scan;
 mod schedule;
 mod session;
@@ -31,9 +36,11 @@ mod session;
 mod tests;
 
 pub use answer::Mismatch;
+pub use budget::{Account, Pool};
 pub use cursor::{Place, Reset};
 pub use error::{FetchFailure, Truncation, ZSTD_NEEDS_FETCH_10};
 pub use lookup::LookUp;
+pub use metrics::FetcherMetrics;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -47,7 +54,7 @@ use ottla_wire::{Str, Uuid};
 
 use self::budget::Budget;
 use self::cursor::{Cursor, Phase, TopicRef, Want};
-use self::schedule::{Broker, Flight};
+use self::schedule::{Broker, Flight, Kind};
 use crate::backoff::{Backoff, Random};
 use crate::metadata::Leader;
 use crate::time::later;
@@ -61,6 +68,9 @@ pub struct Fetcher {
     random: Random,
     /// The latest moment that was passed in.
     now: Instant,
+    streams: BTreeMap<StreamId, Stream>,
+    /// Those that were refused room: what becomes free is worth a look.
+    starved: BTreeSet<StreamId>,
     cursors: HashMap<PartitionId, Cursor, FixedState>,
     by_name: HashMap<(Str, i32), PartitionId, FixedState>,
     by_id: HashMap<(Uuid, i32), PartitionId, FixedState>,
@@ -74,10 +84,11 @@ pub struct Fetcher {
     /// Metadata is needed, and who had better not be asked.
     refresh: Option<Option<i32>>,
     last_token: u64,
+    metrics: FetcherMetrics,
 }
 
-/// How a fetcher asks.
-#[derive(Debug, Clone)]
+/// How a fetcher asks. Streams with equal settings may share one.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FetcherSettings {
     /// Between two attempts for a partition, and at a broker that does not answer.
     pub backoff: Backoff,
@@ -85,18 +96,10 @@ pub struct FetcherSettings {
     pub max_wait: Duration,
     /// A broker answers as soon as it has so much.
     pub min_bytes: i32,
-    /// About so much comes in one answer at most; a larger batch comes whole.
-    pub max_bytes: i32,
-    /// About so much of one partition comes in one answer at most; a larger batch comes whole.
-    pub partition_max_bytes: i32,
     /// Whether only committed records are asked for.
     pub read_committed: bool,
     /// Where the reader is, for followers nearby (KIP-392).
     pub rack: Option<Str>,
-    /// Bytes of answers that are held, and are on their way.
-    pub budget: usize,
-    /// What to do when an offset is not there.
-    pub reset: Reset,
     /// How long a follower is fetched from until the leader is asked again.
     pub replica_max_age: Duration,
     /// How long a topic may be unknown to brokers until that is a failure.
@@ -109,17 +112,49 @@ impl Default for FetcherSettings {
             backoff: Backoff::RETRY,
             max_wait: Duration::from_millis(500),
             min_bytes: 1,
-            max_bytes: 50 << 20,
-            partition_max_bytes: 1 << 20,
             read_committed: false,
             rack: None,
-            budget: 64 << 20,
-            reset: Reset::Report,
             replica_max_age: Duration::from_secs(5 * 60),
             unknown_topic_after: Duration::from_secs(30),
         }
     }
 }
+
+/// A stream at a fetcher: some partitions, and what is their reader's alone.
+#[derive(Debug, Clone)]
+pub struct StreamSettings {
+    /// Bytes of answers that are held, and are on their way.
+    pub account: Account,
+    /// About so much of it comes in one answer at most; a larger batch comes whole.
+    pub max_bytes: i32,
+    /// About so much of one partition comes in one answer at most; a larger batch comes whole.
+    pub partition_max_bytes: i32,
+    /// What to do when an offset is not there.
+    pub reset: Reset,
+}
+
+impl Default for StreamSettings {
+    fn default() -> Self {
+        Self {
+            account: Account::new(64 << 20, None),
+            max_bytes: 50 << 20,
+            partition_max_bytes: 1 << 20,
+            reset: Reset::Report,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Stream {
+    settings: StreamSettings,
+    partitions: BTreeSet<PartitionId>,
+    /// Those that are left out of requests until there is room.
+    left_out: BTreeSet<PartitionId>,
+}
+
+/// A stream at a fetcher; its owner chooses the numbers and never uses one again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId(pub u64);
 
 /// A partition at a fetcher; its owner chooses the numbers and never uses one again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -167,6 +202,8 @@ pub enum Action {
     },
     /// Something for whoever reads the partition. What is told of one partition is in order.
     Tell {
+        /// Whose partition it is.
+        stream: StreamId,
         /// The partition.
         partition: PartitionId,
         /// Which seek it follows, as passed to [`seek`](Fetcher::seek); 0 before the first.
@@ -194,8 +231,17 @@ pub struct FetchOut {
 /// What whoever reads a partition has to know.
 #[derive(Debug)]
 pub enum News {
-    /// The offset at which the partition starts, or goes on after one that was not there.
+    /// The offset at which the partition starts.
     Position(i64),
+    /// The log does not have the offset that was wanted, and the partition goes on elsewhere.
+    Reset {
+        /// What was wanted.
+        from: i64,
+        /// Where it goes on.
+        to: i64,
+        /// Why there.
+        policy: Place,
+    },
     /// Records. They count as held until [`Fetcher::release`].
     Records(Load),
     /// Where the log ends, when nothing was read.
@@ -247,17 +293,20 @@ impl Fetcher {
         Self {
             random: Random::new(seed),
             now,
+            streams: BTreeMap::new(),
+            starved: BTreeSet::new(),
             cursors: HashMap::default(),
             by_name: HashMap::default(),
             by_id: HashMap::default(),
             brokers: BTreeMap::new(),
             active: BTreeSet::new(),
             requests: HashMap::default(),
-            budget: Budget::new(settings.budget),
+            budget: Budget::default(),
             timers: Timers::new(),
             actions: VecDeque::new(),
             refresh: None,
             last_token: 0,
+            metrics: FetcherMetrics::default(),
             settings,
         }
     }
@@ -265,6 +314,28 @@ impl Fetcher {
     /// Bytes of answers of which not everything was released.
     pub fn held(&self) -> usize {
         self.budget.held()
+    }
+
+    /// Those that a stream is charged with.
+    pub fn held_by(&self, stream: StreamId) -> usize {
+        self.budget.held_by(stream)
+    }
+
+    /// Whether a stream waits for room. Others may give it some: see [`handle_room`](Self::handle_room).
+    pub fn is_starved(&self) -> bool {
+        !self.starved.is_empty()
+    }
+
+    /// Whether room was given back since this was asked last: other fetchers of a stream or a pool may need it.
+    pub fn take_freed(&mut self) -> bool {
+        std::mem::take(&mut self.budget.has_freed)
+    }
+
+    /// What was done so far.
+    pub fn metrics(&self) -> FetcherMetrics {
+        let fetches = self.requests.values().filter(|flight| matches!(flight.kind, Kind::Fetch(_)));
+        let (in_flight, held) = (fetches.count() as u64, self.budget.held() as u64);
+        FetcherMetrics { in_flight, held, ..self.metrics.clone() }
     }
 
     /// How many partitions there are.
@@ -277,11 +348,36 @@ impl Fetcher {
         self.cursors.is_empty()
     }
 
-    /// One more partition, with its leader if that is known, unless that partition of that topic is here already.
+    /// One more stream, without partitions.
+    pub fn open(&mut self, now: Instant, stream: StreamId, settings: StreamSettings) {
+        self.advance(now);
+        self.budget.open(stream, settings.account.clone());
+        let (partitions, left_out) = (BTreeSet::new(), BTreeSet::new());
+        self.streams.insert(stream, Stream { settings, partitions, left_out });
+    }
+
+    /// The stream is gone, with its partitions and with all that was told of them.
+    pub fn close(&mut self, now: Instant, stream: StreamId) {
+        self.advance(now);
+        let partitions = self.streams.get_mut(&stream).map(|it| std::mem::take(&mut it.partitions));
+        partitions.into_iter().flatten().for_each(|id| self.forget(id));
+        self.streams.remove(&stream);
+        self.starved.remove(&stream);
+        self.budget.close(stream);
+        for flight in self.requests.values_mut() {
+            if let Kind::Fetch(rooms) = &mut flight.kind {
+                rooms.retain(|(it, _)| *it != stream);
+            }
+        }
+        self.wake_starved();
+    }
+
+    /// One more partition of a stream, with its leader if that is known, unless that partition of that topic is here
+    /// already: a broker is asked for one offset of it.
     pub fn add(
         &mut self,
         now: Instant,
-        id: PartitionId,
+        (stream, id): (StreamId, PartitionId),
         topic: (&Str, Uuid),
         index: i32,
         leader: Option<Leader>,
@@ -292,12 +388,15 @@ impl Fetcher {
         if self.by_name.contains_key(&(name.clone(), index)) {
             return false;
         }
+        let Some(owner) = self.streams.get_mut(&stream) else { return false };
+        owner.partitions.insert(id);
+        let max_bytes = owner.settings.partition_max_bytes;
         self.by_name.insert((name.clone(), index), id);
         if !topic_id.is_nil() {
             self.by_id.insert((topic_id, index), id);
         }
         let topic = Arc::new(TopicRef { name: name.clone(), id: topic_id });
-        let mut cursor = Cursor::new(id, topic, index, start, self.settings.partition_max_bytes);
+        let mut cursor = Cursor::new((stream, id), topic, index, start, max_bytes);
         cursor.leader = leader;
         self.cursors.insert(id, cursor);
         self.settle(id);
@@ -307,12 +406,20 @@ impl Fetcher {
     /// The partition is not fetched any more. What was told of it stays held until it is released.
     pub fn remove(&mut self, now: Instant, id: PartitionId) {
         self.advance(now);
+        self.forget(id);
+        self.wake_starved();
+    }
+
+    fn forget(&mut self, id: PartitionId) {
         self.list(id, Want::Nothing);
         let Some(mut cursor) = self.cursors.remove(&id) else { return };
+        if let Some(stream) = self.streams.get_mut(&cursor.stream) {
+            stream.partitions.remove(&id);
+            stream.left_out.remove(&id);
+        }
         self.timers.set(Timer::Partition(id), &mut cursor.timer, None);
         self.by_name.remove(&(cursor.topic.name.clone(), cursor.index));
         self.by_id.remove(&(cursor.topic.id, cursor.index));
-        self.wake_starved();
     }
 
     /// Goes on elsewhere. `generation` is larger than at any earlier seek of this partition; everything that is told
@@ -323,7 +430,8 @@ impl Fetcher {
         cursor.generation = generation;
         cursor.phase = Phase::at(to);
         (cursor.failures, cursor.retry_at, cursor.unknown_since) = (0, None, None);
-        cursor.max_bytes = self.settings.partition_max_bytes;
+        cursor.reset_from = None;
+        cursor.max_bytes = self.streams.get(&cursor.stream).map_or(1, |it| it.settings.partition_max_bytes);
         self.settle(id);
     }
 
@@ -345,6 +453,12 @@ impl Fetcher {
             cursor.held = cursor.held.saturating_sub(hold.bytes);
         }
         self.settle(id);
+        self.wake_starved();
+    }
+
+    /// Others have given room back that a stream of theirs shares with one of ours.
+    pub fn handle_room(&mut self, now: Instant) {
+        self.advance(now);
         self.wake_starved();
     }
 
@@ -421,7 +535,8 @@ impl Fetcher {
 
     fn tell(&mut self, id: PartitionId, news: News) {
         let Some(cursor) = self.cursors.get(&id) else { return };
-        self.actions.push_back(Action::Tell { partition: id, generation: cursor.generation, news });
+        let (stream, generation) = (cursor.stream, cursor.generation);
+        self.actions.push_back(Action::Tell { stream, partition: id, generation, news });
     }
 
     /// Nothing comes of the partition any more.

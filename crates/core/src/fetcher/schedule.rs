@@ -1,13 +1,13 @@
 //! What each broker is asked next: one request of each kind at a time, so that what is on its way decides nothing twice.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use ottla_wire::messages::fetch::FetchRequest;
 
 use super::cursor::{Cursor, Question, Want};
 use super::session::Session;
-use super::{Action, FetchFailure, FetchOut, Fetcher, PartitionId, RequestToken, Timer};
+use super::{Action, FetchFailure, FetchOut, Fetcher, PartitionId, RequestToken, StreamId, Timer};
 use crate::error::{Failure, Outcome, RequestError};
 use crate::metadata::Leader;
 use crate::time::later;
@@ -23,6 +23,8 @@ pub(super) struct Broker {
     pub(super) look_ups: BTreeSet<PartitionId>,
     pub(super) checks: BTreeSet<PartitionId>,
     held_back: BTreeSet<PartitionId>,
+    /// How many partitions of each stream are read from it, those held back included.
+    readers: BTreeMap<StreamId, usize>,
     pub(super) fetching: Option<RequestToken>,
     pub(super) looking: Option<RequestToken>,
     pub(super) checking: Option<RequestToken>,
@@ -39,13 +41,14 @@ pub(super) struct Broker {
 #[derive(Debug)]
 pub(super) struct Flight {
     pub(super) broker_id: i32,
+    pub(super) sent_at: Instant,
     pub(super) kind: Kind,
 }
 
 #[derive(Debug)]
 pub(super) enum Kind {
-    /// Room that its answer may take.
-    Fetch(usize),
+    /// Room that its answer may take, by stream.
+    Fetch(Vec<(StreamId, usize)>),
     Offsets(Vec<Subject>),
     Epochs(Vec<Subject>),
 }
@@ -90,6 +93,18 @@ impl Broker {
         }
     }
 
+    /// One partition of a stream more is read from here, or one less.
+    fn count(&mut self, stream: StreamId, question: Question, is_more: bool) {
+        if !matches!(question, Question::Records | Question::HeldBack) {
+            return;
+        }
+        let count = self.readers.entry(stream).or_default();
+        *count = if is_more { *count + 1 } else { *count - 1 };
+        if *count == 0 {
+            self.readers.remove(&stream);
+        }
+    }
+
     /// How long the next Fetch may wait.
     fn wait(&mut self, max_wait: Duration) -> Duration {
         if self.held_back.is_empty() {
@@ -104,8 +119,9 @@ impl Broker {
 impl Fetcher {
     /// After any change to a partition: lists it where it belongs, moves its timer.
     pub(super) fn settle(&mut self, id: PartitionId) {
-        let share = self.budget.limit() / self.cursors.len().max(1);
         let Some(cursor) = self.cursors.get_mut(&id) else { return };
+        let partitions = self.streams.get(&cursor.stream).map_or(1, |stream| stream.partitions.len());
+        let share = self.budget.limit(cursor.stream) / partitions.max(1);
         let want = cursor.want(self.now, share);
         self.list(id, want);
         if want == Want::Leader {
@@ -127,19 +143,81 @@ impl Fetcher {
             && let Some(broker) = self.brokers.get_mut(&broker_id)
         {
             broker.unlist(id, question);
+            broker.count(cursor.stream, question, false);
             self.active.insert(broker_id);
         }
         if let Some((broker_id, question)) = next {
-            self.brokers.entry(broker_id).or_default().list(id, question, cursor);
+            let broker = self.brokers.entry(broker_id).or_default();
+            broker.list(id, question, cursor);
+            if before != next {
+                broker.count(cursor.stream, question, true);
+            }
             self.active.insert(broker_id);
         }
     }
 
-    /// There may be room in the budget again.
+    /// There may be room in a budget again.
     pub(super) fn wake_starved(&mut self) {
-        if std::mem::take(&mut self.budget.is_wanted) {
+        for stream in std::mem::take(&mut self.starved) {
+            let Some(it) = self.streams.get(&stream) else { continue };
+            let least = usize::try_from(it.settings.partition_max_bytes).unwrap_or(1);
+            if self.room(stream, least).is_none() {
+                self.starved.insert(stream);
+                continue;
+            }
             self.active.extend(self.brokers.keys());
+            let left_out = self.streams.get_mut(&stream).map(|it| std::mem::take(&mut it.left_out));
+            for id in left_out.into_iter().flatten() {
+                if let Some(cursor) = self.cursors.get_mut(&id) {
+                    cursor.is_left_out = false;
+                }
+                self.settle(id);
+            }
         }
+    }
+
+    /// How large an answer may be that brings at most so many bytes of a stream.
+    fn room(&self, stream: StreamId, bytes: usize) -> Option<usize> {
+        let limit = usize::try_from(self.streams.get(&stream)?.settings.max_bytes).unwrap_or(0);
+        let brokers = self.brokers.values().filter(|broker| broker.readers.contains_key(&stream)).count();
+        let is_paused = |id: PartitionId| self.cursors.get(&id).is_none_or(|cursor| cursor.is_paused);
+        self.budget.room(stream, bytes.min(limit), brokers, is_paused)
+    }
+
+    /// Takes room for an answer of a broker. A stream that has none is left out, so that the others need not wait for its
+    /// reader.
+    fn take_room(&mut self, broker_id: i32) -> Vec<(StreamId, usize)> {
+        let Some(broker) = self.brokers.get(&broker_id) else { return Vec::new() };
+        let (mut rooms, mut starved) = (Vec::new(), Vec::new());
+        for (stream, bytes) in broker.session.streams() {
+            match self.room(stream, bytes) {
+                Some(room) => rooms.push((stream, room)),
+                None => starved.push(stream),
+            }
+        }
+        for (stream, room) in &rooms {
+            self.budget.reserve(*stream, *room);
+        }
+        self.starved.extend(&starved);
+        if !rooms.is_empty() {
+            starved.into_iter().for_each(|stream| self.leave_out(broker_id, stream));
+        }
+        rooms
+    }
+
+    fn leave_out(&mut self, broker_id: i32, stream: StreamId) {
+        let Some(it) = self.streams.get_mut(&stream) else { return };
+        let mut left_out = Vec::new();
+        for id in &it.partitions {
+            if let Some(cursor) = self.cursors.get_mut(id)
+                && cursor.listed == Some((broker_id, Question::Records))
+            {
+                cursor.is_left_out = true;
+                left_out.push(*id);
+            }
+        }
+        it.left_out.extend(&left_out);
+        left_out.into_iter().for_each(|id| self.settle(id));
     }
 
     /// The next request to a broker.
@@ -164,13 +242,12 @@ impl Fetcher {
     }
 
     fn fetch(&mut self, broker_id: i32) -> Option<Action> {
-        let used = self.brokers.values().filter(|broker| broker.session.is_used()).count();
+        let rooms = self.take_room(broker_id);
+        if rooms.is_empty() {
+            return None;
+        }
+        let room: usize = rooms.iter().map(|(_, room)| room).sum();
         let broker = self.brokers.get_mut(&broker_id)?;
-        let limit = usize::try_from(self.settings.max_bytes).unwrap_or(0);
-        let most = broker.session.wanted_bytes().min(limit);
-        let cursors = &self.cursors;
-        let is_paused = |id: PartitionId| cursors.get(&id).is_none_or(|cursor| cursor.is_paused);
-        let room = self.budget.reserve(most, used, is_paused)?;
         self.last_token += 1;
         let token = RequestToken(self.last_token);
         let asked = broker.session.next(token);
@@ -189,14 +266,15 @@ impl Fetcher {
             rack_id: self.settings.rack.clone().unwrap_or_default(),
             ..FetchRequest::default()
         };
-        self.requests.insert(token, Flight { broker_id, kind: Kind::Fetch(room) });
+        self.metrics.requests += 1;
+        self.requests.insert(token, Flight { broker_id, sent_at: self.now, kind: Kind::Fetch(rooms) });
         Some(Action::Fetch(FetchOut { token, broker_id, request, max_wait, has_ids: asked.has_ids }))
     }
 
     /// There is no answer and there will be none.
     pub fn handle_lost(&mut self, now: Instant, token: RequestToken, error: &RequestError) {
         self.advance(now);
-        let Some(Flight { broker_id, kind }) = self.finish(token) else { return };
+        let Some(Flight { broker_id, kind, .. }) = self.finish(token) else { return };
         let is_final = matches!(error.reason, Failure::UnsupportedVersion { .. } | Failure::Encode(_));
         match kind {
             Kind::Fetch(_) => {
@@ -224,6 +302,7 @@ impl Fetcher {
             Kind::Offsets(_) | Kind::Epochs(_) => {}
         }
         self.broker_failed(broker_id, error);
+        self.wake_starved();
     }
 
     /// A connection that had gone idle costs nothing: the request never left.
@@ -246,6 +325,7 @@ impl Fetcher {
         broker.failures = 0;
         if let Some(pause) = crate::connection::throttle_time(throttle_time_ms) {
             broker.not_before = Some(later(self.now, pause));
+            self.metrics.throttled = self.metrics.throttled.saturating_add(pause);
         }
         self.active.insert(broker_id);
     }
@@ -272,9 +352,8 @@ impl Fetcher {
             place.take_if(|sent| *sent == token);
             self.active.insert(flight.broker_id);
         }
-        if let Kind::Fetch(room) = flight.kind {
-            self.budget.unreserve(room);
-            self.wake_starved();
+        if let Kind::Fetch(rooms) = &flight.kind {
+            rooms.iter().for_each(|(stream, room)| self.budget.unreserve(*stream, *room));
         }
         Some(flight)
     }

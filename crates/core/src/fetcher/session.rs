@@ -11,7 +11,7 @@ use ottla_wire::messages::fetch::{FetchPartition, FetchTopic, ForgottenTopic};
 use ottla_wire::{ErrorCode, Str, Uuid};
 
 use super::cursor::TopicRef;
-use super::{PartitionId, RequestToken};
+use super::{PartitionId, RequestToken, StreamId};
 
 /// No session: what brokers answer that give none, and what opens one.
 const NONE: i32 = 0;
@@ -19,6 +19,7 @@ const NONE: i32 = 0;
 /// What is asked of one partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
+    pub(super) stream: StreamId,
     pub(super) topic: Arc<TopicRef>,
     pub(super) index: i32,
     pub(super) generation: u64,
@@ -38,8 +39,8 @@ pub(super) struct Session {
     wanted: BTreeMap<PartitionId, Entry>,
     /// Where the two may differ.
     changed: BTreeSet<PartitionId>,
-    /// The sum over what is wanted.
-    wanted_bytes: usize,
+    /// How many bytes all that is wanted of a stream may bring, and how many partitions that is.
+    wanted_of: BTreeMap<StreamId, (usize, usize)>,
     /// How many of those wanted have no topic id.
     without_id: usize,
     sent: Option<Sent>,
@@ -74,11 +75,16 @@ impl Session {
         }
         let size = |entry: &Entry| usize::try_from(entry.max_bytes).unwrap_or(0);
         if let Some(entry) = self.wanted.remove(&id) {
-            self.wanted_bytes -= size(&entry);
+            let of = self.wanted_of.entry(entry.stream).or_default();
+            *of = (of.0 - size(&entry), of.1 - 1);
+            if of.1 == 0 {
+                self.wanted_of.remove(&entry.stream);
+            }
             self.without_id -= usize::from(entry.topic.id.is_nil());
         }
         if let Some(entry) = entry {
-            self.wanted_bytes += size(&entry);
+            let of = self.wanted_of.entry(entry.stream).or_default();
+            *of = (of.0 + size(&entry), of.1 + 1);
             self.without_id += usize::from(entry.topic.id.is_nil());
             self.wanted.insert(id, entry);
         }
@@ -90,14 +96,9 @@ impl Session {
         self.sent.is_none() && !self.wanted.is_empty()
     }
 
-    /// Whether anything is asked for, now or soon.
-    pub(super) fn is_used(&self) -> bool {
-        !self.wanted.is_empty()
-    }
-
-    /// How many bytes all that is wanted may bring.
-    pub(super) fn wanted_bytes(&self) -> usize {
-        self.wanted_bytes
+    /// The streams of which partitions are wanted, and how many bytes those may bring.
+    pub(super) fn streams(&self) -> impl Iterator<Item = (StreamId, usize)> {
+        self.wanted_of.iter().map(|(stream, (bytes, _))| (*stream, *bytes))
     }
 
     /// The partitions that are wanted.

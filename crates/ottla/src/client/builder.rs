@@ -39,6 +39,7 @@ pub struct ClientBuilder {
     unstable_versions: bool,
     fetch_connections: usize,
     admin_connections: usize,
+    prefetch_bytes: Option<usize>,
 }
 
 impl ClientBuilder {
@@ -64,6 +65,7 @@ impl ClientBuilder {
             unstable_versions: connection.unstable_versions,
             fetch_connections: 32,
             admin_connections: 4,
+            prefetch_bytes: None,
         }
     }
 
@@ -161,6 +163,16 @@ impl ClientBuilder {
         self
     }
 
+    /// How many bytes of answers all streams of the client together may hold or have on their way, before those are
+    /// decompressed: each its part of it, and no more than it was given itself. Beyond that come only a batch that is larger
+    /// than what was asked for, and one small answer for a stream that holds nothing while the others hold everything.
+    /// Default: each stream has a budget of its own, and nothing else.
+    #[must_use]
+    pub fn prefetch_bytes(mut self, bytes: usize) -> Self {
+        self.prefetch_bytes = Some(bytes);
+        self
+    }
+
     /// What the client's choices of a random kind follow from: the broker that is asked first, the jitter of pauses.
     /// Under a paused clock, with a transport of its own, a client with the same seed does the same again. Different
     /// in each client unless set.
@@ -203,6 +215,7 @@ impl ClientBuilder {
             reconnect: self.reconnect,
             fetch_connections: self.fetch_connections,
             admin_connections: self.admin_connections,
+            prefetch_bytes: self.prefetch_bytes,
         };
         let cluster = Cluster::start(settings, bootstrap, self.transport, self.seed.unwrap_or_else(seed));
         cluster.ready(self.request_timeout).await?;
@@ -244,6 +257,9 @@ impl ClientBuilder {
             if !(1..=1_000).contains(&count) {
                 return Err(Error::config(setting, format!("is {count}: it must be from 1 to 1000")));
             }
+        }
+        if self.prefetch_bytes == Some(0) {
+            return Err(Error::config("prefetch_bytes", "is 0: nothing could ever be fetched"));
         }
         if !(MIN_RESPONSE..=i32::MAX as usize).contains(&self.max_response_bytes) {
             let problem =

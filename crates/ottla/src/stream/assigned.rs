@@ -31,8 +31,10 @@ pub(super) struct Assigned {
 /// What the next step is about, in order.
 #[derive(Debug)]
 pub(super) enum Item {
-    /// It goes on here.
+    /// It starts here.
     Position(i64),
+    /// It goes on here: the offset that was wanted is not in the log.
+    Reset(i64),
     Load(Load),
     Truncated(Truncation),
     Failed(FetchFailure),
@@ -90,7 +92,7 @@ impl Assigned {
         let open = self.open.take().map(|open| open.hold);
         let items = self.items.drain(..).filter_map(|item| match item {
             Item::Load(load) => Some(load.hold),
-            Item::Position(_) | Item::Truncated(_) | Item::Failed(_) => None,
+            Item::Position(_) | Item::Reset(_) | Item::Truncated(_) | Item::Failed(_) => None,
         });
         open.into_iter().chain(items).collect()
     }

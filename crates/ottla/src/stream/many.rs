@@ -11,10 +11,11 @@ use ottla_core::fetcher::PartitionId;
 
 use super::assigned::Assigned;
 use super::batch::Batch;
+use super::metrics::StreamMetrics;
 use super::reader::Reader;
 use super::settings::{OutOfRange, Settings, StartOffset};
 use crate::driver::cluster::Cluster;
-use crate::driver::fetcher::Driver;
+use crate::driver::fetcher::Member;
 use crate::error::{Error, Result};
 use crate::partition::IsolationLevel;
 use crate::record::RecordAndOffset;
@@ -92,8 +93,8 @@ impl RecordStreamBuilder {
     /// [`Error::Config`] for settings that cannot work.
     pub fn build(self) -> Result<RecordStream> {
         let Self { cluster, settings } = self;
-        let fetcher = settings.check(&cluster)?;
-        let reader = Reader::new(Driver::start(&cluster, fetcher), settings.check_crcs);
+        let (fetcher, own) = settings.check(&cluster)?;
+        let reader = Reader::new(Member::new(&cluster, fetcher, own), settings.check_crcs);
         Ok(RecordStream { cluster, is_committed: settings.isolation.is_committed(), reader })
     }
 }
@@ -250,6 +251,11 @@ impl RecordStream {
     /// last stable offset.
     pub fn lag(&self, topic: &str, partition: i32) -> Option<u64> {
         self.assigned(topic, partition)?.lag(self.is_committed)
+    }
+
+    /// What it has done so far, and how far it is. A snapshot, which costs a look at each partition.
+    pub fn metrics(&self) -> StreamMetrics {
+        self.reader.metrics(self.is_committed)
     }
 
     fn id(&self, topic: &str, partition: i32) -> Result<PartitionId> {

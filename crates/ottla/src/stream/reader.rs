@@ -1,4 +1,4 @@
-//! What a stream is inside: takes what its fetcher has told, opens batches in the reader's own task, and hands records
+//! What a stream is inside: takes what its fetchers have told, opens batches in the reader's own task, and hands records
 //! over, one load of a partition after another.
 //!
 //! ```text
@@ -18,7 +18,8 @@ use ottla_wire::records::{BatchError, DecodedBatch, Decoder, Limits, OwnedRecord
 
 use super::assigned::{Assigned, Item, OpenLoad};
 use super::batch::{Batch, Lent};
-use crate::driver::fetcher::{Driver, Event, Taken};
+use super::metrics::{Done, PartitionMetrics, StreamMetrics};
+use crate::driver::fetcher::{Event, Member, Taken};
 use crate::error::{Error, FetchError, Result};
 use crate::record::RecordAndOffset;
 
@@ -29,13 +30,14 @@ const YIELD_AFTER: usize = 1 << 20;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Reader {
-    driver: Arc<Driver>,
+    fetchers: Member,
     partitions: BTreeMap<PartitionId, Assigned>,
     /// Those that have something, in turn.
     ready: VecDeque<PartitionId>,
     taken: Taken,
     batch: Option<OpenBatch>,
     lent: Option<(PartitionId, Lent)>,
+    done: Done,
     decoder: Decoder,
     check_crcs: bool,
     since_yield: usize,
@@ -52,14 +54,15 @@ struct OpenBatch {
 }
 
 impl Reader {
-    pub(super) fn new(driver: Arc<Driver>, check_crcs: bool) -> Self {
+    pub(super) fn new(fetchers: Member, check_crcs: bool) -> Self {
         Self {
-            driver,
+            fetchers,
             partitions: BTreeMap::new(),
             ready: VecDeque::new(),
             taken: Taken::default(),
             batch: None,
             lent: None,
+            done: Done::default(),
             decoder: Decoder::new(Limits::default()),
             check_crcs,
             since_yield: 0,
@@ -69,17 +72,17 @@ impl Reader {
     }
 
     pub(super) fn add(&mut self, topic: &Arc<Topic>, partition: i32, start: Place) -> PartitionId {
-        let id = self.driver.new_partition();
+        let id = self.fetchers.add(topic, partition, start);
         let assigned = Assigned::new(topic.name.clone(), partition, position_at(start));
         self.partitions.insert(id, assigned);
-        self.driver.post(Event::Add { id, topic: topic.clone(), partition, start });
         id
     }
 
     pub(super) fn remove(&mut self, id: PartitionId) {
         self.throw_away(id);
-        self.partitions.remove(&id);
-        self.driver.post(Event::Remove(id));
+        if let Some(Assigned { topic, partition, .. }) = self.partitions.remove(&id) {
+            self.fetchers.remove(id, &topic, partition);
+        }
     }
 
     pub(super) fn seek(&mut self, id: PartitionId, to: Place) {
@@ -88,7 +91,8 @@ impl Reader {
         assigned.generation += 1;
         assigned.position = position_at(to);
         assigned.has_failed = false;
-        self.driver.post(Event::Seek { id, to, generation: assigned.generation });
+        let generation = assigned.generation;
+        self.fetchers.post(id, || Event::Seek { id, to, generation });
     }
 
     pub(super) fn set_paused(&mut self, id: PartitionId, is_paused: bool) {
@@ -96,7 +100,7 @@ impl Reader {
             return;
         };
         assigned.is_paused = is_paused;
-        self.driver.post(Event::Pause { id, is_paused });
+        self.fetchers.post(id, || Event::Pause { id, is_paused });
         self.list(id);
     }
 
@@ -106,6 +110,19 @@ impl Reader {
 
     pub(super) fn partitions(&self) -> impl Iterator<Item = (PartitionId, &Assigned)> {
         self.partitions.iter().map(|(id, assigned)| (*id, assigned))
+    }
+
+    pub(super) fn metrics(&self, is_committed: bool) -> StreamMetrics {
+        let (fetches, buffered) = self.fetchers.metrics();
+        let Done { records, bytes, resets, truncations } = self.done;
+        let partitions = self.partitions.values().map(|it| PartitionMetrics {
+            topic: it.topic.clone(),
+            partition: it.partition,
+            position: it.position,
+            lag: it.lag(is_committed),
+        });
+        let partitions = partitions.collect();
+        StreamMetrics { records, bytes, buffered, resets, truncations, partitions, fetches }
     }
 
     /// The next record and its partition.
@@ -134,6 +151,7 @@ impl Reader {
         if let Some(OpenBatch { id, records, from }) = self.batch.take() {
             let next = records.batch().header().next_offset();
             self.move_to(id, next.unwrap_or(from));
+            self.done.records += shown(&records, from);
             self.lent = Some((id, Lent { records, from, fault: OnceLock::new() }));
         }
         Poll::Ready(Some(Ok(())))
@@ -179,7 +197,7 @@ impl Reader {
             if self.partitions.values().all(|assigned| assigned.has_failed) {
                 return Poll::Ready(None);
             }
-            ready!(self.driver.feed().poll_ready(cx));
+            ready!(self.fetchers.feed().poll_ready(cx));
         }
     }
 
@@ -197,12 +215,18 @@ impl Reader {
                     assigned.open = Some(OpenLoad::from(load));
                     self.again()
                 }
+                Some(Item::Reset(to)) => {
+                    assigned.position = Some(to);
+                    self.done.resets += 1;
+                    self.again()
+                }
                 Some(Item::Position(offset)) => {
                     assigned.position = Some(offset);
                     self.again()
                 }
                 Some(Item::Truncated(truncation)) => {
                     assigned.position = Some(truncation.end_offset);
+                    self.done.truncations += 1;
                     let (topic, partition) = (assigned.topic.clone(), assigned.partition);
                     Step::Failed(Error::Truncated { topic, partition, truncation })
                 }
@@ -242,6 +266,7 @@ impl Reader {
         match opened {
             Ok(Some(decoded)) => {
                 self.since_yield = self.since_yield.saturating_add(decoded.records().len());
+                self.done.bytes += batch.bytes().len() as u64;
                 self.batch = Some(OpenBatch { id, records: decoded.into_iter(), from });
             }
             Ok(None) => self.move_to(id, batch.next_offset()),
@@ -266,6 +291,7 @@ impl Reader {
                     if let Some(assigned) = self.partitions.get_mut(&id) {
                         assigned.position = Some(record.offset + 1);
                     }
+                    self.done.records += 1;
                     return Some(Ok((id, record.into())));
                 }
                 Some(Err(error)) => {
@@ -294,7 +320,7 @@ impl Reader {
     fn finish(&mut self, id: PartitionId) {
         if let Some(open) = self.partitions.get_mut(&id).and_then(|it| it.open.take()) {
             self.move_to(id, open.next);
-            self.driver.post(Event::Release(id, open.hold));
+            self.fetchers.post(id, || Event::Release(id, open.hold));
         }
         self.unlist(id);
         self.take();
@@ -303,7 +329,7 @@ impl Reader {
 
     /// Takes what the fetcher has told. Whether there was anything.
     fn take(&mut self) -> bool {
-        self.is_closed |= !self.driver.feed().take(&mut self.taken);
+        self.is_closed |= !self.fetchers.feed().take(&mut self.taken);
         let watermarks = std::mem::take(&mut self.taken.watermarks);
         for (id, watermarks) in watermarks {
             if let Some(assigned) = self.partitions.get_mut(&id) {
@@ -323,12 +349,13 @@ impl Reader {
         let Some(assigned) = self.partitions.get_mut(&id).filter(|it| it.generation == generation) else {
             // Of a partition that is gone, or from before a seek.
             if let News::Records(load) = news {
-                self.driver.post(Event::Release(id, load.hold));
+                self.fetchers.post(id, || Event::Release(id, load.hold));
             }
             return;
         };
         match news {
             News::Position(offset) => assigned.items.push_back(Item::Position(offset)),
+            News::Reset { to, .. } => assigned.items.push_back(Item::Reset(to)),
             News::Watermarks(watermarks) => assigned.watermarks = Some(watermarks),
             News::Records(load) => assigned.items.push_back(Item::Load(load)),
             News::Truncated(truncation) => assigned.items.push_back(Item::Truncated(truncation)),
@@ -360,7 +387,7 @@ impl Reader {
         self.lent.take_if(|(lent, _)| *lent == id);
         let holds = self.partitions.get_mut(&id).map(Assigned::clear);
         for hold in holds.into_iter().flatten() {
-            self.driver.post(Event::Release(id, hold));
+            self.fetchers.post(id, || Event::Release(id, hold));
         }
     }
 
@@ -383,18 +410,21 @@ impl Reader {
     }
 }
 
-impl Drop for Reader {
-    fn drop(&mut self) {
-        self.driver.post(Event::Close);
-    }
-}
-
 enum Step {
     /// Something was done: look again.
     Open,
     Failed(Error),
     /// No partition has anything.
     Nothing,
+}
+
+/// How many records of a batch are handed over. Only where a stream starts in the middle of one do they have to be counted.
+fn shown(records: &OwnedRecords, from: i64) -> u64 {
+    let header = records.batch().header();
+    if header.base_offset >= from {
+        return u64::try_from(header.records_count).unwrap_or(0);
+    }
+    records.iter().filter(|record| record.as_ref().is_ok_and(|record| record.offset >= from)).count() as u64
 }
 
 /// The position that is known without a look-up.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ottla_core::fetcher::{FetcherSettings, Place, Reset};
+use ottla_core::fetcher::{FetcherSettings, Place, Reset, StreamSettings};
 use ottla_wire::Str;
 
 use crate::client::wait;
@@ -70,8 +70,9 @@ impl Settings {
         }
     }
 
-    /// As the machine wants them, if they can work.
-    pub(super) fn check(&self, cluster: &Cluster) -> Result<FetcherSettings> {
+    /// As the machine wants them, if they can work: what streams that share a fetcher have in common, and what is this one's
+    /// own.
+    pub(super) fn check(&self, cluster: &Cluster) -> Result<(FetcherSettings, StreamSettings)> {
         let Self { prefetch_bytes, min_bytes, max_bytes, partition_max_bytes, max_wait_ms, .. } = *self;
         if prefetch_bytes == 0 {
             return Err(Error::config("prefetch_bytes", "is 0: nothing could ever be fetched"));
@@ -86,19 +87,18 @@ impl Settings {
             return Err(Error::config("min_bytes", problem));
         }
         let settings = cluster.settings();
-        Ok(FetcherSettings {
+        let fetcher = FetcherSettings {
             backoff: settings.retry,
             max_wait: wait("max_wait_ms", max_wait_ms)?,
             min_bytes,
-            max_bytes,
-            partition_max_bytes,
             read_committed: self.isolation.is_committed(),
             rack: self.rack.as_deref().map(Str::from),
-            budget: prefetch_bytes,
-            reset: self.out_of_range.to_reset(),
             replica_max_age: settings.metadata.max_age,
             unknown_topic_after: settings.request_timeout,
-        })
+        };
+        let account = cluster.fetchers().account(prefetch_bytes);
+        let reset = self.out_of_range.to_reset();
+        Ok((fetcher, StreamSettings { account, max_bytes, partition_max_bytes, reset }))
     }
 }
 

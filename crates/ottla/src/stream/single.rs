@@ -9,9 +9,10 @@ use ottla_core::fetcher::PartitionId;
 
 use super::assigned::Assigned;
 use super::batch::Batch;
+use super::metrics::StreamMetrics;
 use super::reader::Reader;
 use super::settings::{OutOfRange, Settings, StartOffset};
-use crate::driver::fetcher::Driver;
+use crate::driver::fetcher::Member;
 use crate::error::Result;
 use crate::partition::PartitionClient;
 use crate::record::RecordAndOffset;
@@ -82,8 +83,9 @@ impl StreamConsumerBuilder {
     pub fn build(self) -> Result<StreamConsumer> {
         let Self { client, start, settings } = self;
         let place = start.to_place()?;
-        let fetcher = settings.check(client.cluster())?;
-        let mut reader = Reader::new(Driver::start(client.cluster(), fetcher), settings.check_crcs);
+        let (fetcher, own) = settings.check(client.cluster())?;
+        let member = Member::new(client.cluster(), fetcher, own);
+        let mut reader = Reader::new(member, settings.check_crcs);
         let id = reader.add(client.topic_ref(), client.partition(), place);
         Ok(StreamConsumer { client, id, is_committed: settings.isolation.is_committed(), reader })
     }
@@ -175,6 +177,11 @@ impl StreamConsumer {
     /// last stable offset.
     pub fn lag(&self) -> Option<u64> {
         self.assigned()?.lag(self.is_committed)
+    }
+
+    /// What it has done so far, and how far it is. A snapshot.
+    pub fn metrics(&self) -> StreamMetrics {
+        self.reader.metrics(self.is_committed)
     }
 
     /// The client of the partition.

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use ottla::OffsetAt;
+use ottla::{OffsetAt, OutOfRange, StartOffset, StreamConsumerBuilder};
 use ottla_fake::{Reaction, Rule, Stage};
 use ottla_wire::{ApiKey, ErrorCode};
 use tracing::field::{Field, Visit};
@@ -28,6 +28,16 @@ impl Log {
             event.record(&mut fields);
             kept.lock().unwrap().push(fields.0);
         })
+    }
+
+    /// The only event with this message.
+    #[track_caller]
+    fn about(&self, message: &str) -> Fields {
+        let events = self.0.lock().unwrap();
+        let mut found = events.iter().filter(|event| event["message"] == message);
+        let event = found.next().unwrap_or_else(|| panic!("no {message:?} in {events:#?}"));
+        assert!(found.next().is_none(), "{events:#?}");
+        event.clone()
     }
 
     /// The only event with this message about that API.
@@ -164,4 +174,20 @@ async fn a_lost_produce_is_in_the_log_with_its_partitions() {
         ],
     );
     assert!(lost["next"].starts_with("sent again"), "{lost:?}");
+}
+
+/// Trap C10: a position that is reset by policy is a warning that says from where to where, and why.
+#[tokio::test(start_paused = true)]
+async fn a_position_that_is_reset_is_a_warning() {
+    let (partition, _client, pipes) = one().await;
+    pipes.append("t", 0, &["a", "b", "c"]);
+    pipes.control(|cluster, now| cluster.raise_log_start(now, "t", 0, 2)).unwrap();
+    let log = Log::default();
+    let _kept = log.keep();
+    let builder = StreamConsumerBuilder::new(partition, StartOffset::At(0));
+    let mut stream = builder.with_out_of_range(OutOfRange::Earliest).build().unwrap();
+    stream.next().await.unwrap().unwrap();
+    let event = log.about("offset is not in the log, position reset");
+    let expected = [("topic", "t"), ("partition", "0"), ("from", "0"), ("to", "2"), ("policy", "earliest")];
+    assert_fields(&event, &expected);
 }

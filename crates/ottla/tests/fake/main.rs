@@ -25,6 +25,7 @@ mod produce;
 mod producer;
 mod releases;
 mod settings;
+mod shared_fetchers;
 #[cfg(feature = "sink")]
 mod sink;
 mod stream;

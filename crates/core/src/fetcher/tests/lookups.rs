@@ -38,7 +38,8 @@ fn an_offset_that_is_not_there_follows_the_policy() {
     let places =
         [(Place::Earliest, -2), (Place::Latest, -1), (Place::Ago(Duration::from_secs(1)), WALL_MS - 1_000)];
     for (place, timestamp) in places {
-        let mut world = World::with(FetcherSettings { reset: Reset::To(place), ..Default::default() });
+        let stream = StreamSettings { reset: Reset::To(place), ..Default::default() };
+        let mut world = World::of(FetcherSettings::default(), stream);
         world.add(0, 1, Place::Offset(10));
         let fetch = world.fetch();
         world.answer(&fetch, vec![refusal(0, ErrorCode::OFFSET_OUT_OF_RANGE)]);
@@ -46,6 +47,10 @@ fn an_offset_that_is_not_there_follows_the_policy() {
         assert_eq!(timestamps(&world), [timestamp]);
         world.find(&[(0, 42)]);
         assert_eq!(asked(&world.fetch().request), [(0, 42)].into());
+        let Some((_, 0, News::Reset { from: 10, to: 42, policy })) = world.told.pop() else {
+            panic!("it is told")
+        };
+        assert_eq!(policy, place);
     }
 }
 

@@ -3,7 +3,11 @@
 use super::*;
 
 fn small(budget: usize) -> World {
-    World::with(FetcherSettings { budget, partition_max_bytes: 1_000, ..Default::default() })
+    World::of(FetcherSettings::default(), of(&Account::new(budget, None)))
+}
+
+fn of(account: &Account) -> StreamSettings {
+    StreamSettings { account: account.clone(), partition_max_bytes: 1_000, ..Default::default() }
 }
 
 /// F1: what is held never exceeds the budget, and reading makes room.
@@ -26,7 +30,8 @@ fn the_size_asked_for_follows_from_what_is_left() {
 /// Trap C5: several brokers are asked at once, each for its share.
 #[test]
 fn brokers_share_the_budget() {
-    let mut world = World::with(FetcherSettings { budget: 1 << 20, ..Default::default() });
+    let stream = StreamSettings { account: Account::new(1 << 20, None), ..Default::default() };
+    let mut world = World::of(FetcherSettings::default(), stream);
     for broker in 0..4 {
         world.add(broker, broker, Place::Offset(0));
     }

@@ -2,9 +2,11 @@
 
 mod lookups;
 mod memory;
+mod metrics;
 mod partitions;
 mod replicas;
 mod sessions;
+mod streams;
 mod truncation;
 
 use std::collections::BTreeMap;
@@ -27,6 +29,8 @@ use crate::HostPort;
 use crate::error::{CloseReason, Failure, Outcome, Peer, RequestError};
 
 const VERSION: i16 = 17;
+/// The stream of most tests.
+const STREAM: StreamId = StreamId(1);
 const WALL_MS: i64 = 1_700_000_000_000;
 
 /// A machine, what it asked for, and what it told.
@@ -47,10 +51,16 @@ impl World {
     }
 
     fn with(settings: FetcherSettings) -> Self {
+        Self::of(settings, StreamSettings::default())
+    }
+
+    fn of(settings: FetcherSettings, stream: StreamSettings) -> Self {
         let now = Instant::now();
+        let mut fetcher = Fetcher::new(now, settings, 1);
+        fetcher.open(now, STREAM, stream);
         Self {
             now,
-            fetcher: Fetcher::new(now, settings, 1),
+            fetcher,
             last_id: 0,
             fetches: Vec::new(),
             look_ups: Vec::new(),
@@ -62,10 +72,14 @@ impl World {
 
     /// Adds a partition of `orders`, led by `broker` in epoch 1.
     fn add(&mut self, index: i32, broker: i32, start: Place) -> PartitionId {
+        self.add_to(STREAM, index, broker, start)
+    }
+
+    fn add_to(&mut self, stream: StreamId, index: i32, broker: i32, start: Place) -> PartitionId {
         self.last_id += 1;
         let id = PartitionId(self.last_id);
         let leader = Some(Leader { broker_id: broker, epoch: 1 });
-        assert!(self.fetcher.add(self.now, id, (&orders(), topic_id()), index, leader, start));
+        assert!(self.fetcher.add(self.now, (stream, id), (&orders(), topic_id()), index, leader, start));
         self.run();
         id
     }
@@ -92,7 +106,7 @@ impl World {
                     self.checks.push((token, broker_id, request));
                 }
                 Action::RefreshMetadata { .. } => self.refreshes += 1,
-                Action::Tell { partition, generation, news } => {
+                Action::Tell { partition, generation, news, .. } => {
                     self.told.push((partition, generation, news));
                 }
             }

@@ -168,7 +168,14 @@ fn an_answer_that_moves_nothing_is_no_hot_loop() {
 fn the_same_partition_is_not_added_twice() {
     let mut world = World::new();
     world.add(0, 1, Place::Offset(10));
-    assert!(!world.fetcher.add(world.now, PartitionId(9), (&orders(), topic_id()), 0, None, Place::Earliest));
+    assert!(!world.fetcher.add(
+        world.now,
+        (STREAM, PartitionId(9)),
+        (&orders(), topic_id()),
+        0,
+        None,
+        Place::Earliest
+    ));
 }
 
 /// Trap C3: without a leader there is nobody to ask; the metadata is, now and then.

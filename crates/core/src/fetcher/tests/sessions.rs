@@ -150,7 +150,7 @@ fn topics_without_ids_decide_the_version() {
     assert!(first.has_ids);
     let leader = Some(Leader { broker_id: 1, epoch: -1 });
     let old = (&Str::from("old"), Uuid::NIL);
-    assert!(world.fetcher.add(world.now, PartitionId(90), old, 0, leader, Place::Offset(0)));
+    assert!(world.fetcher.add(world.now, (STREAM, PartitionId(90)), old, 0, leader, Place::Offset(0)));
     world.answer(&first, vec![row(0)]);
     assert!(!world.fetch().has_ids);
 }

@@ -33,6 +33,7 @@ use tokio::sync::{Notify, oneshot};
 use self::coordinators::Coordinators;
 use super::changes::{Changes, Watch};
 use super::connection::{Dial, Handle};
+use super::fetcher::Fetchers;
 use super::lanes::{Lane, Lanes};
 use super::{Either, lock, now, race};
 use crate::error::{Error, Result};
@@ -71,6 +72,8 @@ pub(crate) struct Settings {
     pub(crate) reconnect: Backoff,
     pub(crate) fetch_connections: usize,
     pub(crate) admin_connections: usize,
+    /// Of all streams together.
+    pub(crate) prefetch_bytes: Option<usize>,
 }
 
 /// The shared heart of a client.
@@ -84,6 +87,7 @@ pub(crate) struct Cluster {
     connections: Mutex<BTreeMap<Key, Slot>>,
     lanes: Mutex<BTreeMap<(Destination, Purpose), Arc<Lanes>>>,
     coordinators: Mutex<Coordinators>,
+    fetchers: Fetchers,
     owners: AtomicU64,
     random: Mutex<Random>,
     /// Why the last refresh got no answer, for those who wait for one; and whether nothing that went wrong since the
@@ -119,6 +123,7 @@ impl Cluster {
     ) -> Arc<Self> {
         let runtime = tokio::runtime::Handle::current();
         let refresh = Arc::new(Notify::new());
+        let fetchers = Fetchers::new(settings.prefetch_bytes);
         let cluster = Arc::new_cyclic(|me| Self {
             metadata: Mutex::new(Metadata::new(now(), settings.metadata.clone(), bootstrap, seed)),
             settings,
@@ -129,6 +134,7 @@ impl Cluster {
             connections: Mutex::default(),
             lanes: Mutex::default(),
             coordinators: Mutex::default(),
+            fetchers,
             owners: AtomicU64::new(FIRST_OWNER),
             random: Mutex::new(Random::new(seed)),
             last_failure: Mutex::default(),
@@ -141,6 +147,11 @@ impl Cluster {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Who fetches for streams.
+    pub(crate) fn fetchers(&self) -> &Fetchers {
+        &self.fetchers
     }
 
     /// Where tasks of this client run.

@@ -1,5 +1,5 @@
 //! The engine of a fetcher: carries what the [`Fetcher`] machine asks for to connections and metadata, and what it tells
-//! to the reader. Decides nothing.
+//! to the readers. Decides nothing.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -7,15 +7,18 @@ use std::time::{Duration, Instant};
 
 use ottla_core::connection::{Answer, Outgoing};
 use ottla_core::error::{Failure, Outcome, RequestError};
-use ottla_core::fetcher::{Action, FetchOut, Fetcher, FetcherSettings, PartitionId, RequestToken};
+use ottla_core::fetcher::{
+    Action, FetchOut, Fetcher, FetcherMetrics, FetcherSettings, News, PartitionId, RequestToken, StreamId,
+};
 use ottla_core::metadata::{Destination, Leader, Topic, broker};
 use ottla_wire::messages::fetch::{FetchRequest, FetchResponse};
 use ottla_wire::messages::list_offsets::ListOffsetsRequest;
 use ottla_wire::messages::offset_for_leader_epoch::OffsetForLeaderEpochRequest;
 use ottla_wire::{AnyRequest, ApiKey, Request, Str};
 
-use super::feed::Item;
-use super::{Driver, Event};
+use super::feed::{Feed, Item};
+use super::log::log_news;
+use super::{Driver, Event, Seat};
 use crate::driver::cluster::{Cluster, Owner, Purpose};
 use crate::driver::connection::{Handle, ReplyTo};
 use crate::driver::{by_id_or_name, now};
@@ -27,7 +30,8 @@ pub(crate) struct Engine {
     cluster: Arc<Cluster>,
     owner: Owner,
     fetcher: Fetcher,
-    partitions: BTreeMap<PartitionId, (Arc<str>, i32)>,
+    streams: BTreeMap<StreamId, Seat>,
+    partitions: BTreeMap<PartitionId, (StreamId, Arc<str>, i32)>,
     /// What each request that is out asks, and its connection.
     sent: HashMap<RequestToken, (ApiKey, Handle)>,
     effects: Effects,
@@ -39,10 +43,14 @@ pub(crate) struct Engine {
 /// What is left to be done without the engine's lock: it wakes others.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
-    /// For the reader.
-    pub(super) news: Vec<Item>,
+    /// For the readers.
+    pub(super) news: Vec<(Arc<Feed>, Item)>,
     /// Something was pushed into these connections.
     pub(super) kicks: Vec<Handle>,
+    /// Room was given back.
+    pub(super) has_freed: bool,
+    /// Of streams that have left.
+    pub(super) seats: Vec<Seat>,
 }
 
 impl Engine {
@@ -51,6 +59,7 @@ impl Engine {
             owner: cluster.new_owner(),
             fetcher: Fetcher::new(now(), settings, cluster.random()),
             cluster,
+            streams: BTreeMap::new(),
             partitions: BTreeMap::new(),
             sent: HashMap::new(),
             effects: Effects::default(),
@@ -73,7 +82,20 @@ impl Engine {
         while let Some(action) = self.fetcher.poll_action() {
             self.act(driver, action);
         }
+        self.effects.has_freed = self.fetcher.take_freed();
         std::mem::take(&mut self.effects)
+    }
+
+    pub(super) fn metrics(&self) -> FetcherMetrics {
+        self.fetcher.metrics()
+    }
+
+    pub(super) fn held_by(&self, stream: StreamId) -> u64 {
+        self.fetcher.held_by(stream) as u64
+    }
+
+    pub(super) fn is_starved(&self) -> bool {
+        self.fetcher.is_starved()
     }
 
     /// Whether nobody reads any more.
@@ -88,12 +110,21 @@ impl Engine {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Add { id, topic, partition, start } => {
+            Event::Open { stream, settings, seat } => {
+                self.fetcher.open(now(), stream, settings);
+                self.streams.insert(stream, seat);
+            }
+            Event::Leave(stream) => {
+                self.fetcher.close(now(), stream);
+                self.partitions.retain(|_, (of, ..)| *of != stream);
+                self.effects.seats.extend(self.streams.remove(&stream));
+            }
+            Event::Add { stream, id, topic, partition, start } => {
                 let known = self.cluster.known_topic(&topic.name);
                 let leader = known.as_ref().unwrap_or(&topic).leader(partition);
                 let name = Str::from(&*topic.name);
-                self.partitions.insert(id, (topic.name.clone(), partition));
-                self.fetcher.add(now(), id, (&name, topic.id), partition, leader, start);
+                self.partitions.insert(id, (stream, topic.name.clone(), partition));
+                self.fetcher.add(now(), (stream, id), (&name, topic.id), partition, leader, start);
                 if let Some(known) = known {
                     self.fetcher.handle_topic_id(now(), &name, known.id);
                 }
@@ -110,6 +141,7 @@ impl Engine {
             Event::Metadata => self.update_leaders(),
             // Every step looks at the clock.
             Event::Time => {}
+            Event::Room => self.fetcher.handle_room(now()),
             Event::Close => self.is_closing = true,
         }
     }
@@ -129,9 +161,21 @@ impl Engine {
                 self.send(driver, token, broker_id, Purpose::Control, Box::new(request), control);
             }
             Action::RefreshMetadata { avoid } => self.refresh(avoid),
-            Action::Tell { partition, generation, news } => {
-                self.effects.news.push((partition, generation, news));
+            Action::Tell { stream, partition, generation, news } => {
+                self.tell(stream, (partition, generation, news));
             }
+        }
+    }
+
+    fn tell(&mut self, stream: StreamId, item: Item) {
+        let (id, _, news) = &item;
+        if !matches!(news, News::Records(_))
+            && let Some((_, topic, partition)) = self.partitions.get(id)
+        {
+            log_news(topic, *partition, news);
+        }
+        if let Some(Seat(feed)) = self.streams.get(&stream) {
+            self.effects.news.push((feed.clone(), item));
         }
     }
 
@@ -244,12 +288,12 @@ impl Engine {
 
     fn refresh(&self, avoid: Option<i32>) {
         tracing::debug!(?avoid, "fetcher asks for metadata");
-        self.cluster.refresh_topics(self.partitions.values().map(|(topic, _)| topic), avoid);
+        self.cluster.refresh_topics(self.partitions.values().map(|(_, topic, _)| topic), avoid);
     }
 
     /// The metadata has changed. What it does not know (any more) keeps its leader: that broker will say.
     fn update_leaders(&mut self) {
-        let names: BTreeSet<Arc<str>> = self.partitions.values().map(|(topic, _)| topic.clone()).collect();
+        let names: BTreeSet<Arc<str>> = self.partitions.values().map(|(_, topic, _)| topic.clone()).collect();
         let known: BTreeMap<Arc<str>, Arc<Topic>> = names
             .into_iter()
             .filter_map(|name| Some((name.clone(), self.cluster.known_topic(&name)?)))
@@ -257,7 +301,7 @@ impl Engine {
         for (name, topic) in &known {
             self.fetcher.handle_topic_id(now(), &Str::from(&**name), topic.id);
         }
-        for (id, (name, partition)) in &self.partitions {
+        for (id, (_, name, partition)) in &self.partitions {
             if let Some(topic) = known.get(name) {
                 self.fetcher.handle_leader(now(), *id, topic.leader(*partition));
             }

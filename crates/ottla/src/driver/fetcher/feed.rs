@@ -1,4 +1,4 @@
-//! What the driver of a fetcher has for whoever reads: put there by the driver, taken by the reader in its own task.
+//! What fetchers have for whoever reads a stream: put there by their drivers, taken by the reader in its own task.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Mutex;
@@ -11,7 +11,7 @@ use crate::driver::lock;
 /// Something about a partition, and which seek it follows.
 pub(crate) type Item = (PartitionId, u64, News);
 
-/// See the module. Records in it are bounded by the fetcher's budget; of watermarks only the last count.
+/// See the module. Records in it are bounded by the stream's budget; of watermarks only the last count.
 #[derive(Debug, Default)]
 pub(crate) struct Feed {
     state: Mutex<State>,
@@ -27,7 +27,7 @@ struct State {
 
 impl Feed {
     /// Puts all of it in and wakes the reader. No lock may be held.
-    pub(super) fn put(&self, news: Vec<Item>) {
+    pub(super) fn put(&self, news: impl Iterator<Item = Item>) {
         let mut state = lock(&self.state);
         for (partition, generation, news) in news {
             match news {

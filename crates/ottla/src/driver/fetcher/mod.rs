@@ -1,30 +1,40 @@
-//! The driver of a fetcher: whoever has news - a reader that is done with records, a connection with an answer, a timer -
+//! The driver of a fetcher, which several streams may share ([`shared`]): whoever has news - a reader that is done with records, a connection with an answer, a timer -
 //! runs the [`Engine`] (see [`turns`](super::turns)). So the next fetch leaves in the task that made room for it, or that
-//! brought the last answer. However the fetcher's task ends, the reader is told.
+//! brought the last answer. However the fetcher's task ends, the readers are told.
 
 mod engine;
 mod feed;
+mod log;
+mod shared;
 
 pub(crate) use feed::{Feed, Taken};
+pub(crate) use shared::{Fetchers, Member};
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 
 use ottla_core::connection::Answer;
 use ottla_core::error::RequestError;
-use ottla_core::fetcher::{FetcherSettings, Hold, PartitionId, Place, RequestToken};
+use ottla_core::fetcher::{
+    FetcherMetrics, FetcherSettings, Hold, PartitionId, Place, RequestToken, StreamId, StreamSettings,
+};
 use ottla_core::metadata::Topic;
 
 use self::engine::{Effects, Engine};
 use super::cluster::Cluster;
 use super::connection::{Handle, Sink};
+use super::lock;
 use super::turns::{After, Driven, Turns, drive};
 
 /// What the engine is told.
 #[derive(Debug)]
 pub(crate) enum Event {
+    /// One more stream.
+    Open { stream: StreamId, settings: StreamSettings, seat: Seat },
+    /// One less, and all that it has.
+    Leave(StreamId),
     /// One more partition.
-    Add { id: PartitionId, topic: Arc<Topic>, partition: i32, start: Place },
+    Add { stream: StreamId, id: PartitionId, topic: Arc<Topic>, partition: i32, start: Place },
     /// One less.
     Remove(PartitionId),
     /// It goes on elsewhere.
@@ -39,6 +49,8 @@ pub(crate) enum Event {
     Metadata,
     /// Time has passed.
     Time,
+    /// Others have given room back.
+    Room,
     /// Nobody reads any more.
     Close,
 }
@@ -46,31 +58,51 @@ pub(crate) enum Event {
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Driver {
-    feed: Arc<Feed>,
+    cluster: Weak<Cluster>,
     turns: Turns<Engine, Event>,
-    partitions: AtomicU64,
+    /// A stream waits for room.
+    is_starved: AtomicBool,
+    is_closed: AtomicBool,
+    /// What the engine had done when it ended.
+    last_metrics: Mutex<FetcherMetrics>,
+}
+
+/// A reader's place at a fetcher. However that is lost, the reader is told.
+#[derive(Debug)]
+pub(crate) struct Seat(Arc<Feed>);
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 impl Driver {
     /// Starts the task on the cluster's runtime.
     pub(crate) fn start(cluster: &Arc<Cluster>, settings: FetcherSettings) -> Arc<Self> {
         let driver = Arc::new(Self {
-            feed: Arc::default(),
+            cluster: Arc::downgrade(cluster),
             turns: Turns::new(Engine::new(cluster.clone(), settings)),
-            partitions: AtomicU64::new(0),
+            is_starved: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            last_metrics: Mutex::default(),
         });
         cluster.runtime().spawn(drive(&driver, cluster.watch_metadata()));
         driver
     }
 
-    /// Where the news are.
-    pub(crate) fn feed(&self) -> &Arc<Feed> {
-        &self.feed
+    /// What was done so far, also after the end; and how many bytes a stream is charged with.
+    pub(crate) fn metrics(&self, stream: StreamId) -> (FetcherMetrics, u64) {
+        let running = self.turns.look(|engine| (engine.metrics(), engine.held_by(stream)));
+        running.unwrap_or_else(|| (lock(&self.last_metrics).clone(), 0))
     }
 
-    /// A number for a partition.
-    pub(crate) fn new_partition(&self) -> PartitionId {
-        PartitionId(self.partitions.fetch_add(1, Ordering::Relaxed))
+    fn is_starved(&self) -> bool {
+        self.is_starved.load(Ordering::Relaxed)
+    }
+
+    fn is_closed(&self) -> bool {
+        self.is_closed.load(Ordering::Relaxed)
     }
 
     /// Tells the engine. It wakes others, so no lock may be held.
@@ -93,22 +125,31 @@ impl Driven for Driver {
 
     fn step(self: &Arc<Self>, engine: &mut Engine) -> (Effects, After) {
         let effects = engine.step(self);
+        self.is_starved.store(engine.is_starved(), Ordering::Relaxed);
         (effects, After { is_held: false, is_over: engine.is_over(), due: engine.poll_timeout() })
     }
 
     fn follow(&self, effects: Effects) {
-        if !effects.news.is_empty() {
-            self.feed.put(effects.news);
+        let mut news = effects.news.into_iter().peekable();
+        while let Some((feed, item)) = news.next() {
+            // Those of one stream that follow each other wake it once.
+            let same = || news.next_if(|(next, _)| Arc::ptr_eq(next, &feed)).map(|(_, item)| item);
+            feed.put(std::iter::once(item).chain(std::iter::from_fn(same)));
         }
         effects.kicks.iter().for_each(Handle::kick);
+        if effects.has_freed
+            && let Some(cluster) = self.cluster.upgrade()
+        {
+            cluster.fetchers().wake_starved(self);
+        }
     }
 
     async fn attend(self: &Arc<Self>) {}
 
-    /// Tells the reader.
+    /// The seats go with the engine, which tells the readers.
     fn close(&self) {
-        self.turns.close(|_| ());
-        self.feed.close();
+        self.is_closed.store(true, Ordering::Relaxed);
+        self.turns.close(|engine| *lock(&self.last_metrics) = engine.metrics());
     }
 }
 
