@@ -9,7 +9,7 @@ use ottla::{Client, OffsetAt, PartitionClient, Record};
 use ottla_fake::{Reaction, Rule, Stage};
 use ottla_wire::ApiKey;
 
-use crate::drip::Drip;
+use crate::support::drip::Drip;
 use crate::support::{PipeTransport, cluster, millis, pass, polled, records, secs, timed};
 
 /// More polls than any call below takes.

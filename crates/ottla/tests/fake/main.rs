@@ -12,7 +12,6 @@ mod call;
 mod cancel;
 mod connections;
 mod dictionary;
-mod drip;
 mod events;
 mod fetch;
 mod gone;

@@ -16,7 +16,11 @@ use ottla_wire::ApiKey;
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tracing::span;
 
-use crate::drip::{Drip, Dripping};
+use self::drip::{Drip, Dripping};
+
+// This file belongs to two targets.
+#[path = "drip.rs"]
+pub(crate) mod drip;
 
 /// The test double of the client's extension point: sockets are in-memory pipes to the nodes of a fake cluster.
 #[derive(Debug, Clone)]
