@@ -177,10 +177,11 @@ impl<D> Producer<D> {
     ) -> HashMap<(TopicKey, i32), Option<PartitionId>, FixedState> {
         let by_id = version >= FIRST_VERSION_WITH_IDS;
         let partitions = request.partitions.iter().filter_map(|id| self.partitions.get(id));
-        let named = partitions.map(|partition| {
-            let topic = &partition.topic;
+        let known = partitions.map(|partition| (partition.id, &partition.topic, partition.index));
+        let gone = request.forgotten.iter().map(|(id, topic, index)| (*id, topic, *index));
+        let named = gone.chain(known).map(|(id, topic, index)| {
             let key = if by_id { TopicKey::Id(topic.id) } else { TopicKey::Name(topic.name.clone()) };
-            ((key, partition.index), Some(partition.id))
+            ((key, index), Some(id))
         });
         named.collect()
     }

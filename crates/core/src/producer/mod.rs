@@ -508,6 +508,10 @@ impl<D> Producer<D> {
             self.metrics.add(partition.resolved);
             self.timers.set(Timer::Partition(id), &mut partition.timer, None);
             self.ids.remove(&(partition.topic.order, partition.index));
+            // What it gave up may still be answered.
+            for request in self.requests.values_mut().filter(|request| request.partitions.contains(&id)) {
+                request.forgotten.push((id, partition.topic.clone(), partition.index));
+            }
         }
     }
 

@@ -6,6 +6,7 @@
 //! listed leaves together, as far as the request size allows, also what would linger still.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Instant;
 
 use ottla_wire::Str;
@@ -13,7 +14,7 @@ use ottla_wire::messages::produce::{PartitionProduceData, ProduceRequest, TopicP
 
 use super::company::Company;
 use super::partition::{Haste, Step};
-use super::{Action, PartitionId, Producer, RequestToken, SendRequest, Timer};
+use super::{Action, PartitionId, Producer, RequestToken, SendRequest, Timer, TopicRef};
 use crate::connection::OVERDUE_AFTER;
 use crate::partition_queue::Acks;
 use crate::time::later;
@@ -56,6 +57,8 @@ pub(super) struct InFlight {
     pub(super) broker_id: i32,
     /// In the order of the request.
     pub(super) partitions: Vec<PartitionId>,
+    /// Those that are gone, since their topic was created again, under the names that the answer gives them.
+    pub(super) forgotten: Vec<(PartitionId, Arc<TopicRef>, i32)>,
     pub(super) sent_at: Instant,
     /// From when on its silence is suspicious.
     pub(super) overdue_at: Instant,
@@ -237,7 +240,8 @@ impl<D> Producer<D> {
         let start = broker.muted_until.map_or(self.now, |until| until.max(self.now));
         let overdue_at = later(start, OVERDUE_AFTER);
         let (partitions, sent_at) = (partitions.to_vec(), self.now);
-        let mut request = InFlight { broker_id, partitions, sent_at, overdue_at, timer: None };
+        let forgotten = Vec::new();
+        let mut request = InFlight { broker_id, partitions, forgotten, sent_at, overdue_at, timer: None };
         self.timers.set(Timer::Request(token), &mut request.timer, Some(overdue_at));
         self.requests.insert(token, request);
     }

@@ -230,6 +230,24 @@ fn a_duplicate_sequence_is_success() {
     assert_eq!(sent.sequence, 1);
 }
 
+/// Trap P9: what was asked for is expected, also when nobody is left who asked.
+#[test]
+fn the_answer_for_a_partition_of_a_topic_that_is_gone_is_no_surprise() {
+    let mut world = World::new();
+    let id = world.open(0, 1);
+    let delivery = world.produce(id);
+    let silent = world.one();
+    world.pass(3 * SECOND);
+    world.lead(id, 2, 2);
+    let again = world.one();
+    assert_eq!(again.broker_id, 2);
+    world.producer.handle_topic_id(world.now, &orders(), Uuid::from_bytes([2; 16]));
+    world.answer(&again, ErrorCode::NOT_LEADER_OR_FOLLOWER, -1);
+    assert!(!world.is_open(delivery) && world.producer.is_idle());
+    let late = vec![answer(0, ErrorCode::NONE, 7)];
+    assert_eq!(world.answer_with(&silent, late), Mismatch::default());
+}
+
 /// Trap M3: the topic was deleted and created again; nothing is carried over, and the user is told.
 #[test]
 fn a_topic_created_again_fails_its_batches_with_both_ids() {
