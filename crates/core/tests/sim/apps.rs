@@ -340,10 +340,12 @@ impl World {
         self.at(at, Event::ReaderTurn { reader });
     }
 
-    fn reader_pause(&mut self, reader: usize) {
+    /// Who got nothing does not come back at once.
+    fn reader_pause(&mut self, reader: usize, got_something: bool) {
         let it = &mut self.readers[reader];
         let pause = match self.phase {
-            Phase::Rough => it.draw.micros(it.plan.pause.0, it.plan.pause.1),
+            Phase::Rough if got_something => it.draw.micros(it.plan.pause.0, it.plan.pause.1),
+            Phase::Rough => it.draw.micros(it.plan.pause.0, it.plan.pause.1).max(it.draw.millis(20, 150)),
             // Writers may have to wait for a time-out first.
             Phase::Healed => it.draw.millis(30, 120),
             // At the end nobody has time to lose.
@@ -358,6 +360,7 @@ impl World {
             return self
                 .violate("an answer is the asker's", || format!("reader {reader} never made call {call}"));
         }
+        let before = it.position;
         match result {
             Ok(Value::Fetched(data)) => self.read(reader, data),
             Ok(Value::Offset(start)) => self.reader_restarts(reader, start),
@@ -373,7 +376,7 @@ impl World {
             }
         }
         if self.readers[reader].call.is_none() {
-            self.reader_pause(reader);
+            self.reader_pause(reader, self.readers[reader].position != before);
         }
     }
 

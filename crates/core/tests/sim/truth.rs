@@ -328,8 +328,10 @@ impl World {
                         at.entry(id).or_default().push(record.offset);
                     }
                 }
-                // A broker that has forgotten its producers takes whatever comes first.
-                let keeps_order = !self.forgets_producers(topic.id(), partition);
+                // A broker that has forgotten its producers takes whatever comes first, and so does one that meets
+                // what was meant for the topic of that name before it was created again.
+                let is_second = self.truth.by_name && self.is_created_again(topic.name());
+                let keeps_order = !self.forgets_producers(topic.id(), partition) && !is_second;
                 let mut last = -1;
                 for (id, record) in (0..).map(RecordId).zip(&self.truth.records) {
                     let places = at.get(&id).map_or(&[][..], Vec::as_slice);
@@ -345,8 +347,12 @@ impl World {
                         problem.get_or_insert(("in the log once", format!("record {id:?} is at {places:?}")));
                     }
                     let Some(Fate::Written(offset)) = record.fate else { continue };
-                    let place = |offset| Place { topic_id: topic.id(), partition, offset };
                     let known = self.truth.written.get(&id).map_or(&[][..], Vec::as_slice);
+                    if is_second && !is_meant && known.iter().any(|it| it.topic_id == record.topic_id) {
+                        // It was written where it was meant; an attempt that was given up came later.
+                        continue;
+                    }
+                    let place = |offset| Place { topic_id: topic.id(), partition, offset };
                     let excused = match offset {
                         Some(offset) => offset < log.start() || was_lost(&self.cluster, &place(offset)),
                         None => known.iter().all(|it| it.offset < log.start() || was_lost(&self.cluster, it)),
@@ -387,7 +393,25 @@ impl World {
             | FaultKind::Expiry { topic, partition: it } => Some(*topic) == number && *it == partition,
             _ => false,
         };
-        self.plan.faults.iter().any(|fault| forgets(&fault.kind))
+        self.plan.faults.iter().any(|fault| forgets(&fault.kind)) || self.lost_all(topic_id, partition)
+    }
+
+    /// An unclean election took everything that came with a producer id, and with it what the brokers knew of the producer.
+    fn lost_all(&self, topic_id: Uuid, partition: i32) -> bool {
+        let is_here = |place: &&Place| (place.topic_id, place.partition) == (topic_id, partition);
+        let numbered = self.truth.written.iter().filter(|(id, _)| {
+            self.truth.records.get(id.0 as usize).is_some_and(|record| record.acks == Acks::All)
+        });
+        let first = numbered.flat_map(|(_, places)| places).filter(is_here).map(|place| place.offset).min();
+        let mut lost = self.cluster.lost().iter();
+        lost.any(|it| {
+            (it.topic_id, it.partition) == (topic_id, partition)
+                && first.is_some_and(|first| it.base_offset <= first)
+        })
+    }
+
+    fn is_created_again(&self, name: &str) -> bool {
+        (0..self.plan.topics.len()).any(|topic| topic_name(topic) == name && self.was_recreated(topic))
     }
 
     fn was_recreated(&self, topic: usize) -> bool {
