@@ -219,8 +219,9 @@ impl Cluster {
 /// Settings that are the same for every node.
 ///
 /// A fenced broker shows after two seconds, so that a test of a fault is short; the cleaner looks often, so
-/// that a compacted topic has its holes soon.
+/// that a compacted topic has its holes soon. Consumers that say their rack are sent on to a replica in it.
 const COMMON: &str = "\
+replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector
 group.initial.rebalance.delay.ms=0
 group.consumer.assignment.interval.ms=0
 group.share.assignment.interval.ms=0

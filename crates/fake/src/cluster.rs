@@ -95,6 +95,7 @@ pub(crate) struct Settings {
     pub(crate) pace: Pace,
     pub(crate) largest_request: usize,
     pub(crate) answers_without_acks: bool,
+    pub(crate) prefers_near_replicas: bool,
     pub(crate) cluster_id: Str,
 }
 
@@ -203,6 +204,13 @@ impl Builder {
         self
     }
 
+    /// Leaders send consumers on that say their rack, to a replica in it (KIP-392), as with Kafka's `RackAwareReplicaSelector`.
+    #[must_use]
+    pub fn near_replicas(mut self) -> Self {
+        self.settings.prefers_near_replicas = true;
+        self
+    }
+
     /// How many fetch sessions a node may have (`max.incremental.fetch.session.cache.slots`); 1,000 unless said.
     #[must_use]
     pub fn fetch_sessions(mut self, slots: usize) -> Self {
@@ -264,6 +272,7 @@ impl FakeCluster {
                 pace: Pace::default(),
                 largest_request: 100 << 20,
                 answers_without_acks: false,
+                prefers_near_replicas: false,
                 cluster_id: Str::from("b3R0bGEtZmFrZS0wMDAwMQ"),
             },
         }

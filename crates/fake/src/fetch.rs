@@ -33,7 +33,7 @@ pub(crate) struct WaitingFetch {
 struct Look {
     answer: FetchResponse,
     bytes: usize,
-    /// Some partition has something to say besides records: an error, a diverging epoch.
+    /// Some partition has something to say besides records: an error, a diverging epoch, another replica.
     urgent: bool,
 }
 
@@ -92,7 +92,10 @@ impl FakeCluster {
                     (None, Some(_)) if found.is_some_and(|topic| self.keeps_zstd_back(context, topic)) => {
                         Err(ErrorCode::UNSUPPORTED_COMPRESSION_TYPE)
                     }
-                    (None, Some(partition)) => read(context, request, asked, partition, &mut room),
+                    (None, Some(partition)) => match self.near(context, request, asked, partition) {
+                        Some(node) => send_on(context, asked, partition, node),
+                        None => read(context, request, asked, partition, &mut room),
+                    },
                     (None, None) if found.is_none() && context.version >= 13 => {
                         Err(ErrorCode::UNKNOWN_TOPIC_ID)
                     }
@@ -102,6 +105,7 @@ impl FakeCluster {
                 row.partition_index = asked.partition;
                 look.bytes += row.records.as_ref().map_or(0, RecordSet::len);
                 look.urgent |= !row.error_code.is_none() || row.diverging_epoch.epoch >= 0;
+                look.urgent |= row.preferred_read_replica >= 0;
                 if let Some(partition) = partition.filter(|_| wants_hint(context.version, row.error_code)) {
                     row.current_leader.leader_id = partition.leader;
                     row.current_leader.leader_epoch = partition.leader_epoch;
@@ -133,6 +137,51 @@ impl FakeCluster {
             && context.version < 10
             && topic.config.compression == Some(Compression::Zstd)
     }
+
+    /// The replica that the leader sends a consumer to, if it is not itself: in the consumer's rack, in sync, with the offset
+    /// as far as the leader knows, and of those the one that has most.
+    fn near(
+        &self,
+        context: &Context<'_>,
+        request: &FetchRequest,
+        asked: &FetchPartition,
+        partition: &Partition,
+    ) -> Option<i32> {
+        let is_asked = self.settings.prefers_near_replicas && !request.rack_id.is_empty();
+        if !is_asked || context.version < 11 || partition.leader != context.node {
+            return None;
+        }
+        let is_near = |node: &i32| {
+            let node = self.nodes.get(node);
+            node.is_some_and(|it| !it.fenced && it.rack.as_ref() == Some(&request.rack_id))
+        };
+        if is_near(&partition.leader) {
+            return None;
+        }
+        let (start, from) = (partition.log.start(), asked.fetch_offset);
+        let ends = partition.replicas.iter().filter(|node| is_near(node));
+        let ends = ends.filter_map(|node| Some((partition.known_end_of(*node)?, *node)));
+        ends.filter(|(end, _)| (start..=*end).contains(&from)).max().map(|(_, node)| node)
+    }
+}
+
+/// The answer that names another replica, without records; the offset was looked at already, as far as that goes.
+fn send_on(
+    context: &Context<'_>,
+    asked: &FetchPartition,
+    partition: &Partition,
+    node: i32,
+) -> Result<PartitionData, ErrorCode> {
+    check_leader(context.node, asked.current_leader_epoch, partition)?;
+    Ok(PartitionData {
+        high_watermark: partition.high_watermark,
+        last_stable_offset: partition.last_stable_offset(),
+        log_start_offset: partition.log.start(),
+        preferred_read_replica: node,
+        aborted_transactions: None,
+        records: Some(RecordSet::default()),
+        ..Default::default()
+    })
 }
 
 /// Brokers name the leader from version 16 on, although the field exists since 12 (KIP-951).

@@ -80,6 +80,12 @@ impl Partition {
         if node == self.leader { Some(self.log.end()) } else { Some(self.followers.follower(node)?.end) }
     }
 
+    /// Where the leader believes that the log of a replica in sync ends.
+    pub(crate) fn known_end_of(&self, node: i32) -> Option<i64> {
+        let follower = self.followers.follower(node).filter(|it| it.known && self.isr.contains(&node))?;
+        Some(follower.end)
+    }
+
     /// The high watermark as `node` knows it.
     pub(crate) fn high_watermark_of(&self, node: i32) -> i64 {
         match self.followers.follower(node) {
@@ -94,12 +100,12 @@ impl Partition {
     }
 
     /// Lets followers fetch, the ISR change, and the high watermark rise; it rises only while enough replicas are in sync
-    /// (KIP-966). Whether the high watermark or the ISR moved.
+    /// (KIP-966). Whether the high watermark, a follower's or the ISR moved.
     pub(crate) fn replicate(&mut self, now: Instant, pace: &Pace, min_insync_replicas: usize) -> bool {
         if self.leader < 0 || self.held {
             return false;
         }
-        let before = (self.high_watermark, self.isr.len());
+        let before = (self.high_watermark, self.isr.len(), self.followers.told());
         self.followers.fetch(now, pace, self.leader, self.log.end(), self.high_watermark);
         self.drop_the_late(now, pace);
         self.raise_high_watermark(min_insync_replicas);
@@ -109,7 +115,7 @@ impl Partition {
             // What followers are told with their next fetch.
             self.followers.fetch(now, pace, self.leader, self.log.end(), self.high_watermark);
         }
-        before != (self.high_watermark, self.isr.len())
+        before != (self.high_watermark, self.isr.len(), self.followers.told())
     }
 
     fn raise_high_watermark(&mut self, min_insync_replicas: usize) {

@@ -132,6 +132,11 @@ impl Replicas {
         self.follower(node)?.behind_since?.checked_add(pace.patience?)
     }
 
+    /// Changes whenever a follower is told of another high watermark: who waits at it for records may have some.
+    pub(crate) fn told(&self) -> i64 {
+        self.followers.values().fold(0, |sum, follower| sum.wrapping_add(follower.high_watermark))
+    }
+
     /// The smallest end among `isr`, as far as the leader knows.
     pub(crate) fn smallest_end(&self, isr: &[i32]) -> Option<i64> {
         let known = |follower: &Follower| if follower.known { follower.end } else { 0 };

@@ -6,6 +6,7 @@ mod admin;
 mod fault_rules;
 mod fetching;
 mod looking_up;
+mod near_replicas;
 mod nodes;
 mod producing;
 mod replicas;

@@ -17,7 +17,7 @@ impl Fake {
     pub(crate) fn start() -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let _guard = runtime.enter();
-        let cluster = FakeCluster::builder().nodes(3).racks().min_insync_replicas(2);
+        let cluster = FakeCluster::builder().nodes(3).racks().near_replicas().min_insync_replicas(2);
         let server = Server::start(cluster.build_now()).unwrap();
         drop(_guard);
         Self { server, _runtime: runtime }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, reason = "where a test meets an error it did not expect, it ends")]
 
+mod addresses;
 mod batch;
 mod brokers;
 mod buffers;
@@ -18,6 +19,7 @@ mod gone;
 mod lifetime;
 mod lookup;
 mod merge;
+mod near_replicas;
 mod offsets;
 mod outboxes;
 mod produce;

@@ -199,3 +199,52 @@ pub(crate) fn deleted_records(talk: &mut Talk<'_>) {
     let compacted = talk.topic("compacted", &ALL, &[("cleanup.policy", "compact")]);
     talk.ask("a compacted topic", 1, 2, &delete_records(&compacted, 0));
 }
+
+/// Who says a rack is sent on to the replica there (KIP-392), if it has the offset; whoever is asked there answers.
+pub(crate) fn near_replicas(talk: &mut Talk<'_>) {
+    let topic = filled(talk, "t");
+    let from_rack = |topic: &Topic, rack: &str, offset: i64| FetchRequest {
+        rack_id: rack.into(),
+        ..fetch(topic, offset)
+    };
+    for rack in ["", "rack-1", "rack-2", "rack-3", "rack-9"] {
+        talk.ask_fetch(&format!("in {rack:?}"), 1, 12, &from_rack(&topic, rack, 8));
+    }
+    for version in [11, 12, 13, 16, 18] {
+        talk.ask_fetch(&format!("version {version}"), 1, version, &from_rack(&topic, "rack-2", 8));
+    }
+    for offset in [-1, 0, 10, 11, i64::MAX] {
+        talk.ask_fetch(&format!("from {offset}"), 1, 12, &from_rack(&topic, "rack-2", offset));
+        talk.ask_fetch(&format!("from {offset}, there"), 2, 12, &from_rack(&topic, "rack-2", offset));
+    }
+    let mut patient = from_rack(&topic, "rack-2", 10);
+    patient.max_wait_ms = 30_000;
+    talk.ask_fetch("it is said at once", 1, 12, &patient);
+    let mut epoch = from_rack(&topic, "rack-2", 8);
+    epoch.topics[0].partitions[0].current_leader_epoch = 9;
+    talk.ask_fetch("with an epoch to come", 1, 12, &epoch);
+    let mut committed = from_rack(&topic, "rack-2", 8);
+    committed.isolation_level = 1;
+    talk.ask_fetch("committed records", 1, 12, &committed);
+    talk.ask("delete what is below 4", 1, 2, &delete_records(&topic, 4));
+    for offset in [3, 4] {
+        talk.ask_fetch(
+            &format!("from {offset} of what is left"),
+            1,
+            12,
+            &from_rack(&topic, "rack-2", offset),
+        );
+    }
+    let opened = FetchRequest { session_id: 0, session_epoch: 0, ..from_rack(&topic, "rack-2", 10) };
+    let id = talk.ask_fetch("a session", 1, 12, &opened).unwrap().session_id;
+    for epoch in 1..3 {
+        let next =
+            FetchRequest { topics: Vec::new(), session_id: id, session_epoch: epoch, ..opened.clone() };
+        talk.ask_fetch(&format!("in the session, {epoch}"), 1, 12, &next);
+    }
+    let away =
+        FetchRequest { rack_id: "".into(), topics: Vec::new(), session_id: id, session_epoch: 3, ..opened };
+    talk.ask_fetch("in the session, and no rack any more", 1, 12, &away);
+    let two = talk.topic("two", &[1, 2], &[]);
+    talk.ask_fetch("no replica in the rack", 1, 12, &from_rack(&two, "rack-3", 0));
+}

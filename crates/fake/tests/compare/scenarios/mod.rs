@@ -21,7 +21,7 @@ macro_rules! scenarios {
             batches { accepted refused timestamps codecs limits compacted log_append_time cleaned without_acks }
             epochs { leader_moves ends_of_epochs fetches_with_epochs }
             elections { truncation too_few_replicas failover }
-            fetching { places limits no_sessions sessions waits deleted_records }
+            fetching { places limits no_sessions sessions waits deleted_records near_replicas }
             offsets { special by_time }
             topics { refused timeouts settings created grown deleted metadata configs }
             transactions { one_after_another two_at_once sequences }
