@@ -174,8 +174,11 @@ impl Fetcher {
         cursor.held += bytes;
         cursor.max_bytes = self.streams.get(&cursor.stream).map_or(1, |it| it.settings.partition_max_bytes);
         let valid_in = cursor.leader.map_or(-1, |leader| leader.epoch);
-        let last_epoch = if next > from.offset { epoch } else { from.last_epoch };
-        let at = Position { offset: next, last_epoch, valid_in };
+        let (last_epoch, was_read) = match next > from.offset {
+            true => (epoch, true),
+            false => (from.last_epoch, from.was_read),
+        };
+        let at = Position { offset: next, last_epoch, was_read, valid_in };
         // Whoever reads meets the damage, and seeks past it.
         cursor.phase = if is_damaged { Phase::Failed } else { Phase::Fetch(at) };
         let hold = Hold { answer: token, bytes };

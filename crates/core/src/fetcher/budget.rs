@@ -167,15 +167,21 @@ impl Budget {
         brokers: usize,
         is_paused: impl Fn(PartitionId) -> bool,
     ) -> Option<usize> {
-        let Spent { account, reserved, .. } = self.streams.get(&stream)?;
+        let account = &self.streams.get(&stream)?.account;
         let limit = account.limit();
         let share = (limit / 2 / brokers.max(1)).max(1);
         let most = most.min(share);
         let least = most.min(limit / LEAST_PART / brokers.max(1)).max(1);
-        match account.left() {
+        // A stream may be charged with what another one has read: all together, too, they keep to what they have.
+        let spent = self.streams.values();
+        let (limits, used) = spent.fold((0_usize, 0_usize), |(limits, used), it| {
+            (limits.saturating_add(it.account.limit()), used + it.held + it.reserved)
+        });
+        match account.left().min(limits.saturating_sub(used)) {
             left if left >= least => Some(most.min(left)),
-            // Nobody hands over what is paused, and the others need not wait for it. Nor need those that hold nothing.
-            _ if *reserved == 0 && self.waits_for_nobody(stream, is_paused) => Some(least),
+            // Nobody hands over what is paused, and the others need not wait for it. Nor need those that hold nothing. Each
+            // broker is asked for that little, or the first would be asked for ever.
+            _ if self.waits_for_nobody(stream, is_paused) => Some(least),
             _ => None,
         }
     }

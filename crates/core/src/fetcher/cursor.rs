@@ -91,8 +91,10 @@ pub(super) enum Phase {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Position {
     pub(super) offset: i64,
-    /// The leader epoch of the record before; -1 if not known.
+    /// The leader epoch of the record before, or of the leader that named the offset; -1 if not known.
     pub(super) last_epoch: i32,
+    /// That record was read. Else there may be none in that epoch, and no other log that differs from it.
+    pub(super) was_read: bool,
     /// The newest leader epoch under which that is known to be right; -1 at first.
     pub(super) valid_in: i32,
 }
@@ -212,7 +214,9 @@ impl Cursor {
 impl Phase {
     pub(super) fn at(place: Place) -> Self {
         match place {
-            Place::Offset(offset) => Self::Fetch(Position { offset, last_epoch: -1, valid_in: -1 }),
+            Place::Offset(offset) => {
+                Self::Fetch(Position { offset, last_epoch: -1, was_read: false, valid_in: -1 })
+            }
             place => Self::LookUp(place),
         }
     }

@@ -162,7 +162,7 @@ impl Fetcher {
             return self.settle(id);
         }
         let valid_in = cursor.leader.map_or(-1, |leader| leader.epoch);
-        cursor.phase = Phase::Fetch(Position { offset, last_epoch: epoch, valid_in });
+        cursor.phase = Phase::Fetch(Position { offset, last_epoch: epoch, was_read: false, valid_in });
         let news = match (cursor.reset_from.take(), self.streams.get(&cursor.stream)) {
             (Some(from), Some(Stream { settings: StreamSettings { reset: Reset::To(policy), .. }, .. })) => {
                 News::Reset { from, to: offset, policy: *policy }
@@ -204,13 +204,15 @@ impl Fetcher {
 
     /// Whether the leader's log has what was read. What it lacks is told, and reading goes on where the two part.
     fn compare(&mut self, id: PartitionId, read: Position, row: &EpochEndOffset) {
-        if row.leader_epoch >= read.last_epoch && row.end_offset >= read.offset {
+        let is_same = row.leader_epoch >= read.last_epoch || !read.was_read;
+        if is_same && row.end_offset >= read.offset {
             return self.validated(id);
         }
         let Some(cursor) = self.cursors.get_mut(&id) else { return };
         let leader_epoch = cursor.leader.map_or(-1, |leader| leader.epoch);
         let end_offset = row.end_offset.min(read.offset);
-        let at = Position { offset: end_offset, last_epoch: row.leader_epoch, valid_in: leader_epoch };
+        let last_epoch = row.leader_epoch;
+        let at = Position { offset: end_offset, last_epoch, was_read: false, valid_in: leader_epoch };
         cursor.phase = Phase::Fetch(at);
         cursor.failures = 0;
         let (offset, epoch, common_epoch) = (read.offset, read.last_epoch, row.leader_epoch);

@@ -12,6 +12,7 @@ mod apps;
 mod calls;
 mod chaos;
 mod client;
+mod fetching;
 mod history;
 mod meetings;
 mod net;

@@ -97,6 +97,22 @@ fn paused_partitions_do_not_starve_the_others() {
     world.fetch();
 }
 
+/// Trap C5: not even in turn: what is asked of a broker that has nothing keeps nobody from asking the others.
+#[test]
+fn paused_partitions_do_not_make_brokers_wait_for_each_other() {
+    let mut world = small(1_000);
+    let ids = [0, 1, 2].map(|index| world.add(index, index, Place::Offset(0)));
+    let first = world.fetches.remove(0);
+    world.answer(&first, vec![records(0, batch(0..10, 1, 2_000))]);
+    world.fetcher.pause(world.now, ids[0]);
+    for _ in 0..3 {
+        let (second, third) = (world.fetches.remove(0), world.fetches.remove(0));
+        assert_eq!([second.broker_id, third.broker_id], [1, 2]);
+        world.answer(&second, vec![row(1)]);
+        world.answer(&third, vec![row(2)]);
+    }
+}
+
 /// What a removed partition had counts as long as somebody holds it.
 #[test]
 fn a_removed_partition_counts_until_it_is_released() {

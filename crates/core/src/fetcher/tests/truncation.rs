@@ -50,6 +50,25 @@ fn a_truncated_log_is_reported_and_followed() {
     assert_eq!(asked(&world.fetch().request), [(0, 15)].into());
 }
 
+/// Trap C9: where nothing was read nothing can be lost, although there is no record in the epoch of the leader that named the
+/// offset; a log that does not reach there is cut all the same.
+#[test]
+fn a_start_in_an_epoch_without_records_is_no_loss() {
+    for end_offset in [20, 15] {
+        let mut world = World::new();
+        let id = world.add(0, 1, Place::Latest);
+        world.find(&[(0, 20)]);
+        world.fetch();
+        world.told.clear();
+        world.lead(id, 2, 3);
+        end(&mut world, EpochEndOffset { leader_epoch: 0, end_offset, ..Default::default() });
+        assert_eq!(
+            (asked(&world.fetch().request), world.told.len()),
+            ([(0, end_offset)].into(), usize::from(end_offset < 20))
+        );
+    }
+}
+
 /// Trap C9: an end that is not known is not a loss.
 #[test]
 fn an_end_that_is_not_known_is_no_loss() {

@@ -1,0 +1,313 @@
+//! Who reads: takes loads in order, holds them for a while, and keeps what was read for the comparison with the log.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use ottla_core::fetcher::{Account, Load, News, PartitionId, Place, Reset, StreamId, Truncation};
+use ottla_wire::Str;
+use ottla_wire::records::{Decoder, batches};
+
+use super::world::{Event, TOPIC, World};
+
+/// So long after a seek the fetcher hears of it.
+const HEARD_AFTER: Duration = Duration::from_millis(2);
+
+/// A stream at the fetcher, and what it may hold.
+#[derive(Debug)]
+pub(super) struct Stream {
+    pub(super) account: Account,
+    pub(super) budget: usize,
+}
+
+/// One partition of a stream.
+#[derive(Debug)]
+pub(super) struct Reader {
+    pub(super) id: PartitionId,
+    pub(super) stream: StreamId,
+    pub(super) partition: i32,
+    generation: u64,
+    /// The offset of the next record; none before it was told.
+    pub(super) position: Option<i64>,
+    /// Where the next load starts.
+    next: Option<i64>,
+    pub(super) items: VecDeque<Item>,
+    /// What was read since the position was set anew, by offset.
+    pub(super) seen: BTreeMap<i64, u64>,
+    pub(super) is_paused: bool,
+    pub(super) is_gone: bool,
+    has_turn: bool,
+}
+
+#[derive(Debug)]
+pub(super) enum Item {
+    Load(Load),
+    Goes(i64),
+    Truncated(Truncation),
+}
+
+impl World {
+    pub(super) fn add_reader(&mut self, stream: StreamId, partition: i32) {
+        self.last_number += 1;
+        let id = PartitionId(self.last_number);
+        let place = self.draw_place(partition);
+        let position = if let Place::Offset(offset) = place { Some(offset) } else { None };
+        let leader = self.truth.leader(partition);
+        let topic = (&Str::from(TOPIC), self.topic_id);
+        self.note(|| format!("{id:?} of {stream:?} reads partition {partition} from {place:?}"));
+        if !self.fetcher.add(self.now, (stream, id), topic, partition, leader, place) {
+            self.violate("a partition may be added where it was removed", || format!("{id:?}"));
+        }
+        self.readers.push(Reader {
+            id,
+            stream,
+            partition,
+            generation: 0,
+            position,
+            next: position,
+            items: VecDeque::new(),
+            seen: BTreeMap::new(),
+            is_paused: false,
+            is_gone: false,
+            has_turn: false,
+        });
+    }
+
+    /// Somewhere in the log, and now and then where it is not.
+    pub(super) fn draw_place(&mut self, partition: i32) -> Place {
+        let log = self.cluster.partition(TOPIC, partition).map(|it| (it.log().start(), it.high_watermark()));
+        let (start, end) = log.unwrap_or_default();
+        match self.draw.below(10) {
+            0..4 => Place::Earliest,
+            4 => Place::Latest,
+            5 if !self.is_healed => Place::Offset(end + 1_000),
+            _ => Place::Offset(self.draw.between(start.unsigned_abs(), end.unsigned_abs()) as i64),
+        }
+    }
+
+    pub(super) fn told(&mut self, id: PartitionId, generation: u64, news: News) {
+        self.work += 1;
+        let Some(at) = self.readers.iter().position(|it| it.id == id) else { return };
+        if let News::Records(load) = &news {
+            self.truth.hold(id, load);
+        }
+        let it = &mut self.readers[at];
+        if it.generation != generation || it.is_gone {
+            if let News::Records(load) = news {
+                self.coverage.hit("fetcher", "a load from before a seek");
+                self.let_go(id, &load);
+            }
+            return;
+        }
+        match news {
+            News::Position(offset) => it.go(offset),
+            News::Reset { from, to, policy } => {
+                let (expected, partition) = (it.next, it.partition);
+                it.go(to);
+                self.coverage.hit("fetcher", "reset by policy");
+                self.note(|| format!("{id:?} is reset from {from} to {to}: {policy:?}"));
+                // The log may start even later by now.
+                let start = self.cluster.partition(TOPIC, partition).map_or(0, |it| it.log().start());
+                let is_there = policy != Place::Earliest || to <= start;
+                if expected != Some(from) || self.plan.reset != Reset::To(policy) || !is_there {
+                    self.violate("a reset says what it does", || {
+                        format!("{id:?}: {from} is not {expected:?}")
+                    });
+                }
+            }
+            News::Records(load) => {
+                let expected = it.next.replace(load.next);
+                let (from, to, bytes, partition) = (load.offset, load.next, load.records.len(), it.partition);
+                it.items.push_back(Item::Load(load));
+                if self.truth.fetched(partition) != Some(bytes) {
+                    self.violate("what was fetched is used", || format!("{bytes} bytes of {id:?}"));
+                }
+                self.note(|| format!("{id:?} is told records from {from} to {to}"));
+                if expected != Some(from) {
+                    self.violate("positions never skip", || format!("{id:?}: {from} after {expected:?}"));
+                }
+            }
+            News::Watermarks(_) => {}
+            News::Truncated(truncation) => {
+                let expected = it.next.replace(truncation.end_offset);
+                it.items.push_back(Item::Truncated(truncation));
+                self.coverage.hit("fetcher", "truncated");
+                self.note(|| format!("{id:?}: {truncation}"));
+                self.check_truncation(at, expected, truncation);
+            }
+            News::Failed(failure) => {
+                return self.violate("nothing fails for good", || format!("{id:?}: {failure}"));
+            }
+        }
+        self.give_turn(at);
+    }
+
+    pub(super) fn give_turn(&mut self, reader: usize) {
+        let it = &mut self.readers[reader];
+        if it.is_paused || it.items.is_empty() || std::mem::replace(&mut it.has_turn, true) {
+            return;
+        }
+        let (low, high) = self.draw.pick(&[(0, 100), (0, 5_000), (10_000, 300_000)]);
+        let at = self.now + self.draw.micros(low, high);
+        self.at(at, Event::Turn { reader });
+    }
+
+    /// Reads one load, or what else has come.
+    pub(super) fn turn(&mut self, reader: usize) {
+        let it = &mut self.readers[reader];
+        it.has_turn = false;
+        if it.is_paused {
+            return;
+        }
+        match it.items.pop_front() {
+            Some(Item::Load(load)) => self.read(reader, &load),
+            Some(Item::Goes(offset)) => {
+                it.position = Some(offset);
+                it.seen.clear();
+            }
+            Some(Item::Truncated(truncation)) => {
+                it.position = Some(truncation.end_offset);
+                it.seen.retain(|offset, _| *offset < truncation.end_offset);
+            }
+            None => {}
+        }
+        self.give_turn(reader);
+    }
+
+    fn read(&mut self, reader: usize, load: &Load) {
+        let mut decoder = Decoder::default();
+        let (id, partition) = (self.readers[reader].id, self.readers[reader].partition);
+        for batch in batches(load.records.clone()) {
+            let batch = batch.expect("the fake damages nothing");
+            let decoded = batch.decode(&mut decoder).expect("the fake damages nothing");
+            for record in decoded.iter().map(|record| record.expect("the fake damages nothing")) {
+                let it = &mut self.readers[reader];
+                if record.offset < load.offset {
+                    continue;
+                }
+                let expected = it.position.replace(record.offset + 1);
+                let number = record.value.and_then(|value| value.first_chunk()).copied();
+                let number = u64::from_be_bytes(number.unwrap_or_default());
+                it.seen.insert(record.offset, number);
+                self.work += 1;
+                if expected != Some(record.offset) {
+                    self.violate("every record once and in order", || {
+                        format!("{id:?} expects {expected:?} and gets {}", record.offset)
+                    });
+                }
+            }
+        }
+        if self.readers[reader].position != Some(load.next) {
+            self.violate("positions never skip", || format!("{id:?} of {partition}: {}", load.next));
+        }
+        self.let_go(id, load);
+    }
+
+    fn let_go(&mut self, id: PartitionId, load: &Load) {
+        self.truth.let_go(id, load);
+        self.fetcher.release(self.now, id, load.hold);
+    }
+
+    /// What has come for it is of no use any more.
+    fn throw_away(&mut self, reader: usize) {
+        let id = self.readers[reader].id;
+        for item in std::mem::take(&mut self.readers[reader].items) {
+            if let Item::Load(load) = item {
+                self.let_go(id, &load);
+            }
+        }
+    }
+
+    // What users do meanwhile
+
+    pub(super) fn whim(&mut self) {
+        if self.is_healed || self.readers.is_empty() {
+            return;
+        }
+        let reader = self.draw.below(self.readers.len() as u64) as usize;
+        let (id, is_gone) = (self.readers[reader].id, self.readers[reader].is_gone);
+        match self.draw.below(10) {
+            _ if is_gone => {}
+            0..4 => self.seek(reader),
+            4..7 => {
+                let is_paused = !self.readers[reader].is_paused;
+                self.readers[reader].is_paused = is_paused;
+                self.coverage.hit("fetcher", "paused");
+                self.note(|| format!("{id:?} is paused: {is_paused}"));
+                if is_paused {
+                    self.fetcher.pause(self.now, id)
+                } else {
+                    self.fetcher.resume(self.now, id)
+                }
+                self.give_turn(reader);
+            }
+            7 | 8 => {
+                self.remove(reader);
+                let streams: Vec<StreamId> = self.streams.keys().copied().collect();
+                let (stream, partition) = (self.draw.pick(&streams), self.readers[reader].partition);
+                self.coverage.hit("fetcher", "a partition was added");
+                self.add_reader(stream, partition);
+            }
+            _ => self.reopen(self.readers[reader].stream),
+        }
+    }
+
+    fn seek(&mut self, reader: usize) {
+        let place = self.draw_place(self.readers[reader].partition);
+        let is_under_way = !self.wire.fetching.is_empty();
+        self.coverage.add("fetcher", "a seek while a load was under way", u64::from(is_under_way));
+        self.throw_away(reader);
+        let it = &mut self.readers[reader];
+        it.generation += 1;
+        it.position = if let Place::Offset(offset) = place { Some(offset) } else { None };
+        it.next = it.position;
+        it.seen.clear();
+        let (id, generation) = (it.id, it.generation);
+        self.note(|| format!("{id:?} seeks {place:?}, the {generation}th time"));
+        // The fetcher hears of it a little later: what it tells meanwhile is of no use.
+        self.at(self.now + HEARD_AFTER, Event::Seek { id, place, generation });
+    }
+
+    fn remove(&mut self, reader: usize) {
+        let id = self.readers[reader].id;
+        self.coverage.hit("fetcher", "a partition was removed");
+        self.note(|| format!("{id:?} is removed"));
+        // Some let go before, some after.
+        if self.draw.chance(50) {
+            self.throw_away(reader);
+        }
+        self.readers[reader].is_gone = true;
+        self.fetcher.remove(self.now, id);
+        self.throw_away(reader);
+    }
+
+    /// The stream is dropped with all it has, and another one reads its partitions.
+    fn reopen(&mut self, stream: StreamId) {
+        self.note(|| format!("{stream:?} is dropped"));
+        self.coverage.hit("fetcher", "a stream was opened again");
+        self.fetcher.close(self.now, stream);
+        self.streams.remove(&stream);
+        let mut partitions = Vec::new();
+        for it in self.readers.iter_mut().filter(|it| it.stream == stream && !it.is_gone) {
+            it.is_gone = true;
+            partitions.push(it.partition);
+            for item in std::mem::take(&mut it.items) {
+                if let Item::Load(load) = item {
+                    self.truth.let_go(it.id, &load);
+                }
+            }
+        }
+        let stream = self.open_stream();
+        partitions.into_iter().for_each(|partition| self.add_reader(stream, partition));
+    }
+}
+
+impl Reader {
+    fn go(&mut self, offset: i64) {
+        self.next = Some(offset);
+        self.items.push_back(Item::Goes(offset));
+    }
+
+    pub(super) fn resume(&mut self) -> bool {
+        std::mem::replace(&mut self.is_paused, false)
+    }
+}

@@ -1,0 +1,191 @@
+//! Requests on their way to nodes and answers on their way back, as bytes: one connection for each node and kind of request,
+//! as the client has them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_core::HostPort;
+use ottla_core::error::{CloseReason, Failure, Outcome, Peer, RequestError};
+use ottla_core::fetcher::{FetchOut, RequestToken};
+use ottla_fake::{ConnId, Output};
+use ottla_wire::messages::fetch::FetchRequest;
+use ottla_wire::messages::list_offsets::ListOffsetsRequest;
+use ottla_wire::messages::offset_for_leader_epoch::OffsetForLeaderEpochRequest;
+use ottla_wire::{ApiKey, Request, decode_response, encode_request};
+
+use super::world::{Event, World};
+
+const LIST_OFFSETS: i16 = 7;
+const EPOCHS: i16 = 4;
+
+/// The connections, and what is out on them.
+#[derive(Debug, Default)]
+pub(super) struct Wire {
+    conns: BTreeMap<(i32, bool), ConnId>,
+    /// Whose answer comes next on a connection.
+    waiting: BTreeMap<ConnId, Vec<Out>>,
+    pub(super) fetching: BTreeMap<i32, RequestToken>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Out {
+    pub(super) token: RequestToken,
+    pub(super) api: ApiKey,
+    pub(super) node: i32,
+}
+
+impl World {
+    pub(super) fn send_fetch(&mut self, fetch: FetchOut) {
+        let FetchOut { token, broker_id: node, mut request, max_wait, .. } = fetch;
+        if let Some(before) = self.wire.fetching.insert(node, token) {
+            self.violate("a session has one request in flight", || {
+                format!("{before:?} and {token:?} are out at node {node}")
+            });
+        }
+        if u128::try_from(request.max_wait_ms).ok() != Some(max_wait.as_millis()) {
+            self.violate("a request says how long it waits", || format!("{request:?}"));
+        }
+        self.requests += 1;
+        if request.topics.iter().any(|topic| topic.topic_id.is_nil()) {
+            self.violate("topics have their ids", || format!("{request:?}"));
+        }
+        if self.plan.version < 13 {
+            request.topics.iter_mut().for_each(|topic| topic.topic_id = Default::default());
+        }
+        self.note(|| format!("Fetch {token:?} to node {node}: {:?}", summary(&request)));
+        self.send(token, node, self.plan.version, &request);
+    }
+
+    pub(super) fn send_look_up(&mut self, token: RequestToken, node: i32, request: &ListOffsetsRequest) {
+        self.requests += 1;
+        self.send(token, node, LIST_OFFSETS, request);
+    }
+
+    pub(super) fn send_check(
+        &mut self,
+        token: RequestToken,
+        node: i32,
+        request: &OffsetForLeaderEpochRequest,
+    ) {
+        self.requests += 1;
+        self.send(token, node, EPOCHS, request);
+    }
+
+    fn send<R: Request>(&mut self, token: RequestToken, node: i32, version: i16, request: &R) {
+        let out = Out { token, api: R::KEY, node };
+        let key = (node, R::KEY == ApiKey::FETCH);
+        if self.wire.conns.get(&key).is_none_or(|conn| !self.cluster.is_open(*conn)) {
+            let Some(conn) = self.cluster.connect(self.now, node) else {
+                let at = self.now + self.latency();
+                return self.at(at, Event::Lost { out, was_sent: false });
+            };
+            self.wire.conns.insert(key, conn);
+        }
+        let conn = self.wire.conns[&key];
+        let frame = encode_request(request, version, 7, Some("sim")).expect("it can be said").into_bytes();
+        let at = self.now + self.latency();
+        self.at(at, Event::Arrives { conn, out, frame });
+        // A node that says nothing is given up.
+        let patience = self.plan.patience;
+        self.at(self.now + patience, Event::GivenUp { conn, token });
+    }
+
+    /// A request is with its node, if that is still there.
+    pub(super) fn arrives(&mut self, conn: ConnId, out: Out, frame: &Bytes) {
+        if !self.cluster.is_open(conn) {
+            return self.lost(out, true);
+        }
+        self.wire.waiting.entry(conn).or_default().push(out);
+        self.cluster.handle(self.now, conn, frame);
+    }
+
+    /// What nodes have sent goes on its way back; who was cut off is told.
+    pub(super) fn carry(&mut self) {
+        while let Some((conn, output)) = self.cluster.poll_output() {
+            let at = self.now + self.latency();
+            match output {
+                Output::Bytes(frame) => {
+                    let Some(waiting) = self.wire.waiting.get_mut(&conn).filter(|it| !it.is_empty()) else {
+                        continue;
+                    };
+                    let out = waiting.remove(0);
+                    self.at(at, Event::Answered { out, frame });
+                }
+                Output::Close => self.cut_off(conn),
+            }
+        }
+    }
+
+    pub(super) fn cut_off(&mut self, conn: ConnId) {
+        self.wire.conns.retain(|_, it| *it != conn);
+        let at = self.now + self.latency();
+        for out in self.wire.waiting.remove(&conn).unwrap_or_default() {
+            self.at(at, Event::Lost { out, was_sent: true });
+        }
+    }
+
+    /// Whoever waits for an answer on this connection waits no more.
+    pub(super) fn given_up(&mut self, conn: ConnId, token: RequestToken) {
+        if self.wire.waiting.get(&conn).is_some_and(|outs| outs.iter().any(|out| out.token == token)) {
+            self.cluster.handle_disconnect(self.now, conn);
+            self.cut_off(conn);
+        }
+    }
+
+    pub(super) fn answered(&mut self, out: Out, frame: &Bytes) {
+        let (now, payload) = (self.now, frame.slice(4..));
+        self.note(|| format!("{} {:?} answered by node {}", out.api, out.token, out.node));
+        match out.api {
+            ApiKey::FETCH => {
+                self.fetch_is_over(out);
+                let (_, response) =
+                    decode_response::<FetchRequest>(&payload, self.plan.version).expect("an answer");
+                self.fetched(out, payload.len(), response);
+            }
+            ApiKey::LIST_OFFSETS => {
+                let (_, response) =
+                    decode_response::<ListOffsetsRequest>(&payload, LIST_OFFSETS).expect("an answer");
+                self.fetcher.handle_offsets(now, out.token, &response);
+            }
+            _ => {
+                let (_, response) =
+                    decode_response::<OffsetForLeaderEpochRequest>(&payload, EPOCHS).expect("an answer");
+                self.fetcher.handle_epochs(now, out.token, &response);
+            }
+        }
+    }
+
+    pub(super) fn lost(&mut self, out: Out, was_sent: bool) {
+        self.coverage.hit("fetcher", "a request was lost");
+        self.note(|| format!("{} {:?} to node {} is lost", out.api, out.token, out.node));
+        if out.api == ApiKey::FETCH {
+            self.fetch_is_over(out);
+        }
+        let peer = Arc::new(Peer { broker_id: Some(out.node), address: HostPort::new("node", 9092) });
+        let (outcome, reason) = match was_sent {
+            true => (Outcome::Unknown, Failure::Closed(CloseReason::ByPeer)),
+            false => (Outcome::NotSent, Failure::Connect("connection refused".into())),
+        };
+        let error = RequestError { peer, api: out.api, outcome, reason };
+        self.fetcher.handle_lost(self.now, out.token, &error);
+    }
+
+    fn fetch_is_over(&mut self, out: Out) {
+        if self.wire.fetching.get(&out.node) == Some(&out.token) {
+            self.wire.fetching.remove(&out.node);
+        }
+    }
+}
+
+/// What a request asks for, in short: partition and offset; what it forgets; how much it takes.
+fn summary(request: &FetchRequest) -> (Vec<(i32, i64)>, Vec<i32>, i32, (i32, i32)) {
+    let asked = request.topics.iter().flat_map(|topic| &topic.partitions);
+    let forgotten = request.forgotten_topics_data.iter().flat_map(|topic| topic.partitions.clone());
+    (
+        asked.map(|it| (it.partition, it.fetch_offset)).collect(),
+        forgotten.collect(),
+        request.max_bytes,
+        (request.session_id, request.session_epoch),
+    )
+}

@@ -1,0 +1,453 @@
+//! One run of the fetcher: virtual time and what happens in it.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use ottla_core::backoff::Backoff;
+use ottla_core::fetcher::{
+    Account, Action, Fetcher, FetcherSettings, PartitionId, Place, Pool, Reset, StreamId, StreamSettings,
+};
+use ottla_core::metadata::Leader;
+use ottla_fake::{ConnId, FakeCluster, NewRecord};
+use ottla_wire::messages::fetch::FetchResponse;
+use ottla_wire::{Str, Uuid};
+
+use super::readers::{Reader, Stream};
+use super::truth::Truth;
+use super::wire::{Out, Wire};
+use crate::history::{Coverage, History};
+use crate::random::Draw;
+use crate::truth::Violation;
+
+pub(super) const TOPIC: &str = "t";
+pub(super) const WALL_MS: i64 = 1_700_000_000_000;
+
+/// So much happens at one moment only if something turns in circles.
+const MOST_STEPS_AT_ONCE: u64 = 5_000;
+
+/// More requests than this a second, plus some for each record and fault, are a hot loop.
+const FOR_NOTHING: u64 = 120;
+const FOR_WORK: u64 = 6;
+
+/// What a seed means.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) nodes: i32,
+    pub(super) partitions: i32,
+    /// Of Fetch: by name up to 12, by id from 13 on; no hints before 16.
+    pub(super) version: i16,
+    pub(super) patience: Duration,
+    pub(super) latency: (u64, u64),
+    pub(super) rack: Option<Str>,
+    pub(super) sessions: usize,
+    pub(super) budgets: Vec<usize>,
+    pub(super) pool: Option<usize>,
+    pub(super) partition_max_bytes: i32,
+    pub(super) reset: Reset,
+    /// From when on nothing is wrong any more, and nobody seeks.
+    pub(super) heal: Duration,
+}
+
+impl Plan {
+    fn new(seed: u64) -> Self {
+        let mut draw = Draw::new(seed, 20);
+        let streams = draw.between(1, 3);
+        Self {
+            nodes: draw.between(1, 3) as i32,
+            partitions: draw.between(1, 4) as i32,
+            version: draw.pick(&[11, 12, 13, 16, 17]),
+            patience: draw.millis(1_500, 4_000),
+            latency: draw.pick(&[(50, 400), (500, 5_000), (2_000, 40_000)]),
+            rack: draw.pick(&[None, Some("rack-1"), Some("rack-2")]).map(Str::from),
+            sessions: draw.pick(&[0, 1, 1_000, 1_000]),
+            budgets: (0..streams).map(|_| draw.pick(&[600, 3_000, 20_000, 1 << 20])).collect(),
+            pool: draw.pick(&[None, None, Some(2_000), Some(30_000)]),
+            partition_max_bytes: draw.pick(&[1, 500, 4_000]),
+            reset: Reset::To(draw.pick(&[Place::Earliest, Place::Earliest, Place::Latest])),
+            heal: draw.millis(2_000, 8_000),
+        }
+    }
+}
+
+/// What happens at a moment that was fixed before.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// A request reaches its node.
+    Arrives {
+        conn: ConnId,
+        out: Out,
+        frame: Bytes,
+    },
+    Answered {
+        out: Out,
+        frame: Bytes,
+    },
+    Lost {
+        out: Out,
+        was_sent: bool,
+    },
+    GivenUp {
+        conn: ConnId,
+        token: ottla_core::fetcher::RequestToken,
+    },
+    /// Who leads, as it was when it was asked.
+    Metadata {
+        leaders: Vec<Option<Leader>>,
+    },
+    Append {
+        partition: i32,
+    },
+    Seek {
+        id: PartitionId,
+        place: Place,
+        generation: u64,
+    },
+    Uncleanly {
+        partition: i32,
+        node: i32,
+    },
+    Restart {
+        node: i32,
+    },
+    LastWords,
+    /// A reader takes what has come for it.
+    Turn {
+        reader: usize,
+    },
+    /// A user does something else.
+    Whim,
+    Fault,
+    Heal,
+}
+
+pub(super) struct World {
+    pub(super) plan: Plan,
+    start: Instant,
+    pub(super) now: Instant,
+    pub(super) cluster: FakeCluster,
+    pub(super) topic_id: Uuid,
+    pub(super) fetcher: Fetcher,
+    pub(super) pool: Option<Pool>,
+    pub(super) streams: BTreeMap<StreamId, Stream>,
+    pub(super) readers: Vec<Reader>,
+    pub(super) wire: Wire,
+    pub(super) truth: Truth,
+    pub(super) violation: Option<Violation>,
+    pub(super) history: History,
+    pub(super) coverage: Coverage,
+    pub(super) draw: Draw,
+    pub(super) is_healed: bool,
+    pub(super) last_number: u64,
+    /// Requests, and what there was to do, since the last look.
+    pub(super) requests: u64,
+    pub(super) work: u64,
+    looked_at: Instant,
+    is_refreshing: bool,
+    queue: BTreeMap<(Instant, u64), Event>,
+    next_event: u64,
+    steps_at_once: u64,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, keeps_history: bool) -> Self {
+        let (plan, now) = (Plan::new(seed), Instant::now());
+        let mut draw = Draw::new(seed, 21);
+        let builder = FakeCluster::builder().nodes(plan.nodes).racks().near_replicas().seed(seed);
+        let builder = builder.fetch_sessions(plan.sessions);
+        let delay = draw.pick(&[(0, 2_000), (1_000, 60_000)]);
+        let builder =
+            builder.replication_delay(Duration::from_micros(delay.0), Duration::from_micros(delay.1));
+        let mut cluster = builder.build(now, WALL_MS);
+        let settings = [("unclean.leader.election.enable", "true")];
+        let replicas = plan.nodes as i16;
+        let topic_id = cluster.create_topic_with(now, TOPIC, plan.partitions, replicas, &settings);
+        let topic_id = topic_id.expect("the plan asks for a topic that can be");
+        let settings = FetcherSettings {
+            backoff: Backoff::RETRY,
+            rack: plan.rack.clone(),
+            max_wait: draw.pick(&[Duration::from_millis(100), Duration::from_millis(500)]),
+            replica_max_age: Duration::from_secs(5),
+            ..FetcherSettings::default()
+        };
+        let mut world = Self {
+            start: now,
+            now,
+            cluster,
+            topic_id,
+            fetcher: Fetcher::new(now, settings, seed),
+            pool: plan.pool.map(Pool::new),
+            streams: BTreeMap::new(),
+            readers: Vec::new(),
+            wire: Wire::default(),
+            truth: Truth::new(plan.partitions),
+            violation: None,
+            history: History::new(keeps_history),
+            coverage: Coverage::default(),
+            draw,
+            is_healed: false,
+            last_number: 0,
+            requests: 0,
+            work: 0,
+            looked_at: now,
+            is_refreshing: false,
+            queue: BTreeMap::new(),
+            next_event: 0,
+            steps_at_once: 0,
+            plan,
+        };
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        for partition in 0..self.plan.partitions {
+            let at = self.now + self.draw.millis(0, 300);
+            self.at(at, Event::Append { partition });
+        }
+        let streams: Vec<StreamId> = (0..self.plan.budgets.len()).map(|_| self.open_stream()).collect();
+        for partition in 0..self.plan.partitions {
+            let stream = self.draw.pick(&streams);
+            self.add_reader(stream, partition);
+        }
+        let faults = self.draw.pick(&[0, 1, 2, 4, 8, 15]);
+        for _ in 0..faults {
+            let at = self.start + self.draw.micros(0, self.plan.heal.as_micros() as u64);
+            self.at(at, Event::Fault);
+        }
+        for _ in 0..self.draw.pick(&[0, 2, 6, 15]) {
+            let at = self.start + self.draw.micros(0, self.plan.heal.as_micros() as u64);
+            self.at(at, Event::Whim);
+        }
+        self.at(self.start + self.plan.heal, Event::Heal);
+    }
+
+    /// Until every reader has read everything, or something does not hold.
+    pub(super) fn run(mut self) -> (Option<Violation>, History, Coverage) {
+        self.settle();
+        while self.violation.is_none() && !self.is_over() {
+            let timers = [self.cluster.poll_timeout(), self.fetcher.poll_timeout()];
+            let queued = self.queue.keys().next().map(|(at, _)| *at);
+            let Some(next) = timers.into_iter().flatten().chain(queued).min() else {
+                self.violate("it goes on when faults are over", || "nothing will happen any more".to_owned());
+                break;
+            };
+            self.move_to(next);
+            self.step();
+            self.settle();
+            self.check();
+        }
+        if self.violation.is_none() {
+            self.check_end();
+        }
+        (self.violation, self.history, self.coverage)
+    }
+
+    fn is_over(&self) -> bool {
+        // By then they have heard of the last election, and of what it took.
+        let is_quiet = self.now > self.start + self.plan.heal + Duration::from_secs(5);
+        self.is_healed && is_quiet && self.readers.iter().all(|reader| self.has_all(reader))
+    }
+
+    fn move_to(&mut self, next: Instant) {
+        if next > self.now {
+            (self.now, self.steps_at_once) = (next, 0);
+        }
+        self.steps_at_once += 1;
+        if self.steps_at_once > MOST_STEPS_AT_ONCE {
+            self.violate("no hot loop", || "time stands still while everybody is busy".to_owned());
+        }
+    }
+
+    fn step(&mut self) {
+        if let Some((at, order)) = self.queue.keys().next().copied().filter(|(at, _)| *at <= self.now)
+            && let Some(event) = self.queue.remove(&(at, order))
+        {
+            return self.handle(event);
+        }
+        self.cluster.handle_timeout(self.now);
+        self.fetcher.handle_timeout(self.now);
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Arrives { conn, out, frame } => self.arrives(conn, out, &frame),
+            Event::Answered { out, frame } => self.answered(out, &frame),
+            Event::Lost { out, was_sent } => self.lost(out, was_sent),
+            Event::GivenUp { conn, token } => self.given_up(conn, token),
+            Event::Metadata { leaders } => self.take_metadata(&leaders),
+            Event::Append { partition } => self.append(partition),
+            Event::Seek { id, place, generation } => self.fetcher.seek(self.now, id, place, generation),
+            Event::Uncleanly { partition, node } => self.uncleanly(partition, node),
+            Event::Restart { node } => self.cluster.restart(self.now, node),
+            Event::LastWords => (0..self.plan.partitions).for_each(|partition| self.append(partition)),
+            Event::Turn { reader } => self.turn(reader),
+            Event::Whim => self.whim(),
+            Event::Fault => self.fault(),
+            Event::Heal => self.heal(),
+        }
+    }
+
+    /// Does what the machine says, until it says nothing.
+    pub(super) fn settle(&mut self) {
+        self.carry();
+        while let Some(action) = self.fetcher.poll_action() {
+            self.steps_at_once += 1;
+            if self.steps_at_once > MOST_STEPS_AT_ONCE || self.violation.is_some() {
+                return self.violate("no hot loop", || format!("{action:?} and so on for ever"));
+            }
+            match action {
+                Action::Fetch(fetch) => self.send_fetch(fetch),
+                Action::ListOffsets { token, broker_id, look_up } => {
+                    self.send_look_up(token, broker_id, &look_up.request(WALL_MS));
+                }
+                Action::EpochEnds { token, broker_id, request } => {
+                    self.send_check(token, broker_id, &request);
+                }
+                Action::RefreshMetadata { .. } => self.refresh(),
+                Action::Tell { partition, generation, news, .. } => self.told(partition, generation, news),
+            }
+        }
+        self.carry();
+    }
+
+    fn refresh(&mut self) {
+        if std::mem::replace(&mut self.is_refreshing, true) {
+            return;
+        }
+        self.requests += 1;
+        let leaders = self.leaders();
+        let at = self.now + self.latency() + self.draw.millis(1, 100);
+        self.at(at, Event::Metadata { leaders });
+    }
+
+    fn leaders(&self) -> Vec<Option<Leader>> {
+        let leader = |index| {
+            let partition = self.cluster.partition(TOPIC, index).filter(|it| it.leader() >= 0)?;
+            Some(Leader { broker_id: partition.leader(), epoch: partition.leader_epoch() })
+        };
+        (0..self.plan.partitions).map(leader).collect()
+    }
+
+    /// What is older than what is known is passed over.
+    fn take_metadata(&mut self, leaders: &[Option<Leader>]) {
+        self.is_refreshing = false;
+        self.note(|| format!("metadata: {leaders:?}"));
+        for (index, leader) in leaders.iter().enumerate() {
+            let Some(leader) = leader else { continue };
+            self.take_leader(index as i32, *leader);
+        }
+    }
+
+    pub(super) fn take_leader(&mut self, partition: i32, leader: Leader) {
+        if !self.truth.is_news(partition, leader) {
+            return;
+        }
+        let ids: Vec<_> =
+            self.readers.iter().filter(|it| it.partition == partition).map(|it| it.id).collect();
+        for id in ids {
+            self.fetcher.handle_leader(self.now, id, Some(leader));
+        }
+    }
+
+    pub(super) fn open_stream(&mut self) -> StreamId {
+        self.last_number += 1;
+        let stream = StreamId(self.last_number);
+        let budget = self.draw.pick(&self.plan.budgets.clone());
+        let account = Account::new(budget, self.pool.as_ref());
+        let settings = StreamSettings {
+            account: account.clone(),
+            max_bytes: self.draw.pick(&[1, 2_000, 50 << 20]),
+            partition_max_bytes: self.plan.partition_max_bytes,
+            reset: self.plan.reset,
+        };
+        self.fetcher.open(self.now, stream, settings);
+        self.streams.insert(stream, Stream { account, budget });
+        stream
+    }
+
+    fn append(&mut self, partition: i32) {
+        let count = self.draw.between(1, 5);
+        let records: Vec<NewRecord> = (0..count)
+            .map(|_| {
+                let number = self.truth.next_number();
+                let mut value = number.to_be_bytes().to_vec();
+                value.resize(self.draw.between(8, 200) as usize, 7);
+                NewRecord::new("k", value, WALL_MS)
+            })
+            .collect();
+        // Nobody leads now and then.
+        if self.cluster.append(self.now, TOPIC, partition, records).is_ok() {
+            self.work += count;
+        }
+        if !self.is_healed {
+            let (low, high) = self.draw.pick(&[(1, 30), (1, 30), (50, 800)]);
+            let at = self.now + self.draw.millis(low, high);
+            self.at(at, Event::Append { partition });
+        }
+    }
+
+    pub(super) fn fetched(&mut self, out: Out, frame_bytes: usize, response: FetchResponse) {
+        self.look_at_answer(&out, &response);
+        for row in response.responses.iter().flat_map(|topic| &topic.partitions) {
+            let hint =
+                Leader { broker_id: row.current_leader.leader_id, epoch: row.current_leader.leader_epoch };
+            if hint.broker_id >= 0 {
+                self.take_leader(row.partition_index, hint);
+            }
+        }
+        self.truth.answer(out.token, frame_bytes);
+        let mismatch =
+            self.fetcher.handle_fetched(self.now, out.token, self.plan.version, frame_bytes, response);
+        if !mismatch.is_empty() {
+            self.violate("an answer fits its request", || format!("{mismatch:?} of {:?}", out.token));
+        }
+    }
+
+    // What must hold at any moment
+
+    fn check(&mut self) {
+        self.check_memory();
+        self.coverage.add("fetcher", "a stream waits for room", u64::from(self.fetcher.is_starved()));
+        if self.now >= self.looked_at + Duration::from_secs(1) {
+            let seconds = (self.now - self.looked_at).as_secs_f64();
+            let allowed = FOR_NOTHING as f64 * seconds + (FOR_WORK * self.work) as f64;
+            let (requests, work) = (self.requests, self.work);
+            if requests as f64 > allowed {
+                self.violate("no hot loop", || format!("{requests} requests in {seconds:.1} s for {work}"));
+            }
+            (self.looked_at, self.requests, self.work) = (self.now, 0, 0);
+        }
+        if self.is_healed && self.readers.iter().all(|reader| reader.is_paused || self.has_all(reader)) {
+            self.everybody_reads();
+        }
+        if self.is_healed && self.now > self.start + self.plan.heal + Duration::from_secs(90) {
+            let behind: Vec<String> = self.behind();
+            self.violate("it goes on when faults are over", || format!("{behind:?}"));
+        }
+    }
+
+    // Time
+
+    pub(super) fn at(&mut self, at: Instant, event: Event) {
+        self.next_event += 1;
+        self.queue.insert((at.max(self.now), self.next_event), event);
+    }
+
+    pub(super) fn latency(&mut self) -> Duration {
+        let (low, high) = self.plan.latency;
+        self.draw.micros(low, high)
+    }
+
+    pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
+        self.history.note(self.now - self.start, line);
+    }
+
+    pub(super) fn violate(&mut self, invariant: &'static str, what: impl FnOnce() -> String) {
+        if self.violation.is_none() {
+            let what = what();
+            self.note(|| format!("VIOLATION of '{invariant}': {what}"));
+            self.violation = Some(Violation { invariant, what });
+        }
+    }
+}
