@@ -246,7 +246,7 @@ impl Budget {
     fn let_go(&mut self, answer: RequestToken, is_over: impl Fn(&Share) -> bool) {
         let Some(shares) = self.answers.get_mut(&answer) else { return };
         let over: Vec<Share> = shares.extract_if(.., |share| is_over(share)).collect();
-        let bytes = over.iter().map(|share| share.bytes).sum();
+        let bytes: usize = over.iter().map(|share| share.bytes).sum();
         let heir = shares.first_mut().map(|share| {
             share.bytes += bytes;
             share.stream

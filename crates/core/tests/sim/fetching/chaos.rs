@@ -134,8 +134,8 @@ impl World {
         self.cluster.add_rule(Rule::new(reaction).api(api).times(times));
     }
 
-    /// From here on nothing is wrong, and nobody does anything but read. Who is paused stays so until the others have
-    /// everything: that must not depend on those who do not read.
+    /// From here on nothing is wrong, and nobody does anything but read. Who does not read goes on when the others have
+    /// everything, which must not depend on them.
     pub(super) fn heal(&mut self) {
         self.note(|| "every fault is over".to_owned());
         self.is_healed = true;

@@ -41,6 +41,7 @@ const STATES: &[&str] = &[
     "a stream waits for room",
     "a stream was opened again",
     "fetched from a follower",
+    "nobody reads",
     "offset out of range",
     "paused",
     "reset by policy",

@@ -34,6 +34,8 @@ pub(super) struct Reader {
     /// What was read since the position was set anew, by offset.
     pub(super) seen: BTreeMap<i64, u64>,
     pub(super) is_paused: bool,
+    /// Takes nothing of what has come, and says nothing of that.
+    pub(super) is_lazy: bool,
     pub(super) is_gone: bool,
     has_turn: bool,
 }
@@ -67,6 +69,7 @@ impl World {
             items: VecDeque::new(),
             seen: BTreeMap::new(),
             is_paused: false,
+            is_lazy: false,
             is_gone: false,
             has_turn: false,
         });
@@ -143,7 +146,7 @@ impl World {
 
     pub(super) fn give_turn(&mut self, reader: usize) {
         let it = &mut self.readers[reader];
-        if it.is_paused || it.items.is_empty() || std::mem::replace(&mut it.has_turn, true) {
+        if it.is_paused || it.is_lazy || it.items.is_empty() || std::mem::replace(&mut it.has_turn, true) {
             return;
         }
         let (low, high) = self.draw.pick(&[(0, 100), (0, 5_000), (10_000, 300_000)]);
@@ -155,7 +158,7 @@ impl World {
     pub(super) fn turn(&mut self, reader: usize) {
         let it = &mut self.readers[reader];
         it.has_turn = false;
-        if it.is_paused {
+        if it.is_paused || it.is_lazy {
             return;
         }
         match it.items.pop_front() {
@@ -247,7 +250,12 @@ impl World {
                 self.coverage.hit("fetcher", "a partition was added");
                 self.add_reader(stream, partition);
             }
-            _ => self.reopen(self.readers[reader].stream),
+            9 if self.draw.chance(50) => self.reopen(self.readers[reader].stream),
+            _ => {
+                self.coverage.hit("fetcher", "nobody reads");
+                self.note(|| format!("nobody reads {id:?}"));
+                self.readers[reader].is_lazy = true;
+            }
         }
     }
 
@@ -307,7 +315,8 @@ impl Reader {
         self.items.push_back(Item::Goes(offset));
     }
 
+    /// Whether it was paused or left alone.
     pub(super) fn resume(&mut self) -> bool {
-        std::mem::replace(&mut self.is_paused, false)
+        std::mem::take(&mut self.is_paused) | std::mem::take(&mut self.is_lazy)
     }
 }

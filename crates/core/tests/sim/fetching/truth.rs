@@ -150,6 +150,14 @@ impl World {
         reader.is_gone || knows && is_there && reader.items.is_empty()
     }
 
+    /// Whether those have everything who do not depend on somebody who does not read: who is paused, or a stream that is left
+    /// alone.
+    pub(super) fn others_have_all(&self) -> bool {
+        let is_left_alone =
+            |stream| self.readers.iter().any(|it| it.stream == stream && it.is_lazy && !it.is_gone);
+        self.readers.iter().all(|it| it.is_paused || is_left_alone(it.stream) || self.has_all(it))
+    }
+
     pub(super) fn behind(&self) -> Vec<String> {
         let behind = self.readers.iter().filter(|reader| !self.has_all(reader));
         let line = |it: &Reader| {

@@ -418,7 +418,7 @@ impl World {
             }
             (self.looked_at, self.requests, self.work) = (self.now, 0, 0);
         }
-        if self.is_healed && self.readers.iter().all(|reader| reader.is_paused || self.has_all(reader)) {
+        if self.is_healed && self.others_have_all() {
             self.everybody_reads();
         }
         if self.is_healed && self.now > self.start + self.plan.heal + Duration::from_secs(90) {
