@@ -20,6 +20,9 @@ mod testing_your_service {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/producing.md")]
 mod producing {}
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/fetching.md")]
+mod fetching {}
 
 pub use client::{Client, ClientBuilder, ClusterDescription, ControllerClient, NewTopic, Topic};
 pub use error::{Error, FetchError, Result};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ottla_fake::{NodeState, Reaction, Rule, Stage};
+use ottla_fake::{NodeState, Partition, Reaction, Rule, Stage};
 use ottla_wire::{ApiKey, ErrorCode};
 
 use super::world::{Event, TOPIC, World};
@@ -65,7 +65,7 @@ impl World {
 
     /// A replica that lags leads: what it lacks is gone.
     fn elect_uncleanly(&mut self, partition: i32, node: i32) {
-        let leader = self.cluster.partition(TOPIC, partition).map(|it| it.leader());
+        let leader = self.cluster.partition(TOPIC, partition).map(Partition::leader);
         if self.plan.nodes < 2 || leader == Some(node) {
             return;
         }

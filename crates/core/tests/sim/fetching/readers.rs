@@ -237,9 +237,9 @@ impl World {
                 self.coverage.hit("fetcher", "paused");
                 self.note(|| format!("{id:?} is paused: {is_paused}"));
                 if is_paused {
-                    self.fetcher.pause(self.now, id)
+                    self.fetcher.pause(self.now, id);
                 } else {
-                    self.fetcher.resume(self.now, id)
+                    self.fetcher.resume(self.now, id);
                 }
                 self.give_turn(reader);
             }

@@ -53,7 +53,7 @@ impl World {
         if self.plan.version < 13 {
             request.topics.iter_mut().for_each(|topic| topic.topic_id = Default::default());
         }
-        self.note(|| format!("Fetch {token:?} to node {node}: {:?}", summary(&request)));
+        self.note(|| format!("Fetch {token:?} to node {node}: {}", summary(&request)));
         self.send(token, node, self.plan.version, &request);
     }
 
@@ -178,14 +178,12 @@ impl World {
     }
 }
 
-/// What a request asks for, in short: partition and offset; what it forgets; how much it takes.
-fn summary(request: &FetchRequest) -> (Vec<(i32, i64)>, Vec<i32>, i32, (i32, i32)) {
+/// What a request asks for, in short: partitions and offsets, what it forgets, how much it takes, and its session.
+fn summary(request: &FetchRequest) -> String {
     let asked = request.topics.iter().flat_map(|topic| &topic.partitions);
-    let forgotten = request.forgotten_topics_data.iter().flat_map(|topic| topic.partitions.clone());
-    (
-        asked.map(|it| (it.partition, it.fetch_offset)).collect(),
-        forgotten.collect(),
-        request.max_bytes,
-        (request.session_id, request.session_epoch),
-    )
+    let asked: Vec<_> = asked.map(|it| (it.partition, it.fetch_offset)).collect();
+    let forgotten: Vec<_> =
+        request.forgotten_topics_data.iter().flat_map(|topic| &topic.partitions).collect();
+    let session = (request.session_id, request.session_epoch);
+    format!("{asked:?}, not {forgotten:?}, {} bytes, session {session:?}", request.max_bytes)
 }
