@@ -1,8 +1,8 @@
 //! What each fuzz target does with its bytes. `cargo test` includes this file, too, to replay the seed corpus, so it
 //! depends on nothing of the fuzzer.
 //!
-//! A target fails by panicking. The memory that messages take is counted and held against their budget; for the others
-//! the fuzzer's memory limit shows that no length sizes an allocation.
+//! A target fails by panicking. The memory that messages and records take is counted and held against their limits; for the
+//! others the fuzzer's memory limit shows that no length sizes an allocation.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,10 +12,13 @@ use ottla_core::HostPort;
 use ottla_core::connection::{Connection, Event, Outgoing};
 use ottla_core::error::{CloseReason, Peer};
 use ottla_wire::compression::{Codec, Compression, Compressor, Decompressor, Limits};
+use ottla_wire::consumer_protocol;
+use ottla_wire::coordinator_records::ConsumerOffsetsRecord;
 use ottla_wire::messages::metadata::MetadataRequest;
 use ottla_wire::messages::{self, DataVisitor, Visitor};
 use ottla_wire::records::{
-    Attributes, BATCH_HEADER_LEN, BatchHeader, Decoder, RecordBatch, Restamp, control_record, restamp,
+    Attributes, BATCH_HEADER_LEN, BatchHeader, Decoder, MAX_HEADERS, RecordBatch, Restamp, control_record,
+    restamp,
 };
 use ottla_wire::{ApiKey, Data, Reader, Request};
 
@@ -72,13 +75,18 @@ impl Visitor for Exchange {
         let version = self.version(R::VERSIONS.min, R::LATEST_UNSTABLE.unwrap_or(R::VERSIONS.max));
         if self.is_response {
             let decode = || ottla_wire::decode_response::<R>(&self.payload, version);
-            let Ok((id, response)) = within_budget(&self.payload, decode) else { return };
+            let outcome = within_budget(&self.payload, decode);
+            let lenient = || ottla_wire::decode_response_and_rest::<R>(&self.payload, version);
+            let lenient = within_budget(&self.payload, lenient);
+            let Ok((id, response)) = outcome else { return };
+            assert_eq!(lenient.expect("it is a response"), (response.clone(), 0));
             // What was read may not be expressible, such as a string longer than its length field: an error, then.
             let Ok(frame) = ottla_wire::encode_response::<R>(&response, version, id) else { return };
             let again = ottla_wire::decode_response::<R>(&frame.into_bytes().slice(4..), version);
             assert_eq!(again.expect("our own bytes"), (id, response));
         } else {
-            let Ok((header, start)) = ottla_wire::decode_request_header(&self.payload) else { return };
+            let decode = || ottla_wire::decode_request_header(&self.payload);
+            let Ok((header, start)) = within_budget(&self.payload, decode) else { return };
             let client = header.client_id.as_deref().unwrap_or_default();
             let body = self.payload.slice(start..);
             let decode = || ottla_wire::decode_request_body::<R>(&body, version);
@@ -99,6 +107,16 @@ impl DataVisitor for Exchange {
 
     fn visit<D: Data>(self) {
         let version = self.version(D::VERSIONS.min, D::VERSIONS.max);
+        let _versioned =
+            within_budget(&self.payload, || ottla_wire::decode_versioned_data::<D>(&self.payload));
+        let _subscription =
+            within_budget(&self.payload, || consumer_protocol::decode_subscription(&self.payload));
+        let _assignment =
+            within_budget(&self.payload, || consumer_protocol::decode_assignment(&self.payload));
+        // The first half as a record's key.
+        let key = self.payload.slice(..self.payload.len() / 2);
+        let value = self.payload.slice(key.len()..);
+        let _offsets = ConsumerOffsetsRecord::decode(&key, Some(&value));
         let decode = || ottla_wire::decode_data::<D>(&self.payload, version);
         let Ok(data) = within_budget(&self.payload, decode) else { return };
         let Ok(bytes) = ottla_wire::encode_data(&data, version) else { return };
@@ -130,7 +148,7 @@ pub fn records(data: &[u8]) {
         batch_length: (BATCH_HEADER_LEN - 12 + body.len()) as i32,
         magic: 2,
         attributes: Attributes(i16::from(attributes)),
-        last_offset_delta: i32::from(count) - 1,
+        last_offset_delta: (i32::from(count) - 1).max(0),
         records_count: i32::from(count),
         ..BatchHeader::read(&[0; BATCH_HEADER_LEN])
     };
@@ -156,7 +174,11 @@ fn read_all(bytes: Bytes) {
                 let _len = name.len() + value.map_or(0, <[u8]>::len);
             }
             let _control = control_record(record.key.unwrap_or_default(), record.value);
-            assert_eq!(decoded.owned(&record).key.as_deref(), record.key);
+            let mut owned = None;
+            let counted = allocation_counter::measure(|| owned = Some(decoded.owned(&record)));
+            let headers = record.headers().len();
+            assert!(headers <= MAX_HEADERS && counted.bytes_max <= 64 * headers as u64 + 100, "{counted:?}");
+            assert_eq!(owned.expect("it was made").key.as_deref(), record.key);
         }
     }
 }
@@ -166,7 +188,7 @@ pub fn decompress(data: &[u8]) {
     let Some((codec, bytes)) = data.split_first() else { return };
     let compression = Compression::ALL[usize::from(*codec) % Compression::ALL.len()];
     if let Ok(output) = Decompressor::new(LIMITS).decompress(compression, bytes) {
-        assert!(output.len() <= LIMITS.max_batch_bytes || compression == Compression::None);
+        assert!(output.len() <= LIMITS.max_batch_bytes);
     }
 }
 

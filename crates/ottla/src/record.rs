@@ -104,6 +104,13 @@ impl RecordAndOffset {
     }
 }
 
+impl RecordAndOffset {
+    /// The bytes it takes apart from those that it is slices of.
+    pub(crate) fn memory(&self) -> usize {
+        size_of::<Self>() + self.headers.capacity() * size_of::<(Bytes, Option<Bytes>)>()
+    }
+}
+
 impl From<OwnedRecord> for RecordAndOffset {
     fn from(record: OwnedRecord) -> Self {
         let OwnedRecord { offset, timestamp, key, value, headers } = record;

@@ -70,7 +70,8 @@ impl Visible {
         self.hides(producer_id, offset);
         for record in batch {
             let record = record?;
-            let marker = control_record(record.key.unwrap_or_default(), record.value)?;
+            let marker = control_record(record.key.unwrap_or_default(), record.value)
+                .map_err(|error| BatchError { base_offset: offset, ..error })?;
             if matches!(marker, ControlRecord::Abort { .. }) {
                 self.inside.remove(&producer_id);
             }

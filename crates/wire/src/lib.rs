@@ -19,7 +19,9 @@
 //! - [`encode_request`], [`decode_response`] and their opposites for the server's side add headers and frames.
 //! - [`records`] holds the record batches inside Produce and Fetch, [`compression`] their codecs.
 //!
-//! Nothing a peer sends makes this crate panic, or allocate more than the bytes that came justify.
+//! Nothing a peer sends makes this crate panic, or allocate more than a limit that is known before: for a message
+//! [`Reader::default_budget`], for a compressed batch [`compression::Limits`], for a record on its own
+//! [`records::MAX_HEADERS`]. Whoever keeps many records counts them.
 //!
 //! Source: the [protocol guide](https://kafka.apache.org/protocol) and, for the messages, the schema files that
 //! Apache Kafka 4.3 publishes inside its jars.

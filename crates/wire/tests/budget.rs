@@ -3,8 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[expect(dead_code, reason = "other tests use the rest")]
+#[path = "messages/sample.rs"]
+mod sample;
+
 use bytes::Bytes;
+use ottla_wire::records::{BATCH_HEADER_LEN, BatchHeader, Decoder, RecordBatch};
 use ottla_wire::{Data, DecodeError, DecodeErrorKind, FieldInfo, Kind, Message, Reader, Request, messages};
+use sample::{length, uvarint, width};
 
 /// Writes the shortest possible values, with many elements in the arrays of one level.
 struct Writer {
@@ -22,19 +28,31 @@ struct Writer {
 impl Writer {
     fn fields(&mut self, fields: &[FieldInfo], level: usize) {
         let version = self.version;
-        for field in fields.iter().filter(|field| field.tag.is_none() && field.is_in(version)) {
+        let present = || fields.iter().filter(|field| field.is_in(version));
+        for field in present().filter(|field| field.tag.is_none()) {
             self.value(field.kind, field.is_nullable_in(version), level);
         }
-        if self.flexible {
-            self.uvarint(self.tags);
-            (0..self.tags).for_each(|_| self.out.extend([100, 0]));
+        if !self.flexible {
+            return;
         }
+        let known: Vec<_> = present().filter_map(|field| Some((field.tag?, field))).collect();
+        uvarint(known.len() + self.tags, &mut self.out);
+        for (tag, field) in known {
+            let before = std::mem::take(&mut self.out);
+            self.value(field.kind, field.is_nullable_in(version), level);
+            let value = std::mem::replace(&mut self.out, before);
+            uvarint(tag as usize, &mut self.out);
+            uvarint(value.len(), &mut self.out);
+            self.out.extend(value);
+        }
+        (0..self.tags).for_each(|_| self.out.extend([100, 0]));
     }
 
     fn value(&mut self, kind: Kind, nullable: bool, level: usize) {
         match kind {
-            Kind::Primitive("string") => self.length(0, 2),
-            Kind::Primitive("bytes" | "records") => self.length(0, 4),
+            Kind::Primitive("string" | "bytes" | "records") => length(kind, 0, self.flexible, &mut self.out),
+            Kind::Primitive("bool") => self.out.push(0),
+            Kind::Primitive("float64") => self.out.extend([0; 8]),
             Kind::Primitive(name) => self.out.extend(&[0; 16][..width(name)]),
             Kind::Struct(_, fields) => {
                 if nullable {
@@ -48,36 +66,10 @@ impl Writer {
                     std::cmp::Ordering::Equal => self.count,
                     std::cmp::Ordering::Greater => 0,
                 };
-                self.length(count, 4);
+                length(kind, count, self.flexible, &mut self.out);
                 (0..count).for_each(|_| self.value(*element, false, level + 1));
             }
         }
-    }
-
-    fn length(&mut self, length: usize, plain: usize) {
-        match self.flexible {
-            true => self.uvarint(length + 1),
-            false => self.out.extend(&(length as u32).to_be_bytes()[4 - plain..]),
-        }
-    }
-
-    fn uvarint(&mut self, mut value: usize) {
-        while value >= 0x80 {
-            self.out.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.out.push(value as u8);
-    }
-}
-
-fn width(name: &str) -> usize {
-    match name {
-        "bool" | "int8" => 1,
-        "int16" | "uint16" => 2,
-        "int32" => 4,
-        "int64" | "float64" => 8,
-        "uuid" => 16,
-        other => unreachable!("no primitive is called {other}"),
     }
 }
 
@@ -248,4 +240,52 @@ fn the_error_of_an_array_that_grows_names_the_array() {
     let error = reader.finish("OffsetFetchRequest").unwrap_err();
     assert_eq!(error.field, "OffsetFetchRequest.groups");
     assert!(matches!(error.kind, DecodeErrorKind::Budget { .. }), "{error}");
+}
+
+/// A batch of one record with that many headers, which are as short as they can be: two bytes.
+fn batch_of_headers(headers: usize) -> RecordBatch {
+    // Neither key nor value; lengths and counts are zigzag numbers.
+    let mut record = vec![0, 0, 0, 1, 1];
+    uvarint(2 * headers, &mut record);
+    record.extend([0, 1].repeat(headers));
+    let mut body = Vec::new();
+    uvarint(2 * record.len(), &mut body);
+    body.extend(record);
+    let header = BatchHeader {
+        batch_length: (BATCH_HEADER_LEN - 12 + body.len()) as i32,
+        magic: 2,
+        records_count: 1,
+        ..BatchHeader::read(&[0; BATCH_HEADER_LEN])
+    };
+    RecordBatch::parse([&header.write()[..], &body].concat().into()).unwrap()
+}
+
+/// E7, Trap W4: a count of headers is memory as soon as the record is on its own, 32 times that of its bytes.
+#[test]
+fn the_headers_of_a_record_are_limited() {
+    const MOST: usize = 262_144;
+    for (headers, expected) in
+        [(0, Ok(0)), (1_000, Ok(1_000)), (MOST, Ok(MOST)), (MOST + 1, Err(())), (1 << 23, Err(()))]
+    {
+        let batch = batch_of_headers(headers).decode(&mut Decoder::default()).unwrap();
+        let mut outcome = Err(String::new());
+        let counted = allocation_counter::measure(|| {
+            let record = batch.iter().next().unwrap();
+            outcome =
+                record.map(|record| batch.owned(&record).headers.len()).map_err(|error| error.to_string());
+        });
+        assert!(
+            counted.bytes_max <= 64 * expected.unwrap_or(0) as u64 + 500,
+            "{headers}: {}",
+            counted.bytes_max
+        );
+        match outcome {
+            Ok(found) => assert_eq!(Ok(found), expected),
+            Err(error) => {
+                assert_eq!(expected, Err(()), "{error}");
+                let text = format!("record 0: has {headers} headers, 262144 is the most that is read");
+                assert!(error.ends_with(&text), "{error}");
+            }
+        }
+    }
 }

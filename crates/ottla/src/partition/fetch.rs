@@ -172,7 +172,8 @@ impl PartitionClient {
     }
 }
 
-/// How many bytes of decompressed records one call may hold, however little was asked for.
+/// How many bytes of decompressed records one call may hold, and how many its records and their headers may take besides,
+/// however little was asked for.
 const LEAST_HELD: usize = 64 << 20;
 
 /// What an answer held.
@@ -184,7 +185,9 @@ struct Read {
 }
 
 /// Every record at or after `offset` that is not a control record and not of an aborted transaction, until `limit`
-/// bytes are held: what compressed batches become is not bounded by the size of the answer.
+/// bytes are held: what compressed batches become is not bounded by the size of the answer, and small records take ten times
+/// the memory of their bytes. At least one record comes, and no batch is decompressed for less than `limit` bytes of its
+/// records, unless it has no more.
 ///
 /// What comes before a damaged batch is handed over; the call that starts at the damage reports it, and what comes behind.
 fn read_batches(
@@ -198,7 +201,9 @@ fn read_batches(
         decoder: Decoder::new(Limits::default()),
         visible: Visible::new(aborted),
         read: Read { records: Vec::new(), next: offset },
+        limit,
         held: 0,
+        records_held: 0,
     };
     for batch in batches(bytes) {
         let intact = reader.read.records.len();
@@ -210,7 +215,7 @@ fn read_batches(
             reader.read.records.truncate(intact);
             break;
         }
-        if reader.held >= limit {
+        if reader.is_full() {
             break;
         }
     }
@@ -223,21 +228,92 @@ struct BatchReader {
     decoder: Decoder,
     visible: Visible,
     read: Read,
+    limit: usize,
+    /// Bytes of the batches that records are slices of.
     held: usize,
+    /// Bytes that the records themselves take: their places in the list, and their headers.
+    records_held: usize,
 }
 
 impl BatchReader {
+    fn is_full(&self) -> bool {
+        self.held.max(self.records_held) >= self.limit
+    }
+
     fn add(&mut self, batch: &RecordBatch) -> Result<(), BatchError> {
         if let Some(decoded) = self.visible.open(batch, self.offset, &mut self.decoder, true)? {
             self.held += decoded.records().len();
             for view in &decoded {
                 let view = view?;
-                if view.offset >= self.offset {
-                    self.read.records.push(decoded.owned(&view).into());
+                if view.offset < self.offset {
+                    continue;
                 }
+                if self.records_held >= self.limit {
+                    self.read.next = view.offset;
+                    return Ok(());
+                }
+                let record = RecordAndOffset::from(decoded.owned(&view));
+                self.records_held += record.memory();
+                self.read.records.push(record);
             }
         }
         self.read.next = self.read.next.max(batch.next_offset());
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use ottla_wire::records::{BatchBuilder, ChunkPool, NewRecord, Payload, Stamp};
+
+    use super::*;
+
+    /// A compressed batch of `count` records at `base_offset`, each with `headers` headers.
+    fn batch(base_offset: i64, count: usize, headers: usize) -> Vec<u8> {
+        let (mut builder, mut pool) = (BatchBuilder::new(), ChunkPool::default());
+        let headers = vec![(Payload::Borrowed(b""), None); headers];
+        for _ in 0..count {
+            builder.append(&mut pool, &NewRecord { headers: &headers, ..NewRecord::default() }).unwrap();
+        }
+        let codec = ottla_wire::compression::Compression::Lz4.into();
+        let batch = builder.seal(&codec, &mut pool).unwrap();
+        batch.record_set(&Stamp { base_offset, ..Stamp::default() }).to_bytes().to_vec()
+    }
+
+    /// The records of all calls that are needed, and how much each call held.
+    fn read_in_calls(bytes: &Bytes, limit: usize) -> (Vec<i64>, Vec<usize>) {
+        let (mut offsets, mut held, mut next) = (Vec::new(), Vec::new(), 0);
+        loop {
+            let read = read_batches(bytes.clone(), next, Vec::new(), limit).unwrap();
+            if read.next == next {
+                return (offsets, held);
+            }
+            next = read.next;
+            held.push(read.records.iter().map(RecordAndOffset::memory).sum());
+            offsets.extend(read.records.iter().map(|record| record.offset));
+        }
+    }
+
+    /// Records without a byte of their own take memory all the same, and so do their headers: a call ends inside a batch
+    /// when it holds enough, and the next one goes on there.
+    #[test]
+    fn many_small_records_come_in_several_calls() {
+        const LIMIT: usize = 64 << 10;
+        for headers in [0, 20] {
+            let bytes = Bytes::from([batch(0, 3_000, headers), batch(3_000, 3_000, headers)].concat());
+            let (offsets, held) = read_in_calls(&bytes, LIMIT);
+            assert_eq!(offsets, (0..6_000).collect::<Vec<_>>());
+            let one = size_of::<RecordAndOffset>() + headers * size_of::<(Bytes, Option<Bytes>)>();
+            assert!(held.iter().all(|held| *held < LIMIT + one), "{held:?} of {LIMIT}");
+        }
+    }
+
+    /// However little may be held, one record comes.
+    #[test]
+    fn a_record_that_is_too_large_comes_alone() {
+        let (offsets, held) = read_in_calls(&batch(0, 3, 2_000).into(), 1);
+        assert_eq!((offsets, held.len()), (vec![0, 1, 2], 3));
     }
 }

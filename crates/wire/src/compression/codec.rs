@@ -111,7 +111,8 @@ impl FromStr for Compression {
 pub struct Codec {
     /// The codec.
     pub compression: Compression,
-    /// The level; `None` is the codec's usual one: 6 for gzip, 3 for zstd. LZ4 and snappy have no levels.
+    /// The level; `None` is the codec's usual one: 6 for gzip, 3 for zstd, for which level 0 is the same. LZ4 and snappy
+    /// have no levels.
     pub level: Option<i32>,
 }
 

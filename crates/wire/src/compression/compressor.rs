@@ -31,7 +31,7 @@ impl Compressor {
     /// `pieces` compressed as one. The result is good until the next call.
     ///
     /// # Errors
-    /// A level the codec does not have, a codec that is not part of this build.
+    /// A level the codec does not have, a codec that is not part of this build, more bytes than a batch can have.
     pub fn compress(&mut self, codec: &Codec, pieces: &[Bytes]) -> Result<&[u8], CompressionError> {
         codec.check()?;
         let input = match pieces {
@@ -44,6 +44,7 @@ impl Compressor {
         };
         self.output.clear();
         self.codecs.run(codec, input, &mut self.output)?;
+        check_length(codec.compression, self.output.len())?;
         Ok(&self.output)
     }
 }
@@ -89,5 +90,30 @@ impl Codecs {
 impl fmt::Debug for Compressor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Compressor").finish_non_exhaustive()
+    }
+}
+
+/// What does not compress becomes a little longer, perhaps too long: a batch's length has 31 bits, and counts 49 bytes of its
+/// header.
+const fn check_length(compression: Compression, length: usize) -> Result<(), CompressionError> {
+    if length > i32::MAX as usize - 49 {
+        return Err(CompressionError::TooLong { compression, length });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_batch_can_hold_is_refused() {
+        let longest = i32::MAX as usize - 49;
+        assert_eq!(check_length(Compression::Lz4, longest), Ok(()));
+        let error = check_length(Compression::Lz4, longest + 1).expect_err("a byte too many");
+        assert_eq!(
+            error.to_string(),
+            "2147483599 bytes of lz4 are more than a batch can have; make it smaller"
+        );
     }
 }

@@ -37,10 +37,11 @@ impl Default for Limits {
 
 /// How many buffers are kept: one for the batch that is being read, one for the next.
 const BUFFERS: usize = 2;
-/// Buffers larger than this are not kept.
+/// Buffers with more memory than this are not kept.
 const KEPT: usize = 8 * 1024 * 1024;
 
-/// Decompresses, reusing buffers and codec state. What a codec needs is made at its first use.
+/// Decompresses, reusing buffers and codec state. What a codec needs is made at its first use. Memory: two buffers of at
+/// most 8 MiB each, and the codecs' state.
 #[derive(Default)]
 pub struct Decompressor {
     limits: Limits,
@@ -72,9 +73,13 @@ impl Decompressor {
         let mut output = Output::new(self.take_buffer(), compression, input.len(), limit);
         let result = self.codecs.run(compression, input, &mut output);
         let (buffer, filled) = output.finish();
+        // What a codec made room for, a size that lied included; how much of it was used does not count.
+        let memory = buffer.capacity();
         let buffer = Bytes::from(buffer);
         let decompressed = result.map(|()| buffer.slice(..filled));
-        self.keep(buffer);
+        if memory <= KEPT {
+            self.keep(buffer);
+        }
         decompressed
     }
 
@@ -85,9 +90,6 @@ impl Decompressor {
     }
 
     fn keep(&mut self, buffer: Bytes) {
-        if buffer.len() > KEPT {
-            return;
-        }
         if self.buffers.len() == BUFFERS {
             self.buffers.remove(0);
         }
@@ -127,5 +129,28 @@ impl Codecs {
 impl fmt::Debug for Decompressor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Decompressor").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, feature = "gzip"))]
+mod tests {
+    use super::*;
+    use crate::compression::Compressor;
+
+    /// A trailer that lies about the size gets its room once, and not for good.
+    #[test]
+    fn room_that_a_lie_asked_for_is_not_kept() {
+        // Bytes that do not compress: the lie is believed as long as so many bytes could become that.
+        let noise: Vec<u8> =
+            (0..60_000_u64).map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8).collect();
+        let mut compressor = Compressor::default();
+        let compressed = compressor.compress(&Compression::Gzip.into(), &[noise.into()]);
+        let mut lie = compressed.expect("any bytes can be compressed").to_vec();
+        let size = lie.len() - 4;
+        lie[size..].copy_from_slice(&(4 * KEPT as u32).to_le_bytes());
+        let mut decompressor = Decompressor::default();
+        decompressor.decompress(Compression::Gzip, &lie).expect_err("the trailer lies");
+        let kept = decompressor.take_buffer().capacity();
+        assert!(kept <= KEPT, "{kept} bytes are kept");
     }
 }

@@ -38,6 +38,13 @@ pub enum CompressionError {
         /// The bytes that may come out of them.
         limit: usize,
     },
+    /// More came out of compressing than a batch can have.
+    TooLong {
+        /// The codec.
+        compression: Compression,
+        /// The bytes that came out.
+        length: usize,
+    },
     /// A frame asks for a feature of its format that is not supported.
     Unsupported {
         /// The codec.
@@ -67,6 +74,9 @@ impl fmt::Display for CompressionError {
                 f,
                 "{compressed} bytes of {compression} become more than {limit}; raise the limits if the sender is trusted"
             ),
+            Self::TooLong { compression, length } => {
+                write!(f, "{length} bytes of {compression} are more than a batch can have; make it smaller")
+            }
             Self::Unsupported { compression, what } => {
                 write!(f, "{compression} with {what} is not supported")
             }

@@ -90,7 +90,7 @@ impl RecordBatch {
     pub fn parse(bytes: Bytes) -> Result<Self, BatchError> {
         let error = |base_offset, kind| Err(BatchError { base_offset, kind });
         let Some(head) = bytes.first_chunk::<BATCH_HEADER_LEN>() else {
-            return error(-1, BatchErrorKind::Length { batch_length: -1, available: bytes.len() });
+            return error(-1, BatchErrorKind::Short { bytes: bytes.len() });
         };
         let header = BatchHeader::read(head);
         let base_offset = header.base_offset;

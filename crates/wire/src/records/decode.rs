@@ -9,8 +9,9 @@ pub use crate::compression::Limits;
 
 /// Decompresses batches into buffers that it uses again when nobody holds their records any more.
 ///
-/// One decoder serves any number of batches, one after another. Memory: two buffers as large as the batches lately
-/// decoded, and what the codecs work with; none of it for batches that are not compressed.
+/// One decoder serves any number of batches, one after another. Memory: up to two buffers as large as the batches lately
+/// decoded, of at most 8 MiB each, and what the codecs work with; none of it for batches that are not compressed. A batch
+/// that is larger has its buffer until its records are gone.
 #[derive(Debug, Default)]
 pub struct Decoder {
     decompressor: Decompressor,

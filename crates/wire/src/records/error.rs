@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use super::{BATCH_HEADER_LEN, MAX_HEADERS};
 use crate::compression::CompressionError;
 use crate::varint::VarintError;
 
 /// Bytes that are not a record batch, or a batch that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchError {
-    /// The batch's base offset, as far as it can be trusted.
+    /// The batch's base offset, as far as it can be trusted; -1 where it is not known.
     pub base_offset: i64,
     /// What was wrong.
     pub kind: BatchErrorKind,
@@ -20,6 +21,11 @@ pub struct BatchError {
 pub enum BatchErrorKind {
     /// A message format this crate does not read.
     Magic(i8),
+    /// Fewer bytes than a header has.
+    Short {
+        /// How many there are.
+        bytes: usize,
+    },
     /// The batch length cannot be: shorter than a header, or other than the bytes that are there.
     Length {
         /// The length field.
@@ -74,6 +80,8 @@ pub enum RecordFault {
     Negative(i32),
     /// More headers than there are bytes for.
     HeaderCount(i32),
+    /// More headers than [`MAX_HEADERS`].
+    TooManyHeaders(i32),
     /// The record's length says more bytes than its fields take.
     Leftover(usize),
     /// The offset delta is negative or beyond the batch's last one.
@@ -93,7 +101,10 @@ impl From<VarintError> for RecordFault {
 
 impl fmt::Display for BatchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "record batch at offset {}: {}", self.base_offset, self.kind)
+        match self.base_offset {
+            -1 => write!(f, "record batch: {}", self.kind),
+            offset => write!(f, "record batch at offset {offset}: {}", self.kind),
+        }
     }
 }
 
@@ -102,9 +113,10 @@ impl fmt::Display for BatchErrorKind {
         match self {
             Self::Magic(magic @ 0..=1) => write!(
                 f,
-                "message format {magic} is not supported; brokers from 0.11 on convert it when the topic's segments are rewritten"
+                "message format {magic} is not read: clients from before kafka 0.11 wrote it; have the records written again by a newer one"
             ),
             Self::Magic(magic) => write!(f, "unknown message format {magic}"),
+            Self::Short { bytes } => write!(f, "{bytes} bytes are no batch: a header has {BATCH_HEADER_LEN}"),
             Self::Length { batch_length, available } => {
                 write!(f, "batch length {batch_length} does not fit the {available} bytes behind it")
             }
@@ -112,7 +124,6 @@ impl fmt::Display for BatchErrorKind {
             Self::Crc { stored, computed } => {
                 write!(f, "crc is {computed:#010x}, the header says {stored:#010x}: the batch was damaged")
             }
-            // The rest is told by the source.
             Self::Compression(error) => write!(f, "{error}"),
             Self::Record { index, fault } => write!(f, "record {index}: {fault}"),
             Self::Leftover { bytes } => write!(f, "{bytes} bytes behind the last record"),
@@ -128,6 +139,9 @@ impl fmt::Display for RecordFault {
             Self::Varint => f.write_str("varint longer than its type"),
             Self::Negative(length) => write!(f, "negative length {length}"),
             Self::HeaderCount(count) => write!(f, "announces {count} headers, more than its bytes can hold"),
+            Self::TooManyHeaders(count) => {
+                write!(f, "has {count} headers, {MAX_HEADERS} is the most that is read")
+            }
             Self::Leftover(bytes) => write!(f, "{bytes} bytes behind its last field"),
             Self::OffsetDelta(delta) => write!(f, "offset delta {delta} is outside the batch"),
             Self::TimestampDelta(delta) => write!(f, "timestamp delta {delta} leaves 64 bits"),

@@ -61,11 +61,6 @@ impl BatchHeader {
         self.base_offset.saturating_add(i64::from(self.last_offset_delta))
     }
 
-    /// Whether it was written by an idempotent or transactional producer.
-    pub fn has_producer_id(&self) -> bool {
-        self.producer_id >= 0
-    }
-
     /// The header as it is in `bytes`, unchecked.
     pub fn read(bytes: &[u8; BATCH_HEADER_LEN]) -> Self {
         let mut cursor = Cursor(bytes);

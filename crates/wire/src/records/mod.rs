@@ -33,6 +33,6 @@ pub use decode::{DecodedBatch, Decoder, Limits, OwnedRecords};
 pub use error::{BatchError, BatchErrorKind, RecordFault};
 pub use header::{Attributes, BATCH_HEADER_LEN, BatchHeader, TimestampType};
 pub use pool::ChunkPool;
-pub use record::{HeaderIter, HeadersView, OwnedRecord, RecordIter, RecordView};
+pub use record::{HeaderIter, HeadersView, MAX_HEADERS, OwnedRecord, RecordIter, RecordView};
 pub use sealed::{Restamp, SealedBatch, Stamp, restamp};
 pub use split::SplitError;

@@ -5,6 +5,10 @@ use bytes::Bytes;
 use super::{BatchError, BatchErrorKind, BatchHeader, RecordFault, TimestampType};
 use crate::varint::{read_varint, read_varlong};
 
+/// The most headers a record may have. On its own it has 64 bytes of memory for each, which on the wire takes two: with
+/// this limit 16 MiB, however large its batch is.
+pub const MAX_HEADERS: usize = 256 * 1024;
+
 /// A record as it lies in its batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordView<'a> {
@@ -198,6 +202,9 @@ fn check_headers<'a>(body: &mut &'a [u8], count: i32) -> Result<HeadersView<'a>,
     if headers > bytes.len() / 2 {
         return Err(RecordFault::HeaderCount(count));
     }
+    if headers > MAX_HEADERS {
+        return Err(RecordFault::TooManyHeaders(count));
+    }
     for _ in 0..headers {
         read_bytes(body)?.ok_or(RecordFault::Negative(-1))?;
         read_bytes(body)?;
@@ -208,7 +215,7 @@ fn check_headers<'a>(body: &mut &'a [u8], count: i32) -> Result<HeadersView<'a>,
 /// A record on its own; made by [`super::DecodedBatch::owned`].
 ///
 /// Its payloads are slices of the frame or the decompressed buffer, and keep the whole of it alive.
-/// [`OwnedRecord::detach`] copies them out of it.
+/// [`OwnedRecord::detach`] copies them out of it. Its headers are a vector, of at most [`MAX_HEADERS`] elements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnedRecord {
     /// Its offset in the partition.

@@ -74,7 +74,7 @@ impl SealedBatch {
     pub fn stamp(&self, stamp: &Stamp) -> [u8; BATCH_HEADER_LEN] {
         let mut header = BatchHeader {
             base_offset: stamp.base_offset,
-            // The builder refuses what would not fit, and codecs stay within a few bytes of that.
+            // The builder refuses what would not fit, and the compressor what came out too long.
             batch_length: i32::try_from(self.len() - LENGTH_END).unwrap_or(i32::MAX),
             partition_leader_epoch: stamp.partition_leader_epoch,
             magic: MAGIC,

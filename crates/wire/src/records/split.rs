@@ -11,7 +11,8 @@ use super::{
 use crate::compression::{Codec, CompressionError};
 
 impl SealedBatch {
-    /// The same records as two batches of about the same size, compressed like this one: the first gets what brings it to
+    /// The same records as two batches of about the same size, compressed with `codec`, which need not be what this one is
+    /// compressed with: the first gets what brings it to
     /// half of the bytes, and each has at least one record.
     ///
     /// Takes the time of reading, and of sealing, all records once.
