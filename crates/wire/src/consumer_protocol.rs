@@ -70,6 +70,10 @@ pub mod assignment {
 }
 
 /// The bytes of a subscription in `version`.
+///
+/// # Errors
+/// There is no such version, or a string or list is longer than its length field can say. What an older version lacks is
+/// left out.
 pub fn encode_subscription(
     subscription: &ConsumerProtocolSubscription,
     version: i16,
@@ -78,6 +82,9 @@ pub fn encode_subscription(
 }
 
 /// The bytes of an assignment in `version`.
+///
+/// # Errors
+/// See [`encode_subscription`].
 pub fn encode_assignment(
     assignment: &ConsumerProtocolAssignment,
     version: i16,

@@ -70,7 +70,7 @@ impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.message)?;
         if !self.field.is_empty() {
-            write!(f, ", {}", self.field)?;
+            write!(f, ", {}", plain(self.field))?;
         }
         write!(f, ", byte {}: {}", self.offset, self.kind)
     }
@@ -103,6 +103,11 @@ impl fmt::Display for DecodeErrorKind {
 
 impl std::error::Error for DecodeError {}
 
+/// A field as users see it: some are called like a keyword of Rust.
+fn plain(field: &str) -> String {
+    field.replace("r#", "")
+}
+
 /// A message that its version cannot express. Names the message and the field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodeError {
@@ -124,7 +129,7 @@ pub enum EncodeErrorKind {
     NotInVersion,
     /// The field is null, and this version has no null for it.
     Null,
-    /// A string or array longer than its length field can say.
+    /// A string, bytes, records, an array or a whole frame, longer than its length field can say.
     TooLong {
         /// Bytes or elements.
         length: usize,
@@ -135,7 +140,11 @@ pub enum EncodeErrorKind {
 
 impl fmt::Display for EncodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { message, version, field, kind } = self;
+        let Self { message, version, kind, .. } = self;
+        let field = match self.field {
+            "" => "the whole of it".to_owned(),
+            field => plain(field),
+        };
         match kind {
             EncodeErrorKind::NotInVersion => {
                 write!(

@@ -46,8 +46,9 @@ impl Encoded {
 
 /// The frame of a request.
 ///
-/// Fails if the table does not have `version`, or if `version` lacks a field that is neither at its default nor may
-/// be dropped.
+/// # Errors
+/// The table does not have `version`; `version` lacks a field that is neither at its default nor may be dropped, or has no
+/// null where there is one; something is longer than its length field can say.
 pub fn encode_request<R: Request>(
     request: &R,
     version: i16,
@@ -60,6 +61,9 @@ pub fn encode_request<R: Request>(
 }
 
 /// The frame of the response to a request of type `R`; for servers.
+///
+/// # Errors
+/// See [`encode_request`].
 pub fn encode_response<R: Request>(
     response: &R::Response,
     version: i16,
@@ -85,6 +89,10 @@ fn encode_frame<R: Request, M: Message>(
 }
 
 /// Correlation id and body of a response's payload, every byte of which must belong to them.
+///
+/// # Errors
+/// The table does not have `version`; bytes that end too early or are left over; lengths, nulls and strings that cannot be;
+/// more memory than the [budget](Reader::default_budget) of so many bytes.
 pub fn decode_response<R: Request>(payload: &Bytes, version: i16) -> Result<(i32, R::Response), DecodeError> {
     check_version::<R>(R::Response::NAME, version)?;
     let mut r = Reader::new(payload);
@@ -100,6 +108,9 @@ pub fn decode_response<R: Request>(payload: &Bytes, version: i16) -> Result<(i32
 }
 
 /// A response from a peer that may be less exact than the protocol: the body, and how many bytes came behind it.
+///
+/// # Errors
+/// See [`decode_response`], but for bytes that are left over.
 pub fn decode_response_and_rest<R: Request>(
     payload: &Bytes,
     version: i16,
@@ -119,6 +130,9 @@ pub fn decode_response_and_rest<R: Request>(
 }
 
 /// The body of a request, which starts behind its header; for servers.
+///
+/// # Errors
+/// See [`decode_response`].
 pub fn decode_request_body<R: Request>(body: &Bytes, version: i16) -> Result<R, DecodeError> {
     check_version::<R>(R::NAME, version)?;
     let mut r = Reader::new(body).with_flexible(R::is_flexible(version));
@@ -129,11 +143,17 @@ pub fn decode_request_body<R: Request>(body: &Bytes, version: i16) -> Result<R, 
 }
 
 /// A struct of its own, which fills `bytes`.
+///
+/// # Errors
+/// See [`decode_response`].
 pub fn decode_data<D: Data>(bytes: &Bytes, version: i16) -> Result<D, DecodeError> {
     decode_data_from(Reader::new(bytes), version)
 }
 
 /// A struct behind two bytes with its version; together they fill `bytes`.
+///
+/// # Errors
+/// See [`decode_response`].
 pub fn decode_versioned_data<D: Data>(bytes: &Bytes) -> Result<D, DecodeError> {
     let (version, reader) = leading_i16(D::NAME, bytes)?;
     decode_data_from(reader, version)
@@ -165,11 +185,17 @@ pub(crate) fn decode_data_from<D: Data>(reader: Reader<'_>, version: i16) -> Res
 }
 
 /// The bytes of a struct of its own.
+///
+/// # Errors
+/// See [`encode_request`].
 pub fn encode_data<D: Data>(data: &D, version: i16) -> Result<Bytes, EncodeError> {
     encode_data_behind(data, version, None)
 }
 
 /// The bytes of a struct of its own, behind two bytes with its version.
+///
+/// # Errors
+/// See [`encode_request`].
 pub fn encode_versioned_data<D: Data>(data: &D, version: i16) -> Result<Bytes, EncodeError> {
     encode_data_behind(data, version, Some(version))
 }
@@ -192,7 +218,10 @@ fn unknown_version(message: &'static str, version: i16) -> DecodeError {
     DecodeError { message, field: "", offset: 0, kind: DecodeErrorKind::Version(version) }
 }
 
-/// The size of the payload that follows these four bytes; an error if it is negative or above `limit` bytes.
+/// The size of the payload that follows these four bytes.
+///
+/// # Errors
+/// It is negative or above `limit` bytes.
 pub fn frame_size(prefix: [u8; 4], limit: usize) -> Result<usize, DecodeError> {
     let size = i32::from_be_bytes(prefix);
     match usize::try_from(size) {

@@ -33,6 +33,10 @@ pub struct RequestHeader {
 ///
 /// Whether the header ends in tagged fields depends on the API. For one that the table does not know it is read
 /// without, and the body has to be left alone.
+///
+/// # Errors
+/// Bytes that end too early, a client id that is not UTF-8, tagged fields beyond the [memory
+/// budget](Reader::default_budget).
 pub fn decode_request_header(payload: &Bytes) -> Result<(RequestHeader, usize), DecodeError> {
     let mut r = Reader::new(payload);
     r.at(&"RequestHeader.api_key");
@@ -65,7 +69,7 @@ pub(crate) fn encode_request_header<R: Request>(
     w.at(&"RequestHeader.client_id");
     w.plain_string(client_id);
     if R::is_flexible(version) {
-        w.tag_count(0, &UnknownTags::default());
+        w.tag_count(0, &UnknownTags::default(), &"RequestHeader.unknown_tags");
     }
 }
 
@@ -83,7 +87,7 @@ pub(crate) fn decode_response_header<R: Request>(r: &mut Reader<'_>, version: i1
 pub(crate) fn encode_response_header<R: Request>(w: &mut Writer, version: i16, correlation_id: i32) {
     w.i32(correlation_id);
     if is_response_header_flexible::<R>(version) {
-        w.tag_count(0, &UnknownTags::default());
+        w.tag_count(0, &UnknownTags::default(), &"ResponseHeader.unknown_tags");
     }
 }
 

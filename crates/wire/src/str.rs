@@ -23,6 +23,9 @@ impl Str {
     }
 
     /// Takes bytes that must be UTF-8, without copying them.
+    ///
+    /// # Errors
+    /// They are not UTF-8: where they stop being so.
     pub fn from_utf8(bytes: Bytes) -> Result<Self, std::str::Utf8Error> {
         std::str::from_utf8(&bytes)?;
         Ok(Self(bytes))

@@ -29,7 +29,7 @@
 //! Any other word does not compile. The macros read attributes one a step, and put them into one fixed order for
 //! those that need them (`attributes!`), so each is understood in one place.
 
-use crate::{ErrorCode, Kind, Reader, Writer};
+use crate::{ErrorCode, Kind, Reader, VersionRange, Writer};
 
 /// A struct of the table: a whole message or a part of one.
 pub trait Message: Default + Clone + std::fmt::Debug + PartialEq + Send + Sync + 'static {
@@ -112,6 +112,35 @@ pub(crate) fn or_no_error(own: Option<ErrorCode>, before: usize, codes: &mut Vec
     }
 }
 
+/// Refuses to compile what would be written wrong: a tagged field in a version that has none, which would be dropped
+/// without a word, and records in a tagged field, whose size is taken of the head alone.
+pub(crate) const fn check(fields: &[FieldInfo], versions: VersionRange, flexible: Option<i16>) {
+    check_rows(fields, versions.max, flexible, false);
+}
+
+const fn check_rows(fields: &[FieldInfo], newest: i16, flexible: Option<i16>, is_tagged: bool) {
+    let mut rest = fields;
+    while let [field, behind @ ..] = rest {
+        rest = behind;
+        if field.tag.is_some() && field.versions.0 <= newest {
+            let is_flexible = matches!(flexible, Some(first) if field.versions.0 >= first);
+            assert!(is_flexible, "a tagged field in a version that is not flexible");
+        }
+        let mut kind = &field.kind;
+        while let Kind::Array(element) = kind {
+            kind = element;
+        }
+        let is_tagged = is_tagged || field.tag.is_some();
+        match kind {
+            Kind::Struct(_, inside) => check_rows(inside, newest, flexible, is_tagged),
+            Kind::Primitive(name) => {
+                assert!(!(is_tagged && matches!(name.as_bytes(), b"records")), "records in a tagged field");
+            }
+            Kind::Array(_) => {}
+        }
+    }
+}
+
 /// A field's name without the `r#` of those that are called like a keyword.
 pub(crate) const fn plain(name: &'static str) -> &'static str {
     match name.as_bytes() {
@@ -153,7 +182,11 @@ macro_rules! wire {
             const NAME: &'static str = stringify!($name);
             const FIELDS: &'static [$crate::FieldInfo] =
                 &[ $( attributes!(field_info [$field $type] $($($attribute)*)?), )* ];
-            const HAS_OUTCOMES: bool = false $( || is_error_code!($field) || <$type as $crate::Wire>::HAS_OUTCOMES )*;
+            const HAS_OUTCOMES: bool = {
+                let mut has = false $( || <$type as $crate::Wire>::HAS_OUTCOMES )*;
+                $( if_error_code!($field has = true); )*
+                has
+            };
 
             fn decode(&mut self, r: &mut $crate::Reader<'_>, version: i16) {
                 $( attributes!(field_read [self r version $name $field $type] $($($attribute)*)?); )*
@@ -167,10 +200,10 @@ macro_rules! wire {
             fn encode(&self, w: &mut $crate::Writer, version: i16) {
                 let mut tags = 0;
                 $( attributes!(field_write [self w version $name $field tags $type] $($($attribute)*)?); )*
-                if w.tag_count(tags, &self.unknown_tags) {
+                if w.tag_count(tags, &self.unknown_tags, &concat!(stringify!($name), ".unknown_tags")) {
                     let mut unknown = self.unknown_tags.as_slice();
                     $( attributes!(field_write_tag [self w version $name $field unknown $type] $($($attribute)*)?); )*
-                    w.unknown_tags(u32::MAX, &mut unknown);
+                    w.unknown_tags(None, &mut unknown);
                 }
             }
 
@@ -188,7 +221,7 @@ macro_rules! wire {
 
             fn error_code(&self) -> Option<$crate::ErrorCode> {
                 let mut found = None;
-                $( named!(error_code found self $field); )*
+                $( if_error_code!($field found = Some(self.$field)); )*
                 found
             }
 
@@ -236,6 +269,12 @@ macro_rules! api {
                 }
             )?
         }
+
+        const _: () = {
+            let versions = $crate::VersionRange { min: $first, max: $last };
+            $crate::table::check(<$name as $crate::Message>::FIELDS, versions, option!($flexible));
+            $crate::table::check(<$response as $crate::Message>::FIELDS, versions, option!($flexible));
+        };
     };
 }
 
@@ -287,6 +326,12 @@ macro_rules! data {
             const VERSIONS: $crate::VersionRange = $crate::VersionRange { min: $first, max: $last };
             const FLEXIBLE: Option<i16> = option!($flexible);
         }
+
+        const _: () = $crate::table::check(
+            <$name as $crate::Message>::FIELDS,
+            <$name as $crate::Data>::VERSIONS,
+            <$name as $crate::Data>::FLEXIBLE,
+        );
     };
 }
 
@@ -376,30 +421,22 @@ macro_rules! named {
     (timeout_ms $found:ident $self:ident timeout_ms) => {
         $found = $self.timeout_ms
     };
-    (error_code $found:ident $self:ident error_code) => {
-        $found = Some($self.error_code)
-    };
-    // What AddPartitionsToTxn calls it.
-    (error_code $found:ident $self:ident partition_error_code) => {
-        $found = Some($self.partition_error_code)
-    };
     (error_message $found:ident $self:ident error_message) => {
         $found = $self.error_message.as_deref()
     };
     ($name:ident $found:ident $self:ident $other:ident) => {};
 }
 
-/// Whether it is the row with a struct's own code.
-macro_rules! is_error_code {
-    (error_code) => {
-        true
+/// What is to be done with the row that has a struct's own code; nothing with any other.
+macro_rules! if_error_code {
+    (error_code $($then:tt)+) => {
+        $($then)+
     };
-    (partition_error_code) => {
-        true
+    // What AddPartitionsToTxn calls it.
+    (partition_error_code $($then:tt)+) => {
+        $($then)+
     };
-    ($other:ident) => {
-        false
-    };
+    ($other:ident $($then:tt)+) => {};
 }
 
 /// Whether a version lies in a range of the fixed order.

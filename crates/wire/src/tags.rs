@@ -59,7 +59,8 @@ impl UnknownTags {
         size_of::<Tags>() + room.saturating_mul(size_of::<UnknownTag>())
     }
 
-    /// Adds one behind the others.
+    /// Adds one behind the others. Their numbers must ascend, and none may be of a field that the table has: they are
+    /// written as they stand here, and peers refuse tagged fields in another order, or twice.
     pub fn push(&mut self, tag: u32, value: Bytes) {
         self.0.get_or_insert_default().0.push(UnknownTag { tag, value });
     }

@@ -109,13 +109,7 @@ pub const fn zigzag64(value: i64) -> u64 {
     (value << 1 ^ value >> 63) as u64
 }
 
-/// How many bytes [`write_uvarint`] writes.
-#[inline]
-pub const fn uvarint_len(value: u32) -> usize {
-    uvarlong_len(value as u64)
-}
-
-/// How many bytes [`write_uvarlong`] writes.
+/// How many bytes the unsigned varlong of `value` takes.
 #[inline]
 pub const fn uvarlong_len(value: u64) -> usize {
     // A byte for every seven significant bits, at least one: (bits + 6) / 7, with the division as a multiplication.
@@ -126,27 +120,13 @@ pub const fn uvarlong_len(value: u64) -> usize {
 /// How many bytes the signed varint of `value` takes.
 #[inline]
 pub const fn varint_len(value: i32) -> usize {
-    uvarint_len(zigzag32(value))
+    uvarlong_len(zigzag32(value) as u64)
 }
 
 /// How many bytes the signed varlong of `value` takes.
 #[inline]
 pub const fn varlong_len(value: i64) -> usize {
     uvarlong_len(zigzag64(value))
-}
-
-/// Appends the unsigned varint of `value`.
-pub fn write_uvarint(out: &mut Vec<u8>, value: u32) {
-    write_uvarlong(out, u64::from(value));
-}
-
-/// Appends the unsigned varlong of `value`.
-pub fn write_uvarlong(out: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
 }
 
 /// Varints and single bytes in a register, up to 16 of them: what stands in front of a payload.
@@ -286,8 +266,9 @@ mod tests {
         #[test]
         fn unsigned_round_trips(value: u64, shift in 0u32..64, rest: Vec<u8>) {
             let value = value >> shift;
-            let mut bytes = Vec::new();
-            write_uvarlong(&mut bytes, value);
+            let mut small = Small::default();
+            small.uvarlong(value);
+            let mut bytes = written(small);
             prop_assert_eq!(bytes.len(), uvarlong_len(value));
             bytes.extend_from_slice(&rest);
             let mut input = &bytes[..];

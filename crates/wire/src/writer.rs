@@ -73,6 +73,7 @@ impl Writer {
 
     /// Puts the size of all that follows them into the first four bytes, which the caller has left for it.
     pub(crate) fn write_frame_size(&mut self) {
+        self.at(&"");
         let size = (self.head.len() + self.chunk_bytes).saturating_sub(4);
         let size = self.checked_i32(size);
         if let Some(prefix) = self.head.first_chunk_mut::<4>() {
@@ -229,14 +230,14 @@ impl Writer {
         }
     }
 
-    /// How many tagged fields end the struct that is being written. False, and an error if there are unknown ones, in
-    /// versions that have none.
-    pub fn tag_count(&mut self, known: usize, unknown: &UnknownTags) -> bool {
+    /// How many tagged fields end the struct that is being written; `place` is what its unknown ones are called in errors.
+    /// False, and an error if there are unknown ones, in versions that have none.
+    pub fn tag_count(&mut self, known: usize, unknown: &UnknownTags, place: &'static &'static str) -> bool {
+        self.at(place);
         if self.flexible {
             let count = self.checked_i32(known + unknown.as_slice().len());
             self.uvarint(count.unsigned_abs());
         } else if !unknown.is_empty() {
-            self.at(&"unknown_tags");
             self.fail(EncodeErrorKind::NotInVersion);
         }
         self.flexible
@@ -244,7 +245,7 @@ impl Writer {
 
     /// Number, size and value of a tagged field, behind those of the unknown ones whose numbers are lower.
     pub fn tagged<T: Wire>(&mut self, tag: u32, value: &T, version: i16, unknown: &mut &[crate::UnknownTag]) {
-        self.unknown_tags(tag, unknown);
+        self.unknown_tags(Some(tag), unknown);
         self.uvarint(tag);
         let start = self.head.len();
         value.write_tagged(self, version);
@@ -254,9 +255,10 @@ impl Writer {
         self.head.splice(start..start, bytes[..len].iter().copied());
     }
 
-    /// Writes and drops those of `unknown` whose numbers are below `end`.
-    pub fn unknown_tags(&mut self, end: u32, unknown: &mut &[crate::UnknownTag]) {
-        while let Some((first, rest)) = unknown.split_first().filter(|(first, _)| first.tag < end) {
+    /// Writes and drops those of `unknown` whose numbers are below `end`; without one all of them, since all were counted.
+    pub fn unknown_tags(&mut self, end: Option<u32>, unknown: &mut &[crate::UnknownTag]) {
+        let is_due = |tag: u32| end.is_none_or(|end| tag < end);
+        while let Some((first, rest)) = unknown.split_first().filter(|(first, _)| is_due(first.tag)) {
             self.uvarint(first.tag);
             let size = self.checked_i32(first.value.len());
             self.uvarint(size.unsigned_abs());

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::check;
 use crate::messages::add_partitions_to_txn::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnResponse, AddPartitionsToTxnTopicResult,
 };
@@ -14,8 +15,8 @@ use crate::messages::offset_fetch::{
 };
 use crate::messages::read_share_group_state::{PartitionData, ReadShareGroupStateRequest, ReadStateData};
 use crate::{
-    Data, DecodeErrorKind, EncodeErrorKind, ErrorCode, Kind, Message, RecordSet, Request, RouteKey, Str,
-    UnknownTags, Uuid, decode_data, encode_data,
+    Data, DecodeErrorKind, EncodeErrorKind, ErrorCode, FieldInfo, Kind, Message, RecordSet, Request,
+    RouteKey, Str, UnknownTags, Uuid, VersionRange, decode_data, encode_data,
 };
 
 wire! {
@@ -353,4 +354,25 @@ fn a_tagged_field_that_comes_twice_is_read_anew() {
     let (_, response) = crate::decode_response::<ProduceRequest>(&payload.into(), 12).unwrap();
     let second = NodeEndpoint { node_id: 2, host: "b".into(), port: 9, ..Default::default() };
     assert_eq!(response.node_endpoints, [second]);
+}
+
+/// A row that nothing but [`check`] looks at.
+const fn row(kind: Kind, versions: (i16, i16), tag: Option<u32>) -> FieldInfo {
+    FieldInfo { name: "row", kind, versions, tag, default: None, nullable: None, ignorable: false }
+}
+
+const NEWEST_IS_1: VersionRange = VersionRange { min: 0, max: 1 };
+
+#[test]
+#[should_panic(expected = "a tagged field in a version that is not flexible")]
+fn a_tagged_field_needs_a_flexible_version() {
+    const INSIDE: &[FieldInfo] = &[row(Kind::Primitive("int8"), (0, i16::MAX), Some(0))];
+    check(&[row(Kind::Array(&Kind::Struct("Part", INSIDE)), (0, i16::MAX), None)], NEWEST_IS_1, Some(1));
+}
+
+#[test]
+#[should_panic(expected = "records in a tagged field")]
+fn records_are_no_tagged_field() {
+    const INSIDE: &[FieldInfo] = &[row(Kind::Primitive("records"), (0, i16::MAX), None)];
+    check(&[row(Kind::Struct("Part", INSIDE), (1, i16::MAX), Some(0))], NEWEST_IS_1, Some(1));
 }

@@ -1,5 +1,7 @@
 //! Every field of the table, in every version that lacks it: a value that matters is an error with the field's name.
 
+use std::collections::BTreeSet;
+
 use ottla_wire::{EncodeErrorKind, FieldInfo, Kind, Message};
 
 use crate::sample;
@@ -29,6 +31,8 @@ struct EveryField {
     carried: usize,
     /// Pairs of versions where even the defaults of the one cannot be written in the other: a null, mostly.
     inexpressible: usize,
+    /// Fields of the message at hand that were refused or dropped at least once.
+    tried: BTreeSet<String>,
 }
 
 impl EachSubject for EveryField {
@@ -48,6 +52,12 @@ impl EachSubject for EveryField {
                 present.for_each(|path| self.check::<S>(path, from, to));
             }
         }
+        let tried = std::mem::take(&mut self.tried);
+        for path in &paths {
+            let has = |version: &i16| path.iter().all(|(_, field)| field.is_in(*version));
+            let is_lacked = S::versions().any(|version| has(&version)) && !S::versions().all(|v| has(&v));
+            assert!(!is_lacked || tried.contains(&spelled(path)), "{} was never left out", spelled(path));
+        }
     }
 }
 
@@ -64,10 +74,12 @@ impl EveryField {
                 self.carried += 1;
             }
             Some((_, field)) if field.ignorable => {
+                self.tried.insert(spelled(path));
                 encoded.unwrap_or_else(|e| panic!("from version {from}: {e}"));
                 self.dropped += 1;
             }
             Some((owner, field)) => {
+                self.tried.insert(spelled(path));
                 let name = format!("{owner}.{}", field.name);
                 let error = encoded.expect_err(&name);
                 assert_eq!((error.kind, error.version), (EncodeErrorKind::NotInVersion, to), "{name}");
@@ -76,6 +88,11 @@ impl EveryField {
             }
         }
     }
+}
+
+/// The names of a path.
+fn spelled(path: &Path) -> String {
+    path.iter().map(|(owner, field)| format!("/{owner}.{}", field.name)).collect()
 }
 
 /// Every field whose value can differ from its default by itself.

@@ -34,6 +34,27 @@ proptest! {
     }
 }
 
+struct Edges;
+
+impl EachSubject for Edges {
+    fn each<S: Subject>(&mut self) {
+        for version in S::versions() {
+            for which in 0..sample::EDGES {
+                let body = sample::edge::<S::Value>(which, version, S::is_flexible(version));
+                let payload = S::payload(version, &body);
+                let value = S::decode(&payload, version).unwrap();
+                assert_eq!(S::encode(&value, version).unwrap(), payload, "{} {version}", S::Value::NAME);
+            }
+        }
+    }
+}
+
+/// D3/D4/D5, Trap W11: nothing is lost at the ends of what there is either.
+#[test]
+fn the_edges_of_every_message_in_every_version_round_trip() {
+    for_every_subject(&mut Edges);
+}
+
 #[test]
 fn every_api_of_the_table_has_the_name_of_its_key() {
     struct Names;
@@ -171,7 +192,50 @@ fn unknown_tags_are_refused_by_versions_that_have_no_tagged_fields() {
     request.unknown_tags.push(3, Bytes::from_static(b"abc"));
     assert!(encode_request(&request, 9, 1, None).is_ok());
     let error = encode_request(&request, 8, 1, None).unwrap_err();
-    assert_eq!((error.field, error.kind), ("unknown_tags", EncodeErrorKind::NotInVersion));
+    assert_eq!((error.field, error.kind), ("MetadataRequest.unknown_tags", EncodeErrorKind::NotInVersion));
+}
+
+/// Trap W11: the largest number that a tagged field can have is written like the others.
+#[test]
+fn the_largest_tag_is_written_back() {
+    let mut request = MetadataRequest::default();
+    request.unknown_tags.push(u32::MAX, Bytes::from_static(b"abc"));
+    let payload = encode_request(&request, 13, 1, None).unwrap().into_bytes().slice(4..);
+    let (_, body) = decode_request_header(&payload).unwrap();
+    assert_eq!(decode_request_body::<MetadataRequest>(&payload.slice(body..), 13).unwrap(), request);
+}
+
+/// Names are Kafka's in errors, also where they are words of Rust.
+#[test]
+fn a_field_called_like_a_keyword_has_its_own_name_in_errors() {
+    use ottla_wire::messages::describe_client_quotas::{ComponentData, DescribeClientQuotasRequest};
+
+    let too_long = Some("x".repeat(40_000).into());
+    let components = vec![ComponentData { r#match: too_long, ..Default::default() }];
+    let request = DescribeClientQuotasRequest { components, ..Default::default() };
+    let error = encode_request(&request, 1, 1, None).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "DescribeClientQuotasRequest version 1: ComponentData.match is too long (40000)"
+    );
+}
+
+/// Where no field but the whole frame is too long, no field is blamed.
+#[test]
+fn a_frame_that_is_too_long_is_an_error_of_its_own() {
+    let megabyte = Bytes::from(vec![0; 1 << 20]);
+    let partition = PartitionProduceData {
+        records: Some(RecordSet::from(vec![megabyte; 1 << 10])),
+        ..Default::default()
+    };
+    let topic = TopicProduceData { partition_data: vec![partition; 2], ..Default::default() };
+    let request = ProduceRequest { topic_data: vec![topic], ..Default::default() };
+    let error = encode_request(&request, 12, 7, None).unwrap_err();
+    assert_eq!(error.field, "");
+    assert!(
+        error.to_string().starts_with("ProduceRequest version 12: the whole of it is too long (21474"),
+        "{error}"
+    );
 }
 
 /// D3: a string has at most 32,767 bytes, with a compact length too.

@@ -8,13 +8,24 @@ use ottla_wire::{FieldInfo, Kind, Message};
 
 /// The body of a message in `version`, with tagged fields and unknown tags where the version is flexible. Small.
 pub(crate) fn body<M: Message>(choices: &[u8], version: i16, flexible: bool) -> Vec<u8> {
-    sampled::<M>(Sampler { choices, version, flexible, edges: false })
+    sampled::<M>(Sampler { choices, always: 0, version, flexible, edges: false, longest: false })
 }
 
 /// The same, and now and then the longest string, an array whose compact length needs two bytes, extreme numbers, the
 /// default of a tagged field.
 pub(crate) fn with_edges<M: Message>(choices: &[u8], version: i16, flexible: bool) -> Vec<u8> {
-    sampled::<M>(Sampler { choices, version, flexible, edges: true })
+    sampled::<M>(Sampler { choices, always: 0, version, flexible, edges: true, longest: false })
+}
+
+/// How many bodies [`edge`] makes.
+pub(crate) const EDGES: usize = 6;
+
+/// What must not be left to chance: everything empty or zero, everything null that may be, the longest string, the
+/// smallest numbers and the largest, an unknown tagged field in every struct. (The last two have those of both ends.)
+pub(crate) fn edge<M: Message>(which: usize, version: i16, flexible: bool) -> Vec<u8> {
+    // What each choice means is told where it is made.
+    let always = [0, 3, 4, 1, 254, 253][which];
+    sampled::<M>(Sampler { choices: &[], always, version, flexible, edges: true, longest: which == 3 })
 }
 
 fn sampled<M: Message>(mut sampler: Sampler<'_>) -> Vec<u8> {
@@ -25,14 +36,18 @@ fn sampled<M: Message>(mut sampler: Sampler<'_>) -> Vec<u8> {
 
 struct Sampler<'a> {
     choices: &'a [u8],
+    /// The choice when there are no more.
+    always: u8,
     version: i16,
     flexible: bool,
     edges: bool,
+    /// The next string is the longest one.
+    longest: bool,
 }
 
 impl Sampler<'_> {
     fn choose(&mut self) -> u8 {
-        let (first, rest) = self.choices.split_first().unwrap_or((&0, &[]));
+        let Some((first, rest)) = self.choices.split_first() else { return self.always };
         self.choices = rest;
         *first
     }
@@ -92,6 +107,7 @@ impl Sampler<'_> {
         match kind {
             Kind::Primitive("string") => {
                 let text: String = match self.choose_edge() {
+                    _ if std::mem::take(&mut self.longest) => "x".repeat(32_767),
                     (_, Some(255)) => "x".repeat(32_767),
                     (_, Some(254)) => "\u{6f22}".repeat(42) + "\u{1f980}",
                     (_, Some(253)) => "\u{e9}".repeat(63),

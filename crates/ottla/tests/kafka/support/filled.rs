@@ -57,7 +57,7 @@ impl Filler<'_> {
             self.write(field.kind, nullable, is_null, value);
         }
         if self.out.is_flexible() {
-            self.out.tag_count(0, &UnknownTags::default());
+            self.out.tag_count(0, &UnknownTags::default(), &"");
         }
     }
 
