@@ -66,25 +66,27 @@ public final class Exchange {
             for (int i = 0; i < samples.length; i++) samples[i] = in.readNBytes(in.readInt());
             for (int i = 0; i < 2 * samples.length; i++) {
                 short other = (short) (lowest + i % (highest - lowest + 1));
-                answer(out, subject, version, other, i < samples.length ? ByteBuffer.wrap(samples[i]) : null, random);
+                boolean isOurs = i >= samples.length;
+                var choices = new Choices(random, isOurs && i - samples.length < EDGES ? i - samples.length : NONE);
+                answer(out, subject, version, other, isOurs ? null : ByteBuffer.wrap(samples[i]), choices);
             }
             out.flush();
         }
     }
 
     private static void answer(DataOutputStream out, Subject subject, short version, short other, ByteBuffer sample,
-                               Random random) throws IOException {
+                               Choices choices) throws IOException {
         Message message = null;
         byte[] payload = null, inOther = null;
         String why = "", whyNotOther = "";
         try {
-            message = sample == null ? subject.random(version, random) : subject.read(sample, version);
-            payload = subject.write(message, version);
+            message = sample == null ? subject.random(version, choices) : subject.read(sample, version);
+            payload = subject.write(message, version, true);
         } catch (Exception e) {
             why = e.toString();
         }
         try {
-            inOther = subject.write(message, other);
+            inOther = subject.write(message, other, false);
         } catch (Exception e) {
             whyNotOther = e.toString();
         }
@@ -112,6 +114,8 @@ public final class Exchange {
         private final String sort;
         private final ApiKeys api;
         private final Class<?> type;
+        /// What stood or stands in front of the last message; null for a struct of its own.
+        private ApiMessage header;
 
         Subject(String label) throws ReflectiveOperationException {
             String[] words = label.split(" ");
@@ -135,13 +139,26 @@ public final class Exchange {
             throw new ClassNotFoundException(name);
         }
 
-        private ApiMessage header(short version) {
+        private ApiMessage emptyHeader() {
             return switch (sort) {
-                case "request" -> new RequestHeaderData().setRequestApiKey(api.id).setRequestApiVersion(version)
-                    .setCorrelationId(7).setClientId("me");
-                case "response" -> new ResponseHeaderData().setCorrelationId(7);
+                case "request" -> new RequestHeaderData();
+                case "response" -> new ResponseHeaderData();
                 default -> null;
             };
+        }
+
+        /// The header for a version. Tagged fields that nobody knows stay with the version that had them.
+        private ApiMessage header(short version, boolean isSame) {
+            ApiMessage copy = emptyHeader();
+            if (copy instanceof RequestHeaderData request) {
+                var from = (RequestHeaderData) header;
+                request.setRequestApiKey(api.id).setRequestApiVersion(version);
+                request.setCorrelationId(from.correlationId()).setClientId(from.clientId());
+            } else if (copy instanceof ResponseHeaderData response) {
+                response.setCorrelationId(((ResponseHeaderData) header).correlationId());
+            }
+            if (copy != null && isSame) copy.unknownTaggedFields().addAll(header.unknownTaggedFields());
+            return copy;
         }
 
         private short headerVersion(short version) {
@@ -150,11 +167,10 @@ public final class Exchange {
 
         Message read(ByteBuffer payload, short version) throws ReflectiveOperationException {
             var readable = new ByteBufferAccessor(payload);
-            ApiMessage expected = header(version);
-            if (expected != null) {
-                var header = (ApiMessage) expected.getClass().getConstructor().newInstance();
-                header.read(readable, headerVersion(version));
-                if (!header.equals(expected)) throw new IllegalArgumentException("header " + header);
+            header = emptyHeader();
+            if (header != null) header.read(readable, headerVersion(version));
+            if (header instanceof RequestHeaderData h && (h.requestApiKey() != api.id || h.requestApiVersion() != version)) {
+                throw new IllegalArgumentException("header " + h);
             }
             var message = (Message) type.getConstructor().newInstance();
             message.read(readable, version);
@@ -162,11 +178,10 @@ public final class Exchange {
             return message;
         }
 
-        byte[] write(Message message, short version) {
+        byte[] write(Message message, short version, boolean isSame) {
             byte[] body = bytes(message, version);
-            ApiMessage header = header(version);
             if (header == null) return body;
-            byte[] head = bytes(header, headerVersion(version));
+            byte[] head = bytes(header(version, isSame), headerVersion(version));
             return ByteBuffer.allocate(head.length + body.length).put(head).put(body).array();
         }
 
@@ -174,9 +189,17 @@ public final class Exchange {
             return MessageUtil.byteBufferToArray(MessageUtil.toByteBufferAccessor(message, version).buffer());
         }
 
-        Message random(short version, Random random) throws ReflectiveOperationException {
+        Message random(short version, Choices choices) throws ReflectiveOperationException {
+            header = emptyHeader();
+            if (header instanceof RequestHeaderData h) {
+                h.setCorrelationId((int) choices.number(Integer.MIN_VALUE, Integer.MAX_VALUE));
+                h.setClientId(choices.isNull() ? null : choices.string());
+            } else if (header instanceof ResponseHeaderData h) {
+                h.setCorrelationId((int) choices.number(Integer.MIN_VALUE, Integer.MAX_VALUE));
+            }
+            boolean hasTags = header != null && headerVersion(version) == header.highestSupportedVersion();
+            if (hasTags) choices.unknownTags().values().forEach(tag -> header.unknownTaggedFields().add((RawTaggedField) tag));
             Schema schema = ((Schema[]) type.getField("SCHEMAS").get(null))[version];
-            var choices = new Choices(random);
             Object value = choices.struct(schema);
             var buffer = ByteBuffer.allocate(schema.sizeOf(value));
             schema.write(buffer, value);
@@ -189,15 +212,23 @@ public final class Exchange {
         }
     }
 
-    /// Random values of a Schema's types.
+    /// No edge: all is left to chance.
+    private static final int NONE = -1;
+    /// Everything empty or zero; everything null that may be; the longest string; the smallest numbers; the largest; an
+    /// unknown tagged field in every struct.
+    private static final int EMPTY = 0, NULL = 1, LONGEST = 2, SMALLEST = 3, LARGEST = 4, TAGGED = 5, EDGES = 6;
+
+    /// Random values of a Schema's types, or those of an edge.
     private static final class Choices {
         private final Random random;
+        private final int edge;
         /// How many rare and large things may still come, so that they do not multiply.
         private int large = 2;
         private int elements = 200;
 
-        Choices(Random random) {
+        Choices(Random random, int edge) {
             this.random = random;
+            this.edge = edge;
         }
 
         Struct struct(Schema schema) {
@@ -214,20 +245,31 @@ public final class Exchange {
             return large > 0 && once(50) && large-- > 0;
         }
 
+        boolean isNull() {
+            return edge == NONE ? once(4) : edge == NULL;
+        }
+
         private Object value(Type type) {
             if (type instanceof TaggedFields) return tags((TaggedFields) type);
-            if (type.isNullable() && once(4)) return null;
+            if (type.isNullable() && isNull()) return null;
             if (type instanceof Schema) return struct((Schema) type);
             if (type.isArray()) return array(type.arrayElementType().orElseThrow());
-            if (type == Type.BOOLEAN) return random.nextBoolean();
+            if (type == Type.BOOLEAN) return edge == NONE ? random.nextBoolean() : edge == LARGEST;
             if (type == Type.INT8) return (byte) number(Byte.MIN_VALUE, Byte.MAX_VALUE);
             if (type == Type.INT16) return (short) number(Short.MIN_VALUE, Short.MAX_VALUE);
             if (type == Type.UINT16) return (int) number(0, 65535);
             if (type == Type.INT32) return (int) number(Integer.MIN_VALUE, Integer.MAX_VALUE);
             if (type == Type.UNSIGNED_INT32) return number(0, 4294967295L);
             if (type == Type.INT64) return number(Long.MIN_VALUE, Long.MAX_VALUE);
-            if (type == Type.FLOAT64) return random.nextGaussian() * Math.pow(10, random.nextInt(600) - 300);
-            if (type == Type.UUID) return once(4) ? Uuid.ZERO_UUID : new Uuid(random.nextLong(), random.nextLong());
+            if (type == Type.FLOAT64) {
+                return switch (edge) {
+                    case NONE -> random.nextGaussian() * Math.pow(10, random.nextInt(600) - 300);
+                    case SMALLEST -> -Double.MAX_VALUE;
+                    case LARGEST -> Double.MAX_VALUE;
+                    default -> 0.0;
+                };
+            }
+            if (type == Type.UUID) return edge == NONE ? once(4) ? Uuid.ZERO_UUID : new Uuid(random.nextLong(), random.nextLong()) : Uuid.ZERO_UUID;
             String name = type.toString();
             if (name.endsWith("STRING")) return string();
             if (name.endsWith("RECORDS")) return MemoryRecords.readableRecords(ByteBuffer.wrap(bytes()));
@@ -236,6 +278,7 @@ public final class Exchange {
         }
 
         private long number(long lowest, long highest) {
+            if (edge != NONE) return edge == SMALLEST ? lowest : edge == LARGEST ? highest : 0;
             return switch (random.nextInt(8)) {
                 case 0 -> lowest;
                 case 1 -> highest;
@@ -247,6 +290,7 @@ public final class Exchange {
         }
 
         private String string() {
+            if (edge != NONE) return edge == LONGEST && large-- > 1 ? "z".repeat(Short.MAX_VALUE) : "";
             if (isLarge()) return "z".repeat(once(2) ? Short.MAX_VALUE : 126 + random.nextInt(4));
             var text = new StringBuilder();
             for (int i = random.nextInt(8); i > 0; i--) {
@@ -261,13 +305,14 @@ public final class Exchange {
         }
 
         private byte[] bytes() {
+            if (edge != NONE) return new byte[0];
             byte[] bytes = new byte[isLarge() ? 2000 : random.nextInt(12)];
             random.nextBytes(bytes);
             return bytes;
         }
 
         private Object[] array(Type element) {
-            int count = isLarge() ? 130 : random.nextInt(4);
+            int count = edge == EMPTY ? 0 : edge != NONE ? 1 : isLarge() ? 130 : random.nextInt(4);
             Object[] array = new Object[Math.min(count, elements)];
             elements -= array.length;
             for (int i = 0; i < array.length; i++) array[i] = value(element);
@@ -279,9 +324,17 @@ public final class Exchange {
             known.fields().forEach((tag, field) -> {
                 // The generated classes have another null for tagged structs than the Schema.
                 boolean isStruct = field.type instanceof Schema;
-                if (random.nextBoolean()) tags.put(tag, isStruct ? struct((Schema) field.type) : value(field.type));
+                boolean isThere = edge == NONE ? random.nextBoolean() : edge != EMPTY;
+                if (isThere) tags.put(tag, isStruct ? struct((Schema) field.type) : value(field.type));
             });
-            for (int i = once(6) ? random.nextInt(3) : 0; i > 0; i--) {
+            tags.putAll(unknownTags());
+            return tags;
+        }
+
+        private TreeMap<Integer, Object> unknownTags() {
+            var tags = new TreeMap<Integer, Object>();
+            int count = edge == TAGGED ? 1 : edge != NONE ? 0 : once(6) ? random.nextInt(3) : 0;
+            for (int i = count; i > 0; i--) {
                 int tag = once(2) ? 100 + random.nextInt(100) : Integer.MAX_VALUE - 1 - random.nextInt(9);
                 tags.put(tag, new RawTaggedField(tag, bytes()));
             }

@@ -4,7 +4,7 @@
 //
 //   message NAME TYPE KEY VERSIONS FLEXIBLE UNSTABLE LISTENERS     then its fields, depth first:
 //   field   PATH TYPE VERSIONS TAG DEFAULT NULLABLE IGNORABLE      names in snake case, joined with slashes
-//   error   CODE NAME RETRIABLE METADATA                           what the exception's classes say
+//   error   CODE NAME CLASSES                                      the exception's own class and those above it
 //
 // Everything stands as the schema has it; "-" where it says nothing. crates/wire/tests/java compares the lines with
 // the table, cargo xtask protocol does for other releases.
@@ -18,8 +18,6 @@ import java.util.HashMap;
 import java.util.Map;
 import java.util.zip.ZipEntry;
 import java.util.zip.ZipFile;
-import org.apache.kafka.common.errors.InvalidMetadataException;
-import org.apache.kafka.common.errors.RetriableException;
 import org.apache.kafka.common.protocol.Errors;
 
 public final class Schema {
@@ -29,9 +27,17 @@ public final class Schema {
         File[] jars = new File(arguments[0]).listFiles((folder, name) -> name.matches("kafka[-_].*\\.jar"));
         for (File jar : jars) jar(jar);
         for (Errors error : Errors.values()) {
-            line("error", error.code(), error.name(), error.exception() instanceof RetriableException,
-                error.exception() instanceof InvalidMetadataException);
+            line("error", error.code(), error.name(), classes(error.exception()));
         }
+    }
+
+    private static String classes(Exception exception) {
+        if (exception == null) return "-";
+        StringBuilder joined = new StringBuilder();
+        for (Class<?> type = exception.getClass(); type != Object.class; type = type.getSuperclass()) {
+            joined.append(joined.isEmpty() ? "" : ",").append(type.getSimpleName());
+        }
+        return joined.toString();
     }
 
     private static void jar(File file) throws Exception {

@@ -4,7 +4,7 @@
 //! what holds for all: whether the same request may succeed later, and which knowledge it says is stale.
 //!
 //! Source: the protocol guide's [error codes](https://kafka.apache.org/protocol#protocol_error_codes), and for what is
-//! retriable the exceptions that the Java client 4.3 makes of them.
+//! retriable or stale the exceptions that the Java client 4.3 makes of them.
 
 use std::fmt;
 
@@ -45,7 +45,14 @@ impl ErrorCode {
 
     /// Whether a producer cannot go on under its id and epoch, and needs the next epoch or a new id (KIP-360).
     ///
-    /// Not [`PRODUCER_FENCED`](Self::PRODUCER_FENCED): then somebody else has the transactional id.
+    /// Not [`PRODUCER_FENCED`](Self::PRODUCER_FENCED): then somebody else has the transactional id. Nor the epochs of leaders
+    /// ([`FENCED_LEADER_EPOCH`](Self::FENCED_LEADER_EPOCH), [`UNKNOWN_LEADER_EPOCH`](Self::UNKNOWN_LEADER_EPOCH)) and of
+    /// members of groups ([`FENCED_MEMBER_EPOCH`](Self::FENCED_MEMBER_EPOCH),
+    /// [`STALE_MEMBER_EPOCH`](Self::STALE_MEMBER_EPOCH)): metadata or a heartbeat brings the next one.
+    ///
+    /// Kafka's client has no class for it. The four are those after which its producer asks for another epoch: a sequence out
+    /// of order, a producer that the broker has forgotten, an epoch or an id that is not the current one. ottla's producer
+    /// tells them apart: each says something else of the batch.
     pub const fn needs_epoch(self) -> bool {
         self.meaning() & EPOCH != 0
     }

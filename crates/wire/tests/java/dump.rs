@@ -11,7 +11,7 @@ pub(crate) enum Dump {
     Text(String),
     /// Numbers, error codes (as numbers), `true`, `None`, the length of records.
     Word(String),
-    /// What `Debug` does not show equals everything.
+    /// What `Debug` does not show equals everything; see [`Dump::hidden`].
     Hidden,
 }
 
@@ -41,6 +41,23 @@ impl PartialEq for Dump {
 }
 
 impl Dump {
+    /// What the other side shows of what is not shown here.
+    pub(crate) fn hidden(&self, other: &Self, found: &mut Vec<Vec<u8>>) {
+        match (self, other) {
+            // Bytes are characters of the same number, texts are what they are: one of both is in the payload.
+            (Self::Hidden, Self::Text(text)) => found.push(text.bytes().collect()),
+            (Self::Struct(ours), Self::Struct(theirs)) => {
+                for (name, value) in ours {
+                    value.hidden(&theirs[name], found);
+                }
+            }
+            (Self::List(ours), Self::List(theirs)) => {
+                ours.iter().zip(theirs).for_each(|(ours, theirs)| ours.hidden(theirs, found));
+            }
+            _ => {}
+        }
+    }
+
     pub(crate) fn parse(text: &str) -> Self {
         let mut parser = Parser { rest: text };
         let value = parser.value();

@@ -11,6 +11,7 @@
 //! Bytes alone would not show a default that differs for fields that a version lacks, a field that is dropped where it
 //! must not be, or two fields of one type in each other's place. Values and other versions do.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::io::{BufReader, Read, Write};
 use std::path::{Path, PathBuf};
@@ -22,7 +23,7 @@ use ottla_wire::{Message, messages};
 
 use crate::dump::Dump;
 use crate::sample;
-use crate::subject::{EachSubject, Subject, for_every_subject};
+use crate::subject::{EachSubject, Head, Subject, for_every_subject};
 
 /// Samples of each side for each message and version, unless `OTTLA_SAMPLES` says how many.
 const SAMPLES: usize = 200;
@@ -70,7 +71,7 @@ impl Java {
 /// Sends samples, a message and version at a time, and tells the other half what it sent.
 struct Asking {
     java: ChildStdin,
-    sent: SyncSender<Vec<Bytes>>,
+    sent: SyncSender<Vec<(Head, Bytes)>>,
     samples: usize,
     seed: u64,
 }
@@ -78,7 +79,7 @@ struct Asking {
 impl EachSubject for Asking {
     fn each<S: Subject>(&mut self) {
         for version in S::versions() {
-            let samples: Vec<Bytes> = (0..self.samples).map(|i| self.sample::<S>(version, i)).collect();
+            let samples = self.samples::<S>(version);
             let label = S::label();
             let mut job = (label.len() as u16).to_be_bytes().to_vec();
             job.extend(label.bytes());
@@ -87,7 +88,7 @@ impl EachSubject for Asking {
             }
             job.extend(self.seed.to_be_bytes());
             job.extend((samples.len() as u32).to_be_bytes());
-            for sample in &samples {
+            for (_, sample) in &samples {
                 job.extend((sample.len() as u32).to_be_bytes());
                 job.extend_from_slice(sample);
             }
@@ -100,10 +101,43 @@ impl EachSubject for Asking {
 }
 
 impl Asking {
-    fn sample<S: Subject>(&mut self, version: i16, index: usize) -> Bytes {
-        let len = [0, 40, 400, 4000][index % 4];
+    /// The edges, which are not left to chance, and then what chance gives.
+    fn samples<S: Subject>(&mut self, version: i16) -> Vec<(Head, Bytes)> {
+        let bodies: Vec<Vec<u8>> = (0..self.samples).map(|i| self.body::<S>(version, i)).collect();
+        // Where there are a few rows, chance seldom gives the same twice.
+        if S::Value::FIELDS.iter().filter(|field| field.is_in(version)).count() >= 3 {
+            let distinct = bodies.iter().collect::<HashSet<_>>().len();
+            assert!(distinct * 5 >= self.samples * 4, "{} {version}: {distinct} bodies", S::label());
+        }
+        let headed = bodies.iter().enumerate().map(|(index, body)| {
+            let head = self.head::<S>(version, index);
+            let payload = S::payload_with(&head, version, body);
+            (head, payload)
+        });
+        headed.collect()
+    }
+
+    fn body<S: Subject>(&mut self, version: i16, index: usize) -> Vec<u8> {
+        let flexible = S::is_flexible(version);
+        if index < sample::EDGES {
+            return sample::edge::<S::Value>(index, version, flexible);
+        }
+        let len = [40, 400, 4000][index % 3];
         let choices: Vec<u8> = (0..len).map(|_| (random(&mut self.seed) >> 32) as u8).collect();
-        S::payload(version, &sample::with_edges::<S::Value>(&choices, version, S::is_flexible(version)))
+        sample::with_edges::<S::Value>(&choices, version, flexible)
+    }
+
+    fn head<S: Subject>(&mut self, version: i16, index: usize) -> Head {
+        let number = random(&mut self.seed);
+        let correlation_id = [0, i32::MAX, i32::MIN, number as i32][index % 4];
+        let client = ["", "me", "\u{6f22}\u{1f980}", "z"][index % 4];
+        let client = if index == 7 { client.repeat(32_767) } else { client.to_owned() };
+        let client_id = (!number.is_multiple_of(5) || index == 7).then_some(client);
+        let tag = |at: u32| {
+            (at * 100 + (number >> 40) as u32 % 100, number.to_be_bytes()[..at as usize].to_vec().into())
+        };
+        let tags = if S::is_flexible(version) && index % 3 == 2 { vec![tag(0), tag(7)] } else { Vec::new() };
+        S::possible(&Head { correlation_id, client_id, tags }, version)
     }
 }
 
@@ -118,7 +152,7 @@ fn random(state: &mut u64) -> u64 {
 /// Reads Java's answers and holds them against ours.
 struct Comparing<R> {
     answers: R,
-    received: Receiver<Vec<Bytes>>,
+    received: Receiver<Vec<(Head, Bytes)>>,
     samples: usize,
     seed: usize,
     seeds: Option<PathBuf>,
@@ -212,24 +246,38 @@ impl<R: Read> Comparing<R> {
 fn compare<S: Subject>(
     version: i16,
     other: i16,
-    sample: Option<&Bytes>,
+    sample: Option<&(Head, Bytes)>,
     answer: &Answer,
 ) -> Result<(), String> {
+    let (sent, sample) = sample.map(|(head, sample)| (head, sample)).unzip();
     let payload = answer.payload.as_ref().map_err(|e| {
         format!("Java cannot read and write it: {e}\n{}", sample.map_or_else(String::new, |bytes| hex(bytes)))
     })?;
     if let Some(sample) = sample.filter(|sample| *sample != payload) {
         return Err(format!("Java writes other bytes\n{}\n{}", hex(sample), hex(payload)));
     }
-    let value = S::decode(payload, version).map_err(|e| format!("{e}\n{}", hex(payload)))?;
-    let again = S::encode(&value, version).map_err(|e| format!("{e}\n{value:?}"))?;
+    let (head, value) = S::decode_with(payload, version).map_err(|e| format!("{e}\n{}", hex(payload)))?;
+    if let (Some(sent), Some(head)) = (sent, &head)
+        && sent != head
+    {
+        return Err(format!("the header was {sent:?}, and is read as {head:?}"));
+    }
+    let head = head.unwrap_or_else(Head::usual);
+    let again = S::encode_with(&head, &value, version).map_err(|e| format!("{e}\n{value:?}"))?;
     if again != payload {
         return Err(format!("we write other bytes\n{}\n{}\n{value:?}", hex(payload), hex(&again)));
     }
-    if Dump::parse(&format!("{value:?}")) != Dump::parse(&answer.dump) {
+    let (ours, java) = (Dump::parse(&format!("{value:?}")), Dump::parse(&answer.dump));
+    if ours != java {
         return Err(format!("other values\n{value:?}\n{}", answer.dump));
     }
-    match (S::encode(&value, other), &answer.other) {
+    // What is secret is not shown: that it is in the bytes, which are the same on both sides, is what there is to see.
+    let mut hidden = Vec::new();
+    ours.hidden(&java, &mut hidden);
+    if let Some(missing) = hidden.iter().find(|secret| !contains(payload, secret)) {
+        return Err(format!("{missing:?} is not in the bytes\n{}", hex(payload)));
+    }
+    match (S::encode_with(&head.without_tags(), &value, other), &answer.other) {
         (Ok(ours), Ok(java)) if ours == java => Ok(()),
         (Err(_), Err(_)) => Ok(()),
         (Ok(ours), Ok(java)) => {
@@ -237,6 +285,10 @@ fn compare<S: Subject>(
         }
         (ours, java) => Err(format!("version {other} of it: {ours:?}\nJava: {java:?}\n{value:?}")),
     }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    part.is_empty() || bytes.windows(part.len()).any(|window| window == part)
 }
 
 /// The first bytes, for a person.

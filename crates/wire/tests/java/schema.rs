@@ -224,6 +224,7 @@ pub(crate) fn differences(here: &MessageSchema, there: &MessageSchema) -> Vec<St
     compare("flexible from", word(here.flexible), word(there.flexible));
     if here.sort == "request" {
         compare("newest version unstable:", here.unstable.to_string(), there.unstable.to_string());
+        compare("on the broker's listener:", here.on_brokers.to_string(), there.on_brokers.to_string());
     }
     if let Some(common) = overlap(here.versions, there.versions) {
         found.extend(field_differences(here, there, common));
@@ -242,7 +243,9 @@ fn field_differences(here: &MessageSchema, there: &MessageSchema, common: Range)
     for field in &there.fields {
         match here.fields.iter().find(|candidate| candidate.path == field.path) {
             // Kafka leaves rows standing whose last version it has removed.
-            None if overlap(Some(field.versions), there.versions).is_none() => {}
+            None if overlap(Some(field.versions), there.versions).is_none() => {
+                found.push(format!("in no version: {field}"));
+            }
             None => found.push(format!("new: {field}")),
             Some(row) => found.extend(row.differs(field, common)),
         }
@@ -322,28 +325,55 @@ fn word<T: fmt::Display>(value: Option<T>) -> String {
     value.map_or_else(|| "none".to_owned(), |value| value.to_string())
 }
 
-/// Error codes that the lines and the crate have not in common: name, whether retriable, whether metadata is stale.
+/// The classes of Kafka's exception for each error code, in the lines: code, name, its own class and those above it.
+pub(crate) fn exceptions(lines: &str) -> Vec<(ErrorCode, &str, Vec<&str>)> {
+    let exception = |line: &'_ str| match line.split('\t').collect::<Vec<_>>()[..] {
+        ["error", code, ..] => code.parse().ok(),
+        _ => None,
+    };
+    let errors = lines.lines().filter_map(|line| Some((exception(line)?, line)));
+    errors
+        .map(|(code, line)| {
+            let mut words = line.split('\t').skip(2);
+            let name = words.next().expect("a name");
+            (ErrorCode(code), name, words.next().expect("classes").split(',').collect())
+        })
+        .collect()
+}
+
+/// Error codes that the lines and the crate have not in common: name, whether retriable, whether metadata or what is known
+/// of a coordinator is stale.
+///
+/// Kafka has a class for what is stale, and one below it for metadata; what is only in the first is about coordinators.
+/// Releases before 4.0 have only the second.
 pub(crate) fn code_differences(lines: &str) -> Vec<String> {
+    let has_refreshes = lines.contains(REFRESH);
     let facts = |code: ErrorCode, name: &str| {
-        format!("{name}, retriable {}, needs metadata {}", code.is_retriable(), code.needs_metadata())
+        let coordinator = has_refreshes && code.needs_coordinator();
+        let (retriable, metadata) = (code.is_retriable(), code.needs_metadata());
+        format!("{name}, retriable {retriable}, needs metadata {metadata}, needs coordinator {coordinator}")
     };
     let mut ours: BTreeMap<i16, String> = (i16::MIN..=i16::MAX)
         .filter_map(|code| Some((code, facts(ErrorCode(code), ErrorCode(code).name()?))))
         .collect();
     let mut found = Vec::new();
-    for line in lines.lines() {
-        let ["error", code, name, retriable, metadata] = line.split('\t').collect::<Vec<_>>()[..] else {
-            continue;
-        };
-        let here = ours.remove(&code.parse().expect("a number")).unwrap_or_else(|| "nothing".to_owned());
-        let there = format!("{name}, retriable {retriable}, needs metadata {metadata}");
+    for (code, name, classes) in exceptions(lines) {
+        let here = ours.remove(&code.0).unwrap_or_else(|| "nothing".to_owned());
+        let is = |class| classes.contains(&class);
+        let (retriable, metadata) = (is("RetriableException"), is("InvalidMetadataException"));
+        let coordinator = is(REFRESH) && !metadata;
+        let there = format!(
+            "{name}, retriable {retriable}, needs metadata {metadata}, needs coordinator {coordinator}"
+        );
         if here != there {
-            found.push(format!("{code}: {there}; in the table {here}"));
+            found.push(format!("{}: {there}; in the table {here}", code.0));
         }
     }
     found.extend(ours.iter().map(|(code, here)| format!("not there: {code}: {here}")));
     found
 }
+
+const REFRESH: &str = "RefreshRetriableException";
 
 /// Whether a message of the jars should be in the table: requests on the broker's listener and their responses, and
 /// what stands in records and group messages.
@@ -354,16 +384,20 @@ pub(crate) fn belongs(name: &str, message: &MessageSchema, jars: &Schema) -> boo
             "request" => message.on_brokers,
             "response" => jars.values().any(|other| other.sort == "request" && is_on_brokers(other)),
             "coordinator-key" | "coordinator-value" => true,
-            "data" => !READ_BY_HAND.contains(&name),
+            "data" | "header" => !READ_BY_HAND.contains(&name),
             _ => false,
         }
 }
 
-/// Data that need no rows.
-const READ_BY_HAND: [&str; 4] = [
-    // `records::control` reads these two.
+/// Data and headers that need no rows.
+const READ_BY_HAND: [&str; 6] = [
+    // `records::control` reads these two; `transaction_markers` in `tests/snapshots_batches.rs` has the bytes that Kafka's
+    // classes make of them, both ways.
     "ControlRecordTypeSchema",
     "EndTxnMarker",
+    // `crate::header` does, since which of them stands in front depends on the message; they are part of every exchange.
+    "RequestHeader",
+    "ResponseHeader",
     // Only in requests between brokers and controllers, and in a file of a controller.
     "DefaultPrincipalData",
     "QuorumStateData",
