@@ -109,6 +109,8 @@ pub struct Metadata {
     /// When the next refresh is due that the one under way does not stand for.
     again: Option<Instant>,
     flights: u64,
+    /// The newest query that was answered.
+    answered: u64,
     rotation: usize,
     last_success: Instant,
     /// When the refresh began that nobody has answered yet.
@@ -153,6 +155,7 @@ impl Metadata {
             refresh: Refresh::Idle { due: now },
             again: None,
             flights: 0,
+            answered: 0,
             rotation: seed as usize % 1024,
             last_success: now,
             asking_since: None,
@@ -198,6 +201,17 @@ impl Metadata {
     /// Grows with every answer, hint and failed round.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// How many queries were made so far. Who wants to know what is so now waits until [`Metadata::answered`] is beyond it:
+    /// an answer to an earlier query may be older, and not every change is an answer.
+    pub fn queries(&self) -> u64 {
+        self.flights
+    }
+
+    /// The newest query that was answered, counted from 1.
+    pub fn answered(&self) -> u64 {
+        self.answered
     }
 
     /// The next broker to ask something that any of them can answer: in turn, `avoid` only where there is no other.
@@ -257,6 +271,7 @@ impl Metadata {
                 .collect();
         }
         self.update_topics(now, response);
+        self.answered = self.answered.max(flight);
         self.generation += 1;
         self.last_success = now;
         self.asking_since = None;

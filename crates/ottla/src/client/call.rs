@@ -12,17 +12,17 @@ use ottla_wire::{ApiKey, ErrorCode, Message, Request, Route, RouteKey};
 
 use super::Client;
 use crate::driver::cluster::{Plan, Purpose, Verdict};
-use crate::driver::{AsGiven, now, race};
+use crate::driver::{AsGiven, now};
 use crate::error::{Error, Result};
 
 impl Client {
     /// Sends any request of [`ottla::wire`](crate::wire) to the broker that answers it, and returns the answer.
     ///
     /// The request goes where the table says ([`Request::ROUTE`]): to any broker, the controller, the leader of its
-    /// partitions, the coordinator of its groups or transactional ids, the broker whose settings it is about. It is sent in the newest version that the broker
-    /// knows and that can express all of it, and again after a lost connection, when the leader or the coordinator has
-    /// moved, and when the broker says that what is wrong may pass. A field left at its default is what Kafka's schema
-    /// says, which is not always what a client wants: `replica_id` has to be -1.
+    /// partitions, the coordinator of its groups or transactional ids, the broker whose settings it is about. It is sent in
+    /// the newest version that the broker knows and that can express all of it, and again after a lost connection, when the
+    /// leader or the coordinator has moved, and when the broker says that what is wrong may pass. A field left at its default
+    /// is what Kafka's schema says, which is not always what a client wants: `replica_id` has to be -1.
     ///
     /// ```
     /// use ottla::wire::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
@@ -57,7 +57,8 @@ impl Client {
     ///
     /// # Time
     /// Over within the client's request time-out, plus the request's own `timeout_ms` where it has one. Calls share four
-    /// connections to each broker with the other administrative calls (`admin_connections`).
+    /// connections to each broker with the other administrative calls (`admin_connections`). A throttle time in an answer
+    /// holds back the next call on the connection that it came on, as the broker holds it back, and none of the others.
     ///
     /// # Cancel safety
     /// Dropped, only the answer is lost: what was sent may be carried out.
@@ -74,6 +75,12 @@ impl Client {
     /// # Errors
     /// Those of [`call`](Self::call), but for the routes. An answer as a whole that names another broker as the right one
     /// is an error at once. An id that no broker has ends with the time-out: a broker may just be starting.
+    ///
+    /// # Time
+    /// That of [`call`](Self::call).
+    ///
+    /// # Cancel safety
+    /// Dropped, only the answer is lost: what was sent may be carried out.
     pub async fn call_broker<R: Request>(&self, broker_id: i32, request: R) -> Result<R::Response> {
         self.send(request, Some(broker_id)).await
     }
@@ -108,26 +115,30 @@ impl Client {
             keys.dedup();
             Target::Coordinator { kind, keys: keys.into() }
         };
-        let unnamed = |what: &str| {
-            let problem = format!("names no {what}, so there is no broker to send it to");
-            Err(Error::Request { api: R::KEY, problem })
-        };
         match R::ROUTE {
             Route::Controller => Ok(Target::Controller),
-            Route::Leader if keys.is_empty() => unnamed("partition"),
+            Route::Leader if keys.is_empty() => unnamed(R::KEY, "partition"),
             Route::Leader => self.leader(R::KEY, &keys, timeout).await,
-            Route::GroupCoordinator if keys.is_empty() => unnamed("group"),
+            Route::GroupCoordinator if keys.is_empty() => unnamed(R::KEY, "group"),
             Route::GroupCoordinator => Ok(coordinator(CoordinatorKind::Group)),
             Route::TransactionCoordinator if keys.is_empty() => Ok(Target::AnyBroker),
             Route::TransactionCoordinator => Ok(coordinator(CoordinatorKind::Transaction)),
-            Route::ShareCoordinator if keys.is_empty() => unnamed("partition of a share group"),
+            Route::ShareCoordinator if keys.is_empty() => unnamed(R::KEY, "partition of a share group"),
             Route::ShareCoordinator => Ok(coordinator(CoordinatorKind::Share)),
             Route::Resource => named_broker(R::KEY, &keys),
-            _ => Ok(Target::AnyBroker),
+            Route::AnyBroker => Ok(Target::AnyBroker),
+            // Those of a named broker were refused before; of a route that is new nobody knows where it leads.
+            route => {
+                let problem = format!(
+                    "is routed as {route:?}, which call cannot follow: name a broker with call_broker"
+                );
+                Err(Error::Request { api: R::KEY, problem })
+            }
         }
     }
 
-    /// The leader of all these partitions. That they have several is believed after a second look.
+    /// The leader of all these partitions. That they have several is believed when an answer to a question asked since then
+    /// says so.
     async fn leader(&self, api: ApiKey, keys: &[RouteKey<'_>], timeout: Duration) -> Result<Target> {
         let deadline = now() + timeout;
         let left = || deadline.saturating_duration_since(now());
@@ -139,40 +150,53 @@ impl Client {
                 target.get_or_insert(Target::Leader { topic: known.name.clone(), topic_id, partition });
             }
         }
-        let mut changes = self.cluster.watch_metadata();
+        let Some(target) = target else { return unnamed(api, "partition") };
         let mut problem = self.several_leaders(keys);
         if problem.is_some() {
-            self.cluster.with_metadata(|metadata| metadata.request_refresh(now(), None));
-            race(changes.changed(), tokio::time::sleep_until(deadline.into())).await;
+            self.cluster.second_look(deadline, timeout).await?;
             problem = self.several_leaders(keys);
         }
-        match (problem, target) {
-            (None, Some(target)) => Ok(target),
-            (problem, _) => Err(Error::Request { api, problem: problem.unwrap_or_default() }),
-        }
+        problem.map_or(Ok(target), |problem| Err(Error::Request { api, problem }))
     }
 
     /// The partitions by leader, in words, if there are several.
     fn several_leaders(&self, keys: &[RouteKey<'_>]) -> Option<String> {
-        let mut by_leader: Vec<(i32, Vec<String>)> = Vec::new();
-        self.cluster.with_metadata(|metadata| {
-            for key in keys {
-                let RouteKey::Partition { topic, partition } = *key else { continue };
-                let Lookup::Known(known) = metadata.topic(topic) else { continue };
-                let Some(leader) = known.leader(partition) else { continue };
-                let name = format!("{topic}/{partition}");
-                match by_leader.iter_mut().find(|(id, _)| *id == leader.broker_id) {
-                    Some((_, names)) => names.push(name),
-                    None => by_leader.push((leader.broker_id, vec![name])),
-                }
-            }
+        let mut led: Vec<(i32, &str, i32)> = self.cluster.with_metadata(|metadata| {
+            let leader = |key: &RouteKey<'_>| {
+                let RouteKey::Partition { topic, partition } = *key else { return None };
+                let Lookup::Known(known) = metadata.topic(topic) else { return None };
+                Some(known.leader(partition)?.broker_id)
+            };
+            keys.iter().filter_map(|key| placed(leader(key)?, key)).collect()
         });
-        let words = |(id, names): &(i32, Vec<String>)| format!("broker {id} leads {}", names.join(", "));
-        (by_leader.len() > 1).then(|| {
-            let words: Vec<String> = by_leader.iter().map(words).collect();
-            format!("its partitions have different leaders: {}; send a request for each", words.join("; "))
-        })
+        let (first, ..) = *led.first()?;
+        if led.iter().all(|(leader, ..)| *leader == first) {
+            return None;
+        }
+        led.sort_by_key(|(leader, ..)| *leader);
+        let words = led.chunk_by(|(one, ..), (other, ..)| one == other).map(|led| {
+            let names: Vec<String> =
+                led.iter().map(|(_, topic, partition)| format!("{topic}/{partition}")).collect();
+            format!("broker {} leads {}", led[0].0, names.join(", "))
+        });
+        let words: Vec<String> = words.collect();
+        let words = words.join("; ");
+        Some(format!("its partitions have different leaders: {words}; send a request for each"))
     }
+}
+
+/// A partition and who leads it.
+fn placed<'a>(leader: i32, key: &RouteKey<'a>) -> Option<(i32, &'a str, i32)> {
+    match *key {
+        RouteKey::Partition { topic, partition } => Some((leader, topic, partition)),
+        _ => None,
+    }
+}
+
+/// A request that leaves out what decides where it goes.
+fn unnamed<T>(api: ApiKey, what: &str) -> Result<T> {
+    let problem = format!("names no {what}, so there is no broker to send it to");
+    Err(Error::Request { api, problem })
 }
 
 /// Why a request does not go this way, and which way it goes.

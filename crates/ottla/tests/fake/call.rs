@@ -1,8 +1,9 @@
 //! Requests of the caller's own: where they go, when they are sent again, and which are refused.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 
-use ottla::{Error, ErrorCode};
+use ottla::{Client, Error, ErrorCode};
 use ottla_fake::{Answer, FakeCluster, Reaction, Rule, Stage};
 use ottla_wire::messages::api_versions::ApiVersionsRequest;
 use ottla_wire::messages::consumer_group_heartbeat::ConsumerGroupHeartbeatRequest;
@@ -19,7 +20,8 @@ use ottla_wire::messages::list_offsets::{ListOffsetsPartition, ListOffsetsReques
 use ottla_wire::messages::metadata::MetadataRequest;
 use ottla_wire::messages::produce::ProduceRequest;
 use ottla_wire::messages::sasl_handshake::SaslHandshakeRequest;
-use ottla_wire::{ApiKey, Str};
+use ottla_wire::messages::{self, Visitor};
+use ottla_wire::{ApiKey, Request, Str};
 
 use crate::support::{PipeTransport, cluster, millis, pass, polled, secs, timed, world};
 
@@ -91,6 +93,64 @@ async fn different_leaders_are_believed_after_a_second_look() {
     client.call(ends(&[0, 1])).await.unwrap_err();
     pipes.control(|cluster, now| cluster.move_leader(now, "t", 1, 1).unwrap());
     client.call(ends(&[0, 1])).await.unwrap();
+}
+
+/// A change of the metadata is no second look: not a round in which nobody answered, not an answer to a question from before,
+/// not what another answer said in passing.
+#[tokio::test(start_paused = true)]
+async fn only_an_answer_to_a_later_question_is_a_second_look() {
+    let (client, pipes) = world(2, 2).await;
+    pipes.control(|cluster, now| {
+        cluster.move_leader(now, "t", 0, 1).unwrap();
+        cluster.move_leader(now, "t", 1, 2).unwrap();
+    });
+    client.call(ends(&[0, 1])).await.unwrap_err();
+
+    // Nobody answers for a while, and then the leaders are the same.
+    pipes.control(|cluster, now| cluster.move_leader(now, "t", 1, 1).unwrap());
+    let cut = Rule::new(Reaction::Disconnect(Stage::BeforeApplying)).api(ApiKey::METADATA).times(6);
+    let rule = pipes.rule(cut);
+    client.call(ends(&[0, 1])).await.unwrap();
+    assert_eq!(pipes.struck(rule), 6, "rounds have failed in between");
+
+    // Nor does anybody before the end: what is known of the leaders is not the reason.
+    pipes.control(|cluster, now| cluster.move_leader(now, "t", 1, 2).unwrap());
+    client.call(ends(&[1])).await.unwrap();
+    pipes.rule(Rule::new(Reaction::Disconnect(Stage::BeforeApplying)).api(ApiKey::METADATA));
+    let (result, took) = timed(client.call(ends(&[0, 1]))).await;
+    let error = result.unwrap_err();
+    assert!(matches!(error, Error::Unreachable { .. }), "{error}");
+    assert!((secs(30)..secs(31)).contains(&took), "{took:?}");
+}
+
+/// Trap N5: a throttle time holds back the connection that it came on, as the broker does, and no other one of the lanes.
+#[tokio::test(start_paused = true)]
+async fn a_throttled_call_holds_back_its_own_connection() {
+    let (client, pipes) = world(1, 1).await;
+    let lenient = Reaction::alter(|answer| {
+        if let Answer::InitProducerId(answer) = answer {
+            answer.throttle_time_ms = 2_000;
+        }
+    });
+    for reaction in [Reaction::Throttle(secs(2)), lenient] {
+        let throttle = || pipes.rule(Rule::new(reaction.clone()).api(ApiKey::INIT_PRODUCER_ID).times(1));
+        let call = || timed(client.call(producer(None)));
+        throttle();
+        let (response, took) = call().await;
+        assert_eq!(response.unwrap().throttle_time_ms, 2_000, "the answer counts");
+        assert!(took < millis(10), "{took:?}");
+        let (response, took) = call().await;
+        response.unwrap();
+        assert!((millis(1_990)..millis(2_100)).contains(&took), "{took:?}");
+
+        throttle();
+        call().await.0.unwrap();
+        let ((one, first), (other, second)) = tokio::join!(call(), call());
+        (one.unwrap(), other.unwrap());
+        assert!((millis(1_990)..millis(2_100)).contains(&first), "{first:?}");
+        assert!(second < millis(10), "{second:?}");
+        pass(secs(2)).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -395,6 +455,66 @@ async fn what_does_not_go_this_way_is_refused_and_nothing_is_sent() {
         assert!(error.to_string().contains(part), "{part:?} is missing in {error}");
     }
     assert_eq!(pipes.requests(ApiKey::PRODUCE) + pipes.requests(ApiKey::FETCH), 0);
+}
+
+/// Of every API of the table: what is not sent again by somebody who does not know what it means, and what belongs to a
+/// connection or to one broker. Everything else goes this way.
+#[tokio::test(start_paused = true)]
+async fn what_is_refused_is_a_list() {
+    struct Sent<'a>(&'a Client);
+
+    impl<'a> Visitor for Sent<'a> {
+        type Output = Pin<Box<dyn Future<Output = [Option<Error>; 2]> + 'a>>;
+
+        fn visit<R: Request>(self) -> Self::Output {
+            Box::pin(async {
+                let call = self.0.call(R::default()).await.err();
+                [call, self.0.call_broker(1, R::default()).await.err()]
+            })
+        }
+    }
+
+    let (client, _pipes) = world(1, 1).await;
+    let (mut never, mut to_one_broker) = (Vec::new(), Vec::new());
+    for &key in messages::KEYS {
+        let outcomes = messages::visit(key, Sent(&client)).unwrap().await;
+        let says = |outcome: &Option<Error>, what: &str| {
+            outcome.as_ref().is_some_and(|error| error.to_string().contains(what))
+        };
+        if outcomes.iter().all(|outcome| says(outcome, "is not sent by call")) {
+            never.push(key);
+        } else {
+            assert!(!outcomes.iter().any(|outcome| says(outcome, "is not sent by call")), "{outcomes:?}");
+            assert!(!says(&outcomes[1], "call_broker"), "{outcomes:?}");
+            to_one_broker.extend(says(&outcomes[0], "call_broker").then_some(key));
+        }
+    }
+    let mut refused = vec![
+        ApiKey::PRODUCE,
+        ApiKey::FETCH,
+        ApiKey::SASL_HANDSHAKE,
+        ApiKey::SASL_AUTHENTICATE,
+        // What the members of groups send.
+        ApiKey::JOIN_GROUP,
+        ApiKey::HEARTBEAT,
+        ApiKey::LEAVE_GROUP,
+        ApiKey::SYNC_GROUP,
+        ApiKey::CONSUMER_GROUP_HEARTBEAT,
+        ApiKey::SHARE_GROUP_HEARTBEAT,
+        ApiKey::SHARE_FETCH,
+        ApiKey::SHARE_ACKNOWLEDGE,
+        ApiKey::STREAMS_GROUP_HEARTBEAT,
+    ];
+    refused.sort_unstable();
+    assert_eq!(never, refused);
+    let named = [
+        ApiKey::LIST_GROUPS,
+        ApiKey::API_VERSIONS,
+        ApiKey::ALTER_REPLICA_LOG_DIRS,
+        ApiKey::DESCRIBE_LOG_DIRS,
+        ApiKey::LIST_TRANSACTIONS,
+    ];
+    assert_eq!(to_one_broker, named);
 }
 
 #[tokio::test(start_paused = true)]

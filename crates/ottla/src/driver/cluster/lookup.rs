@@ -1,7 +1,7 @@
 //! Waiting for what the metadata will say: that it is there at all, that a topic has a partition.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ottla_core::backoff::Pauses;
 use ottla_core::error::{Failure, Outcome, RequestError};
@@ -88,6 +88,27 @@ impl Cluster {
             if let Some((failure, true)) = lock(&self.last_failure).clone() {
                 return Err(Error::Unreachable { after: None, last: Some(failure) });
             }
+        }
+    }
+
+    /// Asks, and waits for an answer to what was asked after this call began. An error that names the last cause when none
+    /// comes before `deadline`, which is `timeout` after the beginning.
+    pub(crate) async fn second_look(&self, deadline: Instant, timeout: Duration) -> Result<()> {
+        let mut changes = self.watch_metadata();
+        let before = self.with_metadata(|metadata| {
+            metadata.request_refresh(now(), None);
+            metadata.queries()
+        });
+        loop {
+            changes.mark_unchanged();
+            self.check_alive()?;
+            if self.with_metadata(|metadata| metadata.answered() > before) {
+                return Ok(());
+            }
+            if now() >= deadline {
+                return Err(self.no_metadata(timeout));
+            }
+            race(changes.changed(), tokio::time::sleep_until(deadline.into())).await;
         }
     }
 
