@@ -18,6 +18,7 @@ pub(crate) const THREE_VARIABLE: &str = "OTTLA_KAFKA_THREE";
 
 /// The address of a cluster that a test may spoil.
 pub(crate) const DISPOSABLE_VARIABLE: &str = "OTTLA_KAFKA_DISPOSABLE";
+pub(crate) const DISPOSABLE_RELEASE_VARIABLE: &str = "OTTLA_KAFKA_DISPOSABLE_RELEASE";
 
 pub(crate) fn run(args: &[String]) -> Outcome {
     let home = Home::find()?;

@@ -16,7 +16,9 @@ use std::time::{Duration, Instant};
 use crate::cluster::Cluster;
 use crate::guardian::{self, Tie};
 use crate::home::Home;
-use crate::kafka::{self, DISPOSABLE_VARIABLE, ONE, ONE_VARIABLE, THREE, THREE_VARIABLE};
+use crate::kafka::{
+    self, DISPOSABLE_RELEASE_VARIABLE, DISPOSABLE_VARIABLE, ONE, ONE_VARIABLE, THREE, THREE_VARIABLE,
+};
 use crate::logs::Marks;
 use crate::process::output;
 use crate::sim::{self, Seeds};
@@ -214,7 +216,10 @@ fn disposable(home: &Home, options: &Options, report: &mut Report) {
     for version in DISPOSABLE.into_iter().filter(|_| !tests.is_empty()) {
         report.step(&format!("every API in every version of Kafka {version}"), || {
             let running = Running::find_or_start(home, &format!("disposable-{version}"), version, 1)?;
-            let environment = [(DISPOSABLE_VARIABLE, PathBuf::from(running.cluster.bootstrap()))];
+            let environment = [
+                (DISPOSABLE_VARIABLE, PathBuf::from(running.cluster.bootstrap())),
+                (DISPOSABLE_RELEASE_VARIABLE, PathBuf::from(version)),
+            ];
             run_tests(home, options, &environment, &tests, &["--nocapture"])?;
             running.remove()
         });

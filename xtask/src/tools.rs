@@ -27,12 +27,12 @@ pub(crate) fn java() -> Outcome {
 
 /// The folder with the jars of one Kafka release, fetched on first use.
 pub(crate) fn libs(home: &Home, version: &str) -> Outcome<PathBuf> {
+    if !is_version(version) {
+        return Err(format!("'{version}' is not a Kafka version"));
+    }
     let libs = home.libs(version);
     if libs.is_dir() {
         return Ok(libs);
-    }
-    if version.is_empty() || !version.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-') {
-        return Err(format!("'{version}' is not a Kafka version"));
     }
     eprintln!("fetching the jars of Kafka {version}");
     let scratch = home.scratch(&format!("libs-{version}"))?;
@@ -46,6 +46,12 @@ pub(crate) fn libs(home: &Home, version: &str) -> Outcome<PathBuf> {
     place(&jars, &libs)?;
     fs::remove_dir_all(&scratch).map_err(|e| format!("{}: {e}", scratch.display()))?;
     Ok(libs)
+}
+
+/// Whether it may be part of a path and of a Maven file: a number, and then what stands in versions.
+fn is_version(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_digit())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
 }
 
 /// The interpreter of a Python environment that has the packages of `tools/python/requirements.txt`.
@@ -144,3 +150,18 @@ const POM: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
   </dependencies>
 </project>
 "#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leads_elsewhere_is_not_a_version() {
+        for version in ["4.3.1", "4.4.0-rc1"] {
+            assert!(is_version(version), "{version}");
+        }
+        for other in ["", ".", "..", "../4.3.1", "4/3", "-4", "<4>"] {
+            assert!(!is_version(other), "{other}");
+        }
+    }
+}
