@@ -264,8 +264,6 @@ impl BatchReader {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
     use ottla_wire::records::{BatchBuilder, ChunkPool, NewRecord, Payload, Stamp};
 
     use super::*;

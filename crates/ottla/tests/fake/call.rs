@@ -146,7 +146,8 @@ async fn a_throttled_call_holds_back_its_own_connection() {
         throttle();
         call().await.0.unwrap();
         let ((one, first), (other, second)) = tokio::join!(call(), call());
-        (one.unwrap(), other.unwrap());
+        one.unwrap();
+        other.unwrap();
         assert!((millis(1_990)..millis(2_100)).contains(&first), "{first:?}");
         assert!(second < millis(10), "{second:?}");
         pass(secs(2)).await;
