@@ -42,10 +42,9 @@ impl PartialEq for Dump {
 
 impl Dump {
     /// What the other side shows of what is not shown here.
-    pub(crate) fn hidden(&self, other: &Self, found: &mut Vec<Vec<u8>>) {
+    pub(crate) fn hidden(&self, other: &Self, found: &mut Vec<String>) {
         match (self, other) {
-            // Bytes are characters of the same number, texts are what they are: one of both is in the payload.
-            (Self::Hidden, Self::Text(text)) => found.push(text.bytes().collect()),
+            (Self::Hidden, Self::Text(text)) => found.push(text.clone()),
             (Self::Struct(ours), Self::Struct(theirs)) => {
                 for (name, value) in ours {
                     value.hidden(&theirs[name], found);
