@@ -177,7 +177,9 @@ fn read_all(bytes: Bytes) {
             let mut owned = None;
             let counted = allocation_counter::measure(|| owned = Some(decoded.owned(&record)));
             let headers = record.headers().len();
-            assert!(headers <= MAX_HEADERS && counted.bytes_max <= 64 * headers as u64 + 100, "{counted:?}");
+            // A vector has room for four at least.
+            let most = 64 * headers.max(4) as u64;
+            assert!(headers <= MAX_HEADERS && counted.bytes_max <= most, "{headers} headers: {counted:?}");
             assert_eq!(owned.expect("it was made").key.as_deref(), record.key);
         }
     }

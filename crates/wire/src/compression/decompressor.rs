@@ -141,12 +141,16 @@ mod tests {
     #[test]
     fn room_that_a_lie_asked_for_is_not_kept() {
         // Bytes that do not compress: the lie is believed as long as so many bytes could become that.
-        let noise: Vec<u8> =
-            (0..60_000_u64).map(|n| (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u8).collect();
+        let noise = (0..60_000_u64).map(|n| {
+            let n = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            ((n ^ n >> 31).wrapping_mul(0xbf58_476d_1ce4_e5b9) >> 56) as u8
+        });
+        let noise: Vec<u8> = noise.collect();
         let mut compressor = Compressor::default();
         let compressed = compressor.compress(&Compression::Gzip.into(), &[noise.into()]);
         let mut lie = compressed.expect("any bytes can be compressed").to_vec();
         let size = lie.len() - 4;
+        assert!(size > 60_000, "the noise was compressed to {size} bytes");
         lie[size..].copy_from_slice(&(4 * KEPT as u32).to_le_bytes());
         let mut decompressor = Decompressor::default();
         decompressor.decompress(Compression::Gzip, &lie).expect_err("the trailer lies");
