@@ -440,6 +440,9 @@ fn record_that_does_not_fit_leaves_the_batch_as_it_was() {
     let before = builder.encoded_len();
     let error = builder.append(&mut pool, &record(i64::MAX)).expect_err("2^63 from the first one");
     assert_eq!(error, RecordError::Timestamp { base: -1, timestamp: i64::MAX });
+    let headers = vec![(Payload::from(&b""[..]), None); MAX_HEADERS + 1];
+    let error = builder.append(&mut pool, &NewRecord { headers: &headers, ..record(-1) });
+    assert_eq!(error, Err(RecordError::Headers { count: MAX_HEADERS + 1 }), "nobody could read it");
     builder.leave_gap(i32::MAX as u32 - 1).expect("offsets are left");
     assert_eq!(builder.append(&mut pool, &record(0)), Err(RecordError::Full));
     assert_eq!(builder.leave_gap(1), Err(RecordError::Full));

@@ -8,7 +8,7 @@ use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Attributes, BATCH_HEADER_LEN, ChunkPool, SealedBatch};
+use super::{Attributes, BATCH_HEADER_LEN, ChunkPool, MAX_HEADERS, SealedBatch};
 use crate::compression::{Codec, Compression, CompressionError};
 use crate::varint::{MAX_VARINT_LEN, Small, uvarlong_len, varint_len, varlong_len};
 
@@ -74,6 +74,11 @@ pub enum RecordError {
     },
     /// The batch has no offset delta left.
     Full,
+    /// The record has more headers than [`MAX_HEADERS`], and nobody could read it.
+    Headers {
+        /// How many.
+        count: usize,
+    },
     /// The timestamp is further from the batch's first one than 64 bits can say.
     Timestamp {
         /// The batch's.
@@ -90,6 +95,7 @@ impl fmt::Display for RecordError {
                 write!(f, "a batch of {size} bytes is longer than the protocol can say")
             }
             Self::Full => write!(f, "a batch cannot have more than {} offsets", i32::MAX),
+            Self::Headers { count } => write!(f, "{count} headers, a record may have {MAX_HEADERS}"),
             Self::Timestamp { base, timestamp } => {
                 write!(
                     f,
@@ -150,14 +156,15 @@ impl BatchBuilder {
     /// Appends a record and returns its offset delta, which is its index unless there are gaps.
     ///
     /// # Errors
-    /// The batch is too long or full, or the timestamp too far off; nothing was appended then.
+    /// The batch is too long or full, the timestamp too far off, the headers too many; nothing was appended then.
     #[inline]
     pub fn append(&mut self, pool: &mut ChunkPool, record: &NewRecord<'_>) -> Result<usize, RecordError> {
         let layout = self.layout(record)?;
         self.write(pool, record, &layout)
     }
 
-    /// Appends a record if the batch is not larger than `limit` then, before compression.
+    /// Appends a record if the batch is at most `limit` bytes long then, header included, before compression. `None`: it would be
+    /// longer, or [`append`](Self::append) says why not.
     #[inline(always)]
     pub fn append_within(
         &mut self,
@@ -282,6 +289,9 @@ impl BatchBuilder {
     /// The sizes `record` would have, and whether it fits.
     #[inline(always)]
     fn layout(&self, record: &NewRecord<'_>) -> Result<Layout, RecordError> {
+        if record.headers.len() > MAX_HEADERS {
+            return Err(RecordError::Headers { count: record.headers.len() });
+        }
         let base = self.base_timestamp.unwrap_or(record.timestamp);
         let timestamp_delta = record
             .timestamp
