@@ -44,10 +44,11 @@ impl Marks {
     /// The entries since then that hold an exception or an error and are not excused, each with its log.
     pub(crate) fn unexpected(&self, announced: &Path) -> Outcome<Vec<String>> {
         let announced = if announced.exists() { read(announced)? } else { String::new() };
-        let excuses: Vec<&str> = BETWEEN_BROKERS
+        // An announcement is a line of texts with tabs between them: an entry has to have them all.
+        let excuses: Vec<Vec<&str>> = BETWEEN_BROKERS
             .iter()
-            .map(|(text, _)| *text)
-            .chain(announced.lines().filter(|line| !line.is_empty()))
+            .map(|(text, _)| vec![*text])
+            .chain(announced.lines().filter(|line| !line.is_empty()).map(|line| line.split('\t').collect()))
             .collect();
         let mut found = Vec::new();
         for (path, mark) in &self.logs {
@@ -55,7 +56,9 @@ impl Marks {
             let entries = entries(text.get(*mark..).unwrap_or_default());
             let bad = entries.iter().filter(|entry| {
                 let counts = !self.has_faults || SERVES_CLIENTS.iter().any(|part| entry.contains(part));
-                counts && is_trouble(entry) && !excuses.iter().any(|e| entry.contains(e))
+                counts
+                    && is_trouble(entry)
+                    && !excuses.iter().any(|texts| texts.iter().all(|text| entry.contains(text)))
             });
             found.extend(bad.map(|entry| format!("{}:\n{entry}", path.display())));
         }
@@ -128,7 +131,9 @@ java.io.IOException: Connection to 2 was disconnected
         let found = marks.unexpected(&announced).unwrap();
         assert_eq!(found.len(), 1, "{found:?}");
         assert!(found[0].contains("IllegalStateException"));
-        fs::write(&announced, "IllegalStateException: what\n").unwrap();
+        fs::write(&announced, "IllegalStateException: what\tof another topic\n").unwrap();
+        assert_eq!(marks.unexpected(&announced).unwrap(), found);
+        fs::write(&announced, "IllegalStateException: what\tkafka.A.b\n").unwrap();
         assert_eq!(marks.unexpected(&announced).unwrap(), Vec::<String>::new());
         let later = Marks { logs: vec![(log, LOG.len())], has_faults: false };
         assert_eq!(later.unexpected(&announced).unwrap(), Vec::<String>::new());

@@ -20,6 +20,43 @@ async fn every_record_gets_its_offset() {
     assert!(batches >= 2 + 4, "two of them fit into a megabyte: {batches}");
 }
 
+/// A5: batching and prefetching of the caller's own stand on the partition client as ottla's layers do: a batch is a call, and
+/// the next records are on their way while these are used.
+#[tokio::test(start_paused = true)]
+async fn a_caller_batches_and_prefetches_with_a_partition_client_alone() {
+    let (partition, _client, pipes) = one().await;
+    let (sender, mut inputs) = tokio::sync::mpsc::channel(100);
+    let batcher = tokio::spawn({
+        let partition = partition.clone();
+        async move {
+            let mut batch = Vec::new();
+            while inputs.recv_many(&mut batch, 10).await > 0 {
+                partition.produce(batch.drain(..).map(Record::new).collect()).await.unwrap();
+            }
+        }
+    });
+    let texts: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    for text in &texts {
+        sender.send(text.clone()).await.unwrap();
+    }
+    drop(sender);
+    batcher.await.unwrap();
+    assert_eq!((pipes.values("t", 0), pipes.requests(ApiKey::PRODUCE)), (texts.clone(), 10));
+
+    let ahead = |offset| {
+        let partition = partition.clone();
+        tokio::spawn(async move { partition.fetch_records(offset, 1..200, 100).await.unwrap().0 })
+    };
+    let (mut read, mut next) = (Vec::new(), ahead(0));
+    while read.len() < texts.len() {
+        let records = next.await.unwrap();
+        next = ahead(records.last().unwrap().offset + 1);
+        read.extend(records.into_iter().map(|it| String::from_utf8(it.value.unwrap().to_vec()).unwrap()));
+    }
+    assert_eq!(read, texts);
+    assert!(pipes.requests(ApiKey::FETCH) > 5, "a batch or a few at a time");
+}
+
 #[tokio::test(start_paused = true)]
 async fn producing_nothing_sends_nothing() {
     let (partition, _client, pipes) = one().await;

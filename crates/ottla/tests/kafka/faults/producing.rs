@@ -39,7 +39,7 @@ async fn a_producer_of_many_tasks_loses_nothing_while_brokers_fail_and_partition
     let name = topic("producing");
     // Where a batch was refused for the time being, those of its partition that were already on the way behind it are out of
     // order to the broker; all of them are written again.
-    expect_exception(&format!(" in partition {name}-"));
+    expect_exception(&["OutOfOrderSequenceException: ", &format!(" in partition {name}-")]);
     client.controller_client().await.unwrap().create_topic(&name, PARTITIONS, 3, 10_000).await.unwrap();
     faults.ready().await;
     let producer = client.producer().compression(Compression::Lz4).build().await.unwrap();

@@ -23,12 +23,12 @@ pub(crate) fn three() -> Vec<String> {
     addresses("OTTLA_KAFKA_THREE")
 }
 
-/// Announces that brokers will log an exception because of this test: one that contains `text`, and is
+/// Announces that brokers will log an exception because of this test: one that contains all of `texts`, and is
 /// provoked on purpose. The run fails for every other one.
-pub(crate) fn expect_exception(text: &str) {
+pub(crate) fn expect_exception(texts: &[&str]) {
     let Ok(path) = std::env::var("OTTLA_EXPECTED_EXCEPTIONS") else { return };
     let file = OpenOptions::new().create(true).append(true).open(&path);
-    let written = file.and_then(|mut file| file.write_all(format!("{text}\n").as_bytes()));
+    let written = file.and_then(|mut file| file.write_all(format!("{}\n", texts.join("\t")).as_bytes()));
     written.unwrap_or_else(|e| panic!("{path}: {e}"));
 }
 
