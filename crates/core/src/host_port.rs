@@ -47,6 +47,9 @@ impl FromStr for HostPort {
         if text.contains("://") {
             return Err(invalid("has a scheme; write host:port alone"));
         }
+        if text.contains(',') {
+            return Err(invalid("is a list; give each address as an element of its own"));
+        }
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (host, port) =
@@ -108,6 +111,7 @@ mod tests {
             ("host:0", "1 to 65535"),
             ("host:99999", "1 to 65535"),
             ("kafka://host:9092", "scheme"),
+            ("one:9092,other:9092", "each address as an element of its own"),
         ] {
             let error = text.parse::<HostPort>().unwrap_err().to_string();
             assert!(error.contains(problem) && error.contains(text), "{text}: {error}");

@@ -429,7 +429,7 @@ impl fmt::Display for AppendError {
             Self::TooLarge { size, limit } => write!(
                 f,
                 "record too large: a batch with it alone has {size} bytes, the limit is {limit}; \
-                 send it in smaller parts, or raise the limit of batches"
+                 send it in smaller parts, or by a producer with a larger `batch_size`, where the topic's max.message.bytes allows it"
             ),
             Self::Record(_) => f.write_str("record cannot be encoded"),
         }

@@ -68,10 +68,10 @@ impl Fetcher {
         let Some(broker) = self.brokers.get_mut(&broker_id) else { return mismatch };
         if error_code.is_err() {
             let was_full = broker.session.fail(token, Some(error_code));
-            self.answered(broker_id, throttle_time_ms);
+            self.throttled(broker_id, throttle_time_ms);
             // A session that is gone is opened again at once; that it cannot be opened needs a pause.
             if was_full || !is_of_session(error_code) {
-                self.refused_whole(broker_id);
+                self.refused_whole(broker_id, Some(error_code));
             }
             return mismatch;
         }
@@ -79,7 +79,7 @@ impl Fetcher {
             return mismatch;
         }
         let (asked, was_full) = (broker.session.len(), broker.session.was_full());
-        self.answered(broker_id, throttle_time_ms);
+        self.throttled(broker_id, throttle_time_ms);
         let mut answered = 0;
         let mut holders = Vec::new();
         for topic in responses {
@@ -105,7 +105,9 @@ impl Fetcher {
         // A broker that throttles answers without anything.
         if was_full && answered < asked && !(is_empty && throttle_time_ms > 0) {
             mismatch.missing = asked - answered;
-            self.refused_whole(broker_id);
+            self.refused_whole(broker_id, None);
+        } else if let Some(broker) = self.brokers.get_mut(&broker_id) {
+            broker.failures = 0;
         }
         mismatch
     }
@@ -280,7 +282,7 @@ impl Load {
 }
 
 /// Whether the broker says that it does not know what the session has become.
-fn is_of_session(code: ErrorCode) -> bool {
+pub(super) fn is_of_session(code: ErrorCode) -> bool {
     matches!(
         code,
         ErrorCode::FETCH_SESSION_ID_NOT_FOUND

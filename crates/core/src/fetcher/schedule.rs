@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use ottla_wire::ErrorCode;
 use ottla_wire::messages::fetch::FetchRequest;
 
+use super::answer::is_of_session;
 use super::cursor::{Cursor, Question, Want};
 use super::session::Session;
 use super::{Action, FetchFailure, FetchOut, Fetcher, PartitionId, RequestToken, StreamId, Timer};
@@ -30,7 +32,7 @@ pub(super) struct Broker {
     pub(super) checking: Option<RequestToken>,
     /// How often in a row a Fetch was hurried in vain.
     hurried: u32,
-    failures: u32,
+    pub(super) failures: u32,
     /// Nothing is sent before: it did not answer, or asks to be left alone (KIP-219).
     not_before: Option<Instant>,
     /// Its entry among the timers.
@@ -188,15 +190,17 @@ impl Fetcher {
     /// reader.
     fn take_room(&mut self, broker_id: i32) -> Vec<(StreamId, usize)> {
         let Some(broker) = self.brokers.get(&broker_id) else { return Vec::new() };
+        let streams: Vec<(StreamId, usize)> = broker.session.streams().collect();
         let (mut rooms, mut starved) = (Vec::new(), Vec::new());
-        for (stream, bytes) in broker.session.streams() {
+        for (stream, bytes) in streams {
             match self.room(stream, bytes) {
-                Some(room) => rooms.push((stream, room)),
+                Some(room) => {
+                    // At once, so that the next one does not see the same bytes as free.
+                    self.budget.reserve(stream, room);
+                    rooms.push((stream, room));
+                }
                 None => starved.push(stream),
             }
-        }
-        for (stream, room) in &rooms {
-            self.budget.reserve(*stream, *room);
         }
         self.starved.extend(&starved);
         if !rooms.is_empty() {
@@ -321,8 +325,15 @@ impl Fetcher {
 
     /// A broker has answered: it is there. It may ask to be left alone for a while (KIP-219).
     pub(super) fn answered(&mut self, broker_id: i32, throttle_time_ms: i32) {
+        if let Some(broker) = self.brokers.get_mut(&broker_id) {
+            broker.failures = 0;
+        }
+        self.throttled(broker_id, throttle_time_ms);
+    }
+
+    /// A broker may ask to be left alone, whatever else it answers.
+    pub(super) fn throttled(&mut self, broker_id: i32, throttle_time_ms: i32) {
         let Some(broker) = self.brokers.get_mut(&broker_id) else { return };
-        broker.failures = 0;
         if let Some(pause) = crate::connection::throttle_time(throttle_time_ms) {
             broker.not_before = Some(later(self.now, pause));
             self.metrics.throttled = self.metrics.throttled.saturating_add(pause);
@@ -330,9 +341,24 @@ impl Fetcher {
         self.active.insert(broker_id);
     }
 
-    /// A broker has answered that it cannot serve the request as a whole.
-    pub(super) fn refused_whole(&mut self, broker_id: i32) {
+    /// A broker has answered that it cannot serve the request as a whole. It is asked again after a pause that grows, but by
+    /// those who are told that this will not pass.
+    pub(super) fn refused_whole(&mut self, broker_id: i32, code: Option<ErrorCode>) {
         let random = self.random.next_u64();
+        let Some(broker) = self.brokers.get_mut(&broker_id) else { return };
+        let passes = |code: ErrorCode| {
+            is_of_session(code) || code.is_retriable() || code == ErrorCode::UNKNOWN_SERVER_ERROR
+        };
+        if let Some(code) = code.filter(|code| !passes(*code)) {
+            let wanted: Vec<PartitionId> = broker.session.wanted().collect();
+            for id in wanted {
+                let Some(cursor) = self.cursors.get_mut(&id) else { continue };
+                match cursor.leave_replica() {
+                    true => self.back_off(id),
+                    false => self.fail(id, FetchFailure::Refused { broker_id, code, offset: -1 }),
+                }
+            }
+        }
         let Some(broker) = self.brokers.get_mut(&broker_id) else { return };
         broker.failures = broker.failures.saturating_add(1);
         let pause = later(self.now, self.settings.backoff.delay(broker.failures, random));

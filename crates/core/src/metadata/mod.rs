@@ -195,7 +195,8 @@ impl Metadata {
 
     /// The topic with this id, where it is known.
     pub fn topic_by_id(&self, id: Uuid) -> Option<&Arc<Topic>> {
-        self.topics.get(self.names.get(&id)?)?.known.as_ref()
+        // One that was created again has another id now.
+        self.topics.get(self.names.get(&id)?)?.known.as_ref().filter(|topic| topic.id == id)
     }
 
     /// Grows with every answer, hint and failed round.
@@ -420,6 +421,9 @@ impl Metadata {
                 continue;
             }
             let topic = Topic::updated(entry.known.as_deref(), name, answer);
+            if let Some(known) = entry.known.as_ref().filter(|known| known.id != topic.id) {
+                self.names.remove(&known.id);
+            }
             if topic.id != Uuid::NIL {
                 self.names.insert(topic.id, topic.name.clone());
             }

@@ -398,7 +398,10 @@ impl<D> Producer<D> {
                 Timer::Identity => {
                     self.identity_timer = None;
                     self.identity = Identity::Absent;
-                    self.ask_identity();
+                    // Whoever needs one later asks then.
+                    if !self.awaiting_identity.is_empty() {
+                        self.ask_identity();
+                    }
                 }
             }
         }

@@ -180,7 +180,7 @@ impl ControllerClient {
     }
 }
 
-/// A wait in milliseconds as the article's calls take it.
+/// A wait in milliseconds, as calls take it.
 pub(crate) fn wait(setting: &'static str, ms: i32) -> Result<Duration> {
     u64::try_from(ms)
         .map(Duration::from_millis)

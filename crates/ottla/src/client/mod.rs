@@ -101,7 +101,8 @@ impl Client {
         ProducerBuilder::new(self.cluster.clone())
     }
 
-    /// A stream over partitions that the user assigns; each has connections and a budget of its own.
+    /// A stream over partitions that the user assigns; each has a budget of its own, and those with equal settings
+    /// share connections and fetch sessions.
     pub fn stream(&self) -> RecordStreamBuilder {
         RecordStreamBuilder::new(self.cluster.clone())
     }

@@ -207,7 +207,8 @@ fn read_batches(
     };
     for batch in batches(bytes) {
         let intact = reader.read.records.len();
-        let end = batch.as_ref().map_or(offset + 1, RecordBatch::next_offset).max(offset + 1);
+        let behind = offset.saturating_add(1);
+        let end = batch.as_ref().map_or(behind, RecordBatch::next_offset).max(behind);
         if let Err(error) = batch.and_then(|batch| reader.add(&batch)) {
             if reader.read.next == offset {
                 return Err((error, end));

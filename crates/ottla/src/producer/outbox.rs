@@ -400,9 +400,9 @@ impl Outbox {
         self.room.close();
     }
 
-    /// A batch whose records take so much was too large for the topic.
-    pub(crate) fn shrink(&self, memory: usize) {
-        lock(&self.state).queue.shrink(memory);
+    /// A batch of so many bytes, before compression, was too large for the topic.
+    pub(crate) fn shrink(&self, encoded_len: usize) {
+        lock(&self.state).queue.shrink(encoded_len);
     }
 
     pub(crate) fn ready(&self) -> Option<Ready> {

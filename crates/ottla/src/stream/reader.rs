@@ -36,6 +36,8 @@ pub(super) struct Reader {
     ready: VecDeque<PartitionId>,
     taken: Taken,
     batch: Option<OpenBatch>,
+    /// Open batches of partitions that were paused meanwhile.
+    parked: BTreeMap<PartitionId, OpenBatch>,
     lent: Option<(PartitionId, Lent)>,
     done: Done,
     decoder: Decoder,
@@ -61,6 +63,7 @@ impl Reader {
             ready: VecDeque::new(),
             taken: Taken::default(),
             batch: None,
+            parked: BTreeMap::new(),
             lent: None,
             done: Done::default(),
             decoder: Decoder::new(Limits::default()),
@@ -100,6 +103,9 @@ impl Reader {
             return;
         };
         assigned.is_paused = is_paused;
+        if is_paused && let Some(open) = self.batch.take_if(|open| open.id == id) {
+            self.parked.insert(id, open);
+        }
         self.fetchers.post(id, || Event::Pause { id, is_paused });
         self.list(id);
     }
@@ -175,15 +181,15 @@ impl Reader {
             if self.batch.is_some() {
                 return Poll::Ready(Some(Ok(())));
             }
-            match self.step() {
-                Step::Open => continue,
-                Step::Failed(error) => return Poll::Ready(Some(Err(error))),
-                Step::Nothing => {}
-            }
             if self.since_yield >= YIELD_AFTER {
                 self.since_yield = 0;
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
+            }
+            match self.step() {
+                Step::Open => continue,
+                Step::Failed(error) => return Poll::Ready(Some(Err(error))),
+                Step::Nothing => {}
             }
             if self.take() {
                 continue;
@@ -208,6 +214,10 @@ impl Reader {
             self.unlist(id);
             return self.again();
         };
+        if let Some(open) = self.parked.remove(&id) {
+            self.batch = Some(open);
+            return Step::Open;
+        }
         let Some(open) = &mut assigned.open else {
             return match assigned.items.pop_front() {
                 Some(Item::Load(load)) => {
@@ -384,6 +394,7 @@ impl Reader {
     fn throw_away(&mut self, id: PartitionId) {
         self.unlist(id);
         self.batch.take_if(|open| open.id == id);
+        self.parked.remove(&id);
         self.lent.take_if(|(lent, _)| *lent == id);
         let holds = self.partitions.get_mut(&id).map(Assigned::clear);
         for hold in holds.into_iter().flatten() {
@@ -404,7 +415,7 @@ impl Reader {
         self.throw_away(id);
         let Some(assigned) = self.partitions.get_mut(&id) else { return Error::Closed };
         (assigned.has_failed, assigned.position) = (true, Some(offset));
-        let next = next.filter(|next| *next > offset).unwrap_or(offset + 1);
+        let next = next.filter(|next| *next > offset).unwrap_or(offset.saturating_add(1));
         let (topic, partition) = (assigned.topic.clone(), assigned.partition);
         Error::Corrupt { topic, partition, offset, next, error }
     }

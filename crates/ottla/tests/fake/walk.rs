@@ -1,4 +1,4 @@
-//! The walk-through of the article, and what its administrative steps answer when they cannot be done.
+//! The steps of the walk-through, and what its administrative steps answer when they cannot be done.
 
 use ottla::{Error, ErrorCode, NewTopic, Record, Timestamp};
 use ottla_fake::{FakeCluster, Reaction, Rule, Stage};

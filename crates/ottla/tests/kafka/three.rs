@@ -196,6 +196,7 @@ async fn requests_of_the_callers_own_find_their_broker() {
             resource_type: 4,
             resource_name: id.to_string().into(),
             configuration_keys: Some(vec!["node.id".into()]),
+            ..Default::default()
         };
         let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
         let response = client.call(request).await.unwrap();

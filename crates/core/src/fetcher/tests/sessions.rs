@@ -154,3 +154,33 @@ fn topics_without_ids_decide_the_version() {
     world.answer(&first, vec![row(0)]);
     assert!(!world.fetch().has_ids);
 }
+
+/// Trap N7: a request that is refused as a whole is sent again after pauses that grow; where that will not help, the user hears.
+#[test]
+fn a_whole_request_that_is_refused_again_and_again_is_sent_less_and_less() {
+    let mut world = World::new();
+    world.add(0, 1, Place::Offset(10));
+    let mut pauses = Vec::new();
+    for _ in 0..4 {
+        let fetch = world.fetch();
+        let error_code = ErrorCode::UNKNOWN_SERVER_ERROR;
+        world.respond(&fetch, FetchResponse { error_code, ..Default::default() });
+        let mut pause = 0;
+        while world.fetches.is_empty() {
+            world.sleep(Duration::from_millis(10));
+            pause += 10;
+        }
+        pauses.push(pause);
+    }
+    assert!(pauses[3] > 2 * pauses[0], "{pauses:?}");
+    assert!(world.failures().is_empty());
+
+    let fetch = world.fetch();
+    let error_code = ErrorCode::INVALID_REQUEST;
+    world.respond(&fetch, FetchResponse { error_code, ..Default::default() });
+    assert!(
+        matches!(world.failures()[..], [FetchFailure::Refused { broker_id: 1, code, .. }] if code == error_code)
+    );
+    world.sleep(Duration::from_secs(60));
+    assert!(world.fetches.is_empty(), "it is not asked any more before it is sought");
+}

@@ -1,5 +1,5 @@
-//! The driver of a fetcher, which several streams may share ([`shared`]): whoever has news - a reader that is done with records, a connection with an answer, a timer -
-//! runs the [`Engine`] (see [`turns`](super::turns)). So the next fetch leaves in the task that made room for it, or that
+//! The driver of a fetcher, which several streams may share ([`shared`]): whoever has news - a reader that is done with
+//! records, a connection with an answer, a timer - runs the [`Engine`] (see [`turns`](super::turns)). So the next fetch leaves in the task that made room for it, or that
 //! brought the last answer. However the fetcher's task ends, the readers are told.
 
 mod engine;
