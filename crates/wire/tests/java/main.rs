@@ -12,6 +12,7 @@ mod exchange;
 mod sample;
 mod schema;
 #[path = "../messages/subject.rs"]
+#[allow(dead_code, reason = "it serves two targets")]
 mod subject;
 
 use std::path::PathBuf;
