@@ -207,6 +207,8 @@ fn another_topic_id_is_believed_when_two_answers_agree() {
     rig.metadata.request_refresh(rig.now, None);
     rig.hears(&with_id(answer(&[1, 2]), 1));
     assert_eq!(rig.hears(&with_id(answer(&[1, 2]), 1)), old);
+    let by_id = |id| rig.metadata.topic_by_id(id).map(|topic| topic.id);
+    assert_eq!([by_id(old), by_id(new)], [Some(old), None], "the id it had leads nowhere");
 }
 
 /// Trap N13: a broker that says nothing is not waited for while there is another.

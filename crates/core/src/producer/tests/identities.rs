@@ -65,6 +65,12 @@ fn a_producer_id_that_cannot_be_had_yet_is_asked_for_again_until_the_time_out() 
     let error = world.error(delivery);
     assert_eq!(error.outcome, DeliveryOutcome::NotWritten);
     assert_eq!(error.cause.code(), Some(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS));
+    let asked = world.ids_asked;
+    world.producer.handle_producer_id(world.now, refusal());
+    world.pass(120 * SECOND);
+    assert_eq!(world.ids_asked, asked, "nobody waits for one any more");
+    world.produce(id);
+    assert_eq!(world.ids_asked, asked + 1);
 }
 
 /// Trap N7: what cannot get better is not tried for ever.
