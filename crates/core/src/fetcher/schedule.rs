@@ -190,18 +190,18 @@ impl Fetcher {
     /// reader.
     fn take_room(&mut self, broker_id: i32) -> Vec<(StreamId, usize)> {
         let Some(broker) = self.brokers.get(&broker_id) else { return Vec::new() };
-        let streams: Vec<(StreamId, usize)> = broker.session.streams().collect();
-        let (mut rooms, mut starved) = (Vec::new(), Vec::new());
-        for (stream, bytes) in streams {
-            match self.room(stream, bytes) {
-                Some(room) => {
-                    // At once, so that the next one does not see the same bytes as free.
-                    self.budget.reserve(stream, room);
-                    rooms.push((stream, room));
-                }
-                None => starved.push(stream),
-            }
-        }
+        let mut rooms: Vec<(StreamId, usize)> = broker.session.streams().collect();
+        let mut starved = Vec::new();
+        rooms.retain_mut(|(stream, bytes)| {
+            let Some(room) = self.room(*stream, *bytes) else {
+                starved.push(*stream);
+                return false;
+            };
+            // At once, so that the next one does not see the same bytes as free.
+            self.budget.reserve(*stream, room);
+            *bytes = room;
+            true
+        });
         self.starved.extend(&starved);
         if !rooms.is_empty() {
             starved.into_iter().for_each(|stream| self.leave_out(broker_id, stream));
