@@ -7,7 +7,8 @@ use ottla_wire::records::{BatchError, OwnedRecords, RecordIter, RecordView};
 use super::assigned::Assigned;
 use crate::record::RecordAndOffset;
 
-/// Records of one partition, in order, borrowed from the stream until its next call.
+/// Records of one partition, in order, borrowed from the stream until its next call: batches of the log that came in one answer, of
+/// compressed ones one.
 ///
 /// Iterating allocates nothing and shares nothing. A record that cannot be read ends the iteration; the stream's next call
 /// says so, and the position is before it.
@@ -20,7 +21,7 @@ pub struct Batch<'a> {
 /// What a stream has lent.
 #[derive(Debug)]
 pub(super) struct Lent {
-    pub(super) records: OwnedRecords,
+    pub(super) batches: Vec<OwnedRecords>,
     /// Records before are not shown.
     pub(super) from: i64,
     /// What was found to be wrong, and where.
@@ -45,14 +46,26 @@ impl<'a> Batch<'a> {
 
     /// The records, borrowed.
     pub fn iter(&self) -> Records<'a> {
-        let Lent { records, from, fault } = self.lent;
-        Records { records: records.iter(), from: *from, next: *from, fault }
+        let Lent { batches, from, fault } = self.lent;
+        let (records, behind) = match &batches[..] {
+            [first, behind @ ..] => (Some(first.iter()), behind),
+            [] => (None, &[][..]),
+        };
+        Records { records, behind, from: *from, next: *from, fault }
     }
 
     /// The records, each on its own: keys and values are slices of the answer, and keep it in memory.
     pub fn to_owned(&self) -> Vec<RecordAndOffset> {
-        let batch = self.lent.records.batch();
-        self.iter().map(|view| batch.owned(&view).into()).collect()
+        let mut owned = Vec::new();
+        let mut records = self.iter();
+        for batch in &self.lent.batches {
+            records = Records { records: Some(batch.iter()), behind: &[], ..records };
+            owned.extend(records.by_ref().map(|view| batch.batch().owned(&view).into()));
+            if self.lent.fault.get().is_some() {
+                break;
+            }
+        }
+        owned
     }
 }
 
@@ -77,7 +90,9 @@ impl<'a> IntoIterator for Batch<'a> {
 /// Iterates over the records of a [`Batch`].
 #[derive(Debug, Clone)]
 pub struct Records<'a> {
-    records: RecordIter<'a>,
+    records: Option<RecordIter<'a>>,
+    /// The batches that come then.
+    behind: &'a [OwnedRecords],
     from: i64,
     /// The offset after the last record that was read.
     next: i64,
@@ -90,15 +105,20 @@ impl<'a> Iterator for Records<'a> {
     #[inline]
     fn next(&mut self) -> Option<RecordView<'a>> {
         loop {
-            match self.records.next()? {
-                Ok(record) if record.offset >= self.from => {
+            match self.records.as_mut()?.next() {
+                Some(Ok(record)) if record.offset >= self.from => {
                     self.next = record.offset + 1;
                     return Some(record);
                 }
-                Ok(_) => {}
-                Err(error) => {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => {
                     let _known = self.fault.set((self.next, error));
-                    return None;
+                    self.records = None;
+                }
+                None => {
+                    let (first, behind) = self.behind.split_first().unzip();
+                    self.records = first.map(OwnedRecords::iter);
+                    self.behind = behind.unwrap_or_default();
                 }
             }
         }

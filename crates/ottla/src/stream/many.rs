@@ -217,7 +217,7 @@ impl RecordStream {
         poll_fn(|cx| self.poll_record(cx)).await
     }
 
-    /// The next records as they lie in memory: those of one batch of one partition's log. `None` as from
+    /// The next records as they lie in memory: those of one partition in one answer, or of one compressed batch in it. `None` as from
     /// [`next`](Self::next).
     ///
     /// The position is behind them when they are handed over, whether they are looked at or not.

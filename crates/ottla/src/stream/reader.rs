@@ -14,6 +14,7 @@ use std::task::{Context, Poll, ready};
 
 use ottla_core::fetcher::{FetchFailure, News, PartitionId, Place};
 use ottla_core::metadata::Topic;
+use ottla_wire::compression::Compression;
 use ottla_wire::records::{BatchError, DecodedBatch, Decoder, Limits, OwnedRecords, RecordBatch};
 
 use super::assigned::{Assigned, Item, OpenLoad};
@@ -27,6 +28,9 @@ use crate::record::RecordAndOffset;
 /// driver is among them.
 const YIELD_AFTER: usize = 1 << 20;
 
+/// About so many bytes of batches are lent at once: what was checked is still near when it is read.
+const MOST_AT_ONCE: usize = 256 << 10;
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Reader {
@@ -39,6 +43,8 @@ pub(super) struct Reader {
     /// Open batches of partitions that were paused meanwhile.
     parked: BTreeMap<PartitionId, OpenBatch>,
     lent: Option<(PartitionId, Lent)>,
+    /// The room of batches that were lent before.
+    spare: Vec<OwnedRecords>,
     done: Done,
     decoder: Decoder,
     check_crcs: bool,
@@ -65,6 +71,7 @@ impl Reader {
             batch: None,
             parked: BTreeMap::new(),
             lent: None,
+            spare: Vec::new(),
             done: Done::default(),
             decoder: Decoder::new(Limits::default()),
             check_crcs,
@@ -155,12 +162,41 @@ impl Reader {
             other => return Poll::Ready(other),
         }
         if let Some(OpenBatch { id, records, from }) = self.batch.take() {
-            let next = records.batch().header().next_offset();
-            self.move_to(id, next.unwrap_or(from));
-            self.done.records += shown(&records, from);
-            self.lent = Some((id, Lent { records, from, fault: OnceLock::new() }));
+            let mut batches = std::mem::take(&mut self.spare);
+            batches.push(records);
+            self.open_plain(id, &mut batches);
+            for records in &batches {
+                self.move_to(id, records.batch().header().next_offset().unwrap_or(from));
+                self.done.records += shown(records, from);
+            }
+            self.lent = Some((id, Lent { batches, from, fault: OnceLock::new() }));
         }
         Poll::Ready(Some(Ok(())))
+    }
+
+    /// Opens the batches that follow in the same answer, as long as nothing has to be decompressed for it. What is wrong with
+    /// the next one is found when it is its turn.
+    fn open_plain(&mut self, id: PartitionId, into: &mut Vec<OwnedRecords>) {
+        let Some(open) = self.partitions.get_mut(&id).and_then(|it| it.open.as_mut()) else { return };
+        let is_plain =
+            |batch: &RecordBatch| matches!(batch.header().attributes.compression(), Ok(Compression::None));
+        let mut bytes = 0;
+        while bytes < MOST_AT_ONCE {
+            let mut ahead = open.batches.clone();
+            let Some(Ok(batch)) = ahead.next() else { break };
+            if !is_plain(&batch) {
+                break;
+            }
+            match open.visible.open(&batch, open.from, &mut self.decoder, self.check_crcs) {
+                Ok(Some(decoded)) => into.push(decoded.into_iter()),
+                Ok(None) => {}
+                Err(_) => break,
+            }
+            open.batches = ahead;
+            bytes += batch.bytes().len();
+        }
+        self.since_yield = self.since_yield.saturating_add(bytes);
+        self.done.bytes += bytes as u64;
     }
 
     /// What [`poll_batch`](Self::poll_batch) found.
@@ -172,11 +208,19 @@ impl Reader {
     /// Ready when a batch is open, or there is something else to say.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<()>>> {
         loop {
-            if let Some((id, Lent { records, fault, .. })) = self.lent.take()
-                && let Some((offset, error)) = fault.into_inner()
-            {
-                let next = records.batch().header().next_offset();
-                return Poll::Ready(Some(Err(self.damaged(id, offset, next, error))));
+            if let Some((id, Lent { mut batches, fault, .. })) = self.lent.take() {
+                let fault = fault.into_inner();
+                let behind = |offset| {
+                    batches
+                        .iter()
+                        .find_map(|it| it.batch().header().next_offset().filter(|next| *next > offset))
+                };
+                let next = fault.as_ref().and_then(|(offset, _)| behind(*offset));
+                batches.clear();
+                self.spare = batches;
+                if let Some((offset, error)) = fault {
+                    return Poll::Ready(Some(Err(self.damaged(id, offset, next, error))));
+                }
             }
             if self.batch.is_some() {
                 return Poll::Ready(Some(Ok(())));

@@ -140,7 +140,7 @@ impl StreamConsumer {
         poll_fn(|cx| self.poll_record(cx)).await
     }
 
-    /// The next records as they lie in memory: those of one batch of the log. `None` as from [`next`](Self::next).
+    /// The next records as they lie in memory: those of one answer, or of one compressed batch in it. `None` as from [`next`](Self::next).
     ///
     /// The position is behind them when they are handed over, whether they are looked at or not.
     ///
