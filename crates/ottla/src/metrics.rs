@@ -13,6 +13,8 @@
 //! # }).unwrap();
 //! ```
 
+use std::time::Duration;
+
 use ::metrics::{counter, gauge};
 
 use crate::{Histogram, ProducerMetrics, StreamMetrics};
@@ -34,24 +36,20 @@ use crate::{Histogram, ProducerMetrics, StreamMetrics};
 /// | `ottla_producer_compression_ratio` | bytes before compression by bytes after it |
 /// | `ottla_producer_request_seconds` | request latency since the start, with the label `quantile`: 0.5, 0.99, 0.999, 1 |
 pub fn publish_producer(name: &str, metrics: &ProducerMetrics) {
-    let name = || name.to_owned();
-    let count = |what: &'static str, value| counter!(what, "producer" => name()).absolute(value);
-    count("ottla_producer_records_written_total", metrics.records_written);
-    count("ottla_producer_records_failed_total", metrics.records_failed);
-    count("ottla_producer_batches_total", metrics.batches);
-    count("ottla_producer_splits_total", metrics.splits);
-    count("ottla_producer_bytes_total", metrics.bytes);
-    count("ottla_producer_compressed_bytes_total", metrics.compressed_bytes);
-    count("ottla_producer_requests_total", metrics.requests);
-    count("ottla_producer_retries_total", metrics.retries);
-    let throttled = u64::try_from(metrics.throttled.as_millis()).unwrap_or(u64::MAX);
-    count("ottla_producer_throttled_milliseconds_total", throttled);
-    gauge!("ottla_producer_requests_in_flight", "producer" => name()).set(metrics.in_flight as f64);
-    gauge!("ottla_producer_buffered_bytes", "producer" => name()).set(metrics.buffered as f64);
-    gauge!("ottla_producer_compression_ratio", "producer" => name()).set(metrics.compression_ratio());
-    for (quantile, seconds) in quantiles(&metrics.latency) {
-        gauge!("ottla_producer_request_seconds", "producer" => name(), "quantile" => quantile).set(seconds);
-    }
+    let of = Labelled { kind: "producer", name };
+    of.count("ottla_producer_records_written_total", metrics.records_written);
+    of.count("ottla_producer_records_failed_total", metrics.records_failed);
+    of.count("ottla_producer_batches_total", metrics.batches);
+    of.count("ottla_producer_splits_total", metrics.splits);
+    of.count("ottla_producer_bytes_total", metrics.bytes);
+    of.count("ottla_producer_compressed_bytes_total", metrics.compressed_bytes);
+    of.count("ottla_producer_requests_total", metrics.requests);
+    of.count("ottla_producer_retries_total", metrics.retries);
+    of.count_millis("ottla_producer_throttled_milliseconds_total", metrics.throttled);
+    of.set("ottla_producer_requests_in_flight", metrics.in_flight as f64);
+    of.set("ottla_producer_buffered_bytes", metrics.buffered as f64);
+    of.set("ottla_producer_compression_ratio", metrics.compression_ratio());
+    of.set_quantiles("ottla_producer_request_seconds", &metrics.latency);
 }
 
 /// Sets these metrics, each with the label `stream = name`:
@@ -73,33 +71,55 @@ pub fn publish_producer(name: &str, metrics: &ProducerMetrics) {
 ///
 /// What is said of requests and answers is that of the stream's fetcher, which streams of the client with equal settings share.
 pub fn publish_stream(name: &str, metrics: &StreamMetrics) {
-    let name = || name.to_owned();
-    let count = |what: &'static str, value| counter!(what, "stream" => name()).absolute(value);
+    let of = Labelled { kind: "stream", name };
     let fetches = &metrics.fetches;
-    count("ottla_stream_records_total", metrics.records);
-    count("ottla_stream_bytes_total", metrics.bytes);
-    count("ottla_stream_resets_total", metrics.resets);
-    count("ottla_stream_truncations_total", metrics.truncations);
-    count("ottla_stream_requests_total", fetches.requests);
-    count("ottla_stream_fetched_bytes_total", fetches.bytes);
-    let throttled = u64::try_from(fetches.throttled.as_millis()).unwrap_or(u64::MAX);
-    count("ottla_stream_throttled_milliseconds_total", throttled);
-    gauge!("ottla_stream_requests_in_flight", "stream" => name()).set(fetches.in_flight as f64);
-    gauge!("ottla_stream_buffered_bytes", "stream" => name()).set(metrics.buffered as f64);
-    gauge!("ottla_stream_lag_records", "stream" => name()).set(metrics.lag() as f64);
+    of.count("ottla_stream_records_total", metrics.records);
+    of.count("ottla_stream_bytes_total", metrics.bytes);
+    of.count("ottla_stream_resets_total", metrics.resets);
+    of.count("ottla_stream_truncations_total", metrics.truncations);
+    of.count("ottla_stream_requests_total", fetches.requests);
+    of.count("ottla_stream_fetched_bytes_total", fetches.bytes);
+    of.count_millis("ottla_stream_throttled_milliseconds_total", fetches.throttled);
+    of.set("ottla_stream_requests_in_flight", fetches.in_flight as f64);
+    of.set("ottla_stream_buffered_bytes", metrics.buffered as f64);
+    of.set("ottla_stream_lag_records", metrics.lag() as f64);
     for partition in &metrics.partitions {
         let (topic, number) = (partition.topic.to_string(), partition.partition.to_string());
-        let labels = [("stream", name()), ("topic", topic), ("partition", number)];
+        let labels = [("stream", name.to_owned()), ("topic", topic), ("partition", number)];
         if let Some(lag) = partition.lag {
             gauge!("ottla_stream_partition_lag_records", &labels).set(lag as f64);
         }
     }
-    for (quantile, seconds) in quantiles(&fetches.latency) {
-        gauge!("ottla_stream_request_seconds", "stream" => name(), "quantile" => quantile).set(seconds);
-    }
+    of.set_quantiles("ottla_stream_request_seconds", &fetches.latency);
 }
 
-fn quantiles(histogram: &Histogram) -> [(&'static str, f64); 4] {
-    [("0.5", 50.0), ("0.99", 99.0), ("0.999", 99.9), ("1", 100.0)]
-        .map(|(quantile, percent)| (quantile, histogram.percentile(percent).as_secs_f64()))
+/// Metrics that have the name of one producer or stream as a label.
+struct Labelled<'a> {
+    kind: &'static str,
+    name: &'a str,
+}
+
+impl Labelled<'_> {
+    fn label(&self) -> (&'static str, String) {
+        (self.kind, self.name.to_owned())
+    }
+
+    fn count(&self, what: &'static str, value: u64) {
+        counter!(what, &[self.label()]).absolute(value);
+    }
+
+    fn count_millis(&self, what: &'static str, time: Duration) {
+        self.count(what, u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    }
+
+    fn set(&self, what: &'static str, value: f64) {
+        gauge!(what, &[self.label()]).set(value);
+    }
+
+    fn set_quantiles(&self, what: &'static str, histogram: &Histogram) {
+        for (quantile, percent) in [("0.5", 50.0), ("0.99", 99.0), ("0.999", 99.9), ("1", 100.0)] {
+            let labels = [self.label(), ("quantile", quantile.to_owned())];
+            gauge!(what, &labels).set(histogram.percentile(percent).as_secs_f64());
+        }
+    }
 }

@@ -284,15 +284,7 @@ impl Fetcher {
             Kind::Fetch(_) => {
                 let Some(broker) = self.brokers.get_mut(&broker_id) else { return };
                 broker.session.fail(token, None);
-                let wanted: Vec<PartitionId> = broker.session.wanted().collect();
-                for id in wanted {
-                    let Some(cursor) = self.cursors.get_mut(&id) else { continue };
-                    if cursor.leave_replica() {
-                        self.back_off(id);
-                    } else if is_final {
-                        self.fail(id, FetchFailure::Request(error.clone()));
-                    }
-                }
+                self.not_served(broker_id, is_final.then(|| FetchFailure::Request(error.clone())).as_ref());
             }
             Kind::Offsets(asked) if is_final => {
                 for (id, _) in self.still_asked(&asked) {
@@ -307,6 +299,21 @@ impl Fetcher {
         }
         self.broker_failed(broker_id, error);
         self.wake_starved();
+    }
+
+    /// A broker did not serve what was wanted of it: who can be read elsewhere is, and the others hear of a failure that does
+    /// not pass.
+    fn not_served(&mut self, broker_id: i32, failure: Option<&FetchFailure>) {
+        let Some(broker) = self.brokers.get(&broker_id) else { return };
+        let wanted: Vec<PartitionId> = broker.session.wanted().collect();
+        for id in wanted {
+            let Some(cursor) = self.cursors.get_mut(&id) else { continue };
+            if cursor.leave_replica() {
+                self.back_off(id);
+            } else if let Some(failure) = failure {
+                self.fail(id, failure.clone());
+            }
+        }
     }
 
     /// A connection that had gone idle costs nothing: the request never left.
@@ -345,19 +352,11 @@ impl Fetcher {
     /// those who are told that this will not pass.
     pub(super) fn refused_whole(&mut self, broker_id: i32, code: Option<ErrorCode>) {
         let random = self.random.next_u64();
-        let Some(broker) = self.brokers.get_mut(&broker_id) else { return };
         let passes = |code: ErrorCode| {
             is_of_session(code) || code.is_retriable() || code == ErrorCode::UNKNOWN_SERVER_ERROR
         };
         if let Some(code) = code.filter(|code| !passes(*code)) {
-            let wanted: Vec<PartitionId> = broker.session.wanted().collect();
-            for id in wanted {
-                let Some(cursor) = self.cursors.get_mut(&id) else { continue };
-                match cursor.leave_replica() {
-                    true => self.back_off(id),
-                    false => self.fail(id, FetchFailure::Refused { broker_id, code, offset: -1 }),
-                }
-            }
+            self.not_served(broker_id, Some(&FetchFailure::Refused { broker_id, code, offset: -1 }));
         }
         let Some(broker) = self.brokers.get_mut(&broker_id) else { return };
         broker.failures = broker.failures.saturating_add(1);

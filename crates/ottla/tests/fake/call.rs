@@ -82,14 +82,20 @@ async fn a_request_goes_to_the_leader_of_its_partitions() {
     assert!(!error.is_retriable() && nodes(&seen) == [2], "nothing was sent");
 }
 
-/// What the client believed of the leaders may be old: it looks again before it refuses.
-#[tokio::test(start_paused = true)]
-async fn different_leaders_are_believed_after_a_second_look() {
+/// Two partitions with a leader each.
+async fn apart() -> (Client, PipeTransport) {
     let (client, pipes) = world(2, 2).await;
     pipes.control(|cluster, now| {
         cluster.move_leader(now, "t", 0, 1).unwrap();
         cluster.move_leader(now, "t", 1, 2).unwrap();
     });
+    (client, pipes)
+}
+
+/// What the client believed of the leaders may be old: it looks again before it refuses.
+#[tokio::test(start_paused = true)]
+async fn different_leaders_are_believed_after_a_second_look() {
+    let (client, pipes) = apart().await;
     client.call(ends(&[0, 1])).await.unwrap_err();
     pipes.control(|cluster, now| cluster.move_leader(now, "t", 1, 1).unwrap());
     client.call(ends(&[0, 1])).await.unwrap();
@@ -99,11 +105,7 @@ async fn different_leaders_are_believed_after_a_second_look() {
 /// not what another answer said in passing.
 #[tokio::test(start_paused = true)]
 async fn only_an_answer_to_a_later_question_is_a_second_look() {
-    let (client, pipes) = world(2, 2).await;
-    pipes.control(|cluster, now| {
-        cluster.move_leader(now, "t", 0, 1).unwrap();
-        cluster.move_leader(now, "t", 1, 2).unwrap();
-    });
+    let (client, pipes) = apart().await;
     client.call(ends(&[0, 1])).await.unwrap_err();
 
     // Nobody answers for a while, and then the leaders are the same.
