@@ -23,6 +23,9 @@ mod producing {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/fetching.md")]
 mod fetching {}
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/calling.md")]
+mod calling {}
 
 pub use client::{Client, ClientBuilder, ClusterDescription, ControllerClient, NewTopic, Topic};
 pub use error::{Error, FetchError, Result};

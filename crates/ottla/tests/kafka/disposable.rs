@@ -18,8 +18,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::support::filled::{ID, Subject};
+use crate::support::filled::Subject;
 use crate::support::{environment, topic};
+
+/// What groups, members and transactional ids are called.
+const ID: &str = "ottla";
 
 /// Longer than any broker should take over one of these requests.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -98,6 +101,7 @@ async fn subject(address: &str) -> Subject {
         topic_id: response.topics[0].topic_id,
         broker_id: response.brokers[0].node_id,
         cluster_id: response.cluster_id.unwrap().to_string(),
+        id: ID.to_owned(),
         records: Bytes::new(),
     };
     let fetched = exchange(address, &subject.request::<FetchRequest>(4), 4).await.unwrap();

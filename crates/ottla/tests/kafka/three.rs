@@ -1,5 +1,7 @@
 //! Three nodes, all of them well: where records go, and how leaders move when somebody wants them to.
 
+mod routes;
+
 use std::time::Duration;
 
 use ottla::wire::ApiKey;

@@ -13,12 +13,11 @@ pub(crate) struct Subject {
     pub(crate) topic_id: Uuid,
     pub(crate) broker_id: i32,
     pub(crate) cluster_id: String,
+    /// What groups, members and transactional ids are called.
+    pub(crate) id: String,
     /// A batch that was written to the topic.
     pub(crate) records: Bytes,
 }
-
-/// What groups, members and transactional ids are called.
-pub(crate) const ID: &str = "ottla";
 
 impl Subject {
     /// A request in `version`, all of whose rows are filled.
@@ -105,7 +104,7 @@ impl Filler<'_> {
     fn value_of(&self, parent: &str, field: &FieldInfo) -> Option<Value> {
         let text = |text: &str| Some(Value::Text(text.to_owned()));
         let number = |number: i64| Some(Value::Number(number));
-        let Subject { topic, broker_id, cluster_id, .. } = self.subject;
+        let Subject { topic, broker_id, cluster_id, id, .. } = self.subject;
         match (parent, field.name) {
             ("CreatableTopic", "assignments") => Some(Value::Nothing),
             ("CreatableTopic" | "CreatableTopicConfig" | "AlterableConfig", "configs") => {
@@ -113,7 +112,7 @@ impl Filler<'_> {
             }
             ("CreatePartitionsTopic", "assignments") => Some(Value::Nothing),
             ("CreatePartitionsTopic", "count") => number(2),
-            ("ApiVersionsRequest", name) if name.starts_with("client_software") => text(ID),
+            ("ApiVersionsRequest", name) if name.starts_with("client_software") => text(id),
             ("AlterableConfig", "name") => text("retention.ms"),
             ("AlterableConfig", "value") => text("604800000"),
             ("SaslHandshakeRequest", "mechanism") => text("PLAIN"),
@@ -133,7 +132,7 @@ impl Filler<'_> {
             _ if matches!(field.kind, Kind::Primitive("string") | Kind::Array(Kind::Primitive("string")))
                 && field.default != Some("None") =>
             {
-                text(ID)
+                text(id)
             }
             _ => field.default.and_then(|default| default.parse().ok()).map(Value::Number),
         }
