@@ -22,6 +22,7 @@
 //   controller                                      -> the id of the active controller
 //   leader TOPIC PARTITION                          -> the id of the leader
 //   move TOPIC PARTITION REPLICA...                 move a partition and wait; the first becomes its leader
+//   partitions_of COUNT KEY...                      -> the partition of each key, of so many partitions
 //
 // The process ends when stdin does.
 
@@ -54,6 +55,7 @@ import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.clients.producer.RecordMetadata;
+import org.apache.kafka.clients.producer.internals.BuiltInPartitioner;
 import org.apache.kafka.common.ElectionType;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionInfo;
@@ -119,6 +121,10 @@ public final class Peer {
             case "move":
                 List<Integer> replicas = a.subList(2, a.size()).stream().map(Integer::valueOf).toList();
                 return move(admin, partition(a), replicas);
+            case "partitions_of":
+                int count = Integer.parseInt(a.get(0));
+                return a.subList(1, a.size()).stream()
+                    .map(key -> "" + BuiltInPartitioner.partitionForKey(bytes(key), count)).toList();
             default:
                 throw new IllegalArgumentException("unknown verb " + verb);
         }

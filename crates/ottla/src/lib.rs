@@ -26,6 +26,9 @@ mod fetching {}
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/calling.md")]
 mod calling {}
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/coming-from.md")]
+mod coming_from {}
 
 pub use client::{Client, ClientBuilder, ClusterDescription, ControllerClient, NewTopic, Topic};
 pub use error::{Error, FetchError, Result};

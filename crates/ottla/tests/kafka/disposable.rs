@@ -1,7 +1,6 @@
 //! What may be done to a cluster that is thrown away afterwards.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use bytes::Bytes;
 use ottla::ClientBuilder;
@@ -11,21 +10,14 @@ use ottla::wire::messages::fetch::FetchRequest;
 use ottla::wire::messages::init_producer_id::InitProducerIdRequest;
 use ottla::wire::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use ottla::wire::messages::{Visitor, visit};
-use ottla::wire::{
-    ApiKey, ErrorCode, Message, Request, VersionRange, decode_response, encode_request, frame_size,
-};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::time::timeout;
+use ottla::wire::{ApiKey, ErrorCode, Message, Request, VersionRange};
 
 use crate::support::filled::Subject;
+use crate::support::raw::exchange;
 use crate::support::{environment, topic};
 
 /// What groups, members and transactional ids are called.
 const ID: &str = "ottla";
-
-/// Longer than any broker should take over one of these requests.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// These change the cluster for what comes after them, the last ones for good.
 const LAST: [ApiKey; 10] = [
@@ -149,23 +141,5 @@ async fn ask<R: Request>(address: &str, subject: &Subject, version: i16) -> Resu
     match codes.iter().find(|code| code.name().is_none() || **code == ErrorCode::UNKNOWN_SERVER_ERROR) {
         Some(odd) => Err(format!("answered with {odd}: {response:?}")),
         None => Ok(codes.into_iter().find(|code| code.is_err()).unwrap_or(ErrorCode::NONE)),
-    }
-}
-
-/// A request and its answer, on a connection of their own.
-async fn exchange<R: Request>(address: &str, request: &R, version: i16) -> Result<R::Response, String> {
-    let round = async {
-        let mut socket = TcpStream::connect(address).await.map_err(|e| format!("cannot connect: {e}"))?;
-        let frame = encode_request(request, version, 7, Some("ottla")).map_err(|e| e.to_string())?;
-        socket.write_all(&frame.into_bytes()).await.map_err(|e| format!("cannot send: {e}"))?;
-        let mut size = [0; 4];
-        socket.read_exact(&mut size).await.map_err(|e| format!("no answer: {e}"))?;
-        let mut payload = vec![0; frame_size(size, 10_000_000).map_err(|e| e.to_string())?];
-        socket.read_exact(&mut payload).await.map_err(|e| format!("half an answer: {e}"))?;
-        decode_response::<R>(&payload.into(), version).map_err(|e| e.to_string())
-    };
-    match timeout(PATIENCE, round).await.map_err(|_| format!("no answer within {PATIENCE:?}"))?? {
-        (7, response) => Ok(response),
-        (other, _) => Err(format!("the answer is to request {other}")),
     }
 }

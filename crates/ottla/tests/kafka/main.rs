@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod alone;
+mod as_java;
 mod batch;
 mod codecs;
 mod connections;

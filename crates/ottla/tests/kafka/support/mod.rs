@@ -21,6 +21,7 @@ pub(crate) mod java;
 pub(crate) mod peer;
 pub(crate) mod proxy;
 pub(crate) mod python;
+pub(crate) mod raw;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -131,6 +131,15 @@ impl Peer {
         self.ask(&fields).await;
     }
 
+    /// Where the Java producer puts records with these keys, of so many partitions. Java only.
+    pub(crate) async fn partitions_of(&self, partitions: i32, keys: &[Vec<u8>]) -> Vec<i32> {
+        let keys: Vec<String> = keys.iter().map(|key| write_bytes(Some(key))).collect();
+        let partitions = partitions.to_string();
+        let mut fields = vec!["partitions_of", &partitions];
+        fields.extend(keys.iter().map(String::as_str));
+        self.ask(&fields).await.iter().map(|partition| number(partition)).collect()
+    }
+
     /// A mock cluster of librdkafka's, for as long as the peer lives. Python only.
     pub(crate) async fn mock(&self, brokers: i32) -> Vec<String> {
         self.ask(&["mock", &brokers.to_string()]).await[0].split(',').map(str::to_owned).collect()
