@@ -18,10 +18,13 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 use ottla_core::connection::{self, Answer, Connection, ConnectionSettings, Event, Outgoing};
 use ottla_core::error::{CloseReason, Peer, RequestError};
+use ottla_wire::ApiKey;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, oneshot};
+use tracing::field::{self, Empty};
+use tracing::{Instrument, Span};
 
 use super::alarm::Alarm;
 use super::{is_earlier, lanes::Lane, lock, now};
@@ -54,6 +57,14 @@ pub(crate) trait Sink: fmt::Debug + Send + Sync {
     fn reply(self: Arc<Self>, token: u64, outcome: Result<Option<Answer>, RequestError>);
 }
 
+/// A request that is out.
+#[derive(Debug)]
+struct Asked {
+    reply: ReplyTo,
+    /// From when it was handed over until its outcome is used; none, unless somebody wants to know.
+    span: Span,
+}
+
 /// What a connection needs to come into being.
 pub(crate) struct Dial {
     pub(crate) peer: Peer,
@@ -82,7 +93,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    machine: Connection<ReplyTo, Lane>,
+    machine: Connection<Asked, Lane>,
     /// When the task will look at the clock, whatever happens.
     rings_at: Option<Instant>,
 }
@@ -100,7 +111,9 @@ impl Handle {
             on_overdue,
         });
         let route = Route { peer, transport, connect_timeout, not_before };
-        runtime.spawn(drive(Guard { shared: shared.clone() }, route, settings.max_response_bytes));
+        let span = tracing::debug_span!(parent: None, "connection", broker = %route.peer);
+        let task = drive(Guard { shared: shared.clone() }, route, settings.max_response_bytes);
+        runtime.spawn(task.instrument(span));
         Self { lease: Arc::new(Lease { shared }) }
     }
 
@@ -113,7 +126,9 @@ impl Handle {
 
     /// The first half of [`send`](Self::send): the request's place among all others is taken.
     pub(crate) fn push(&self, outgoing: Outgoing, reply: ReplyTo, lane: Option<Lane>) {
-        lock(&self.lease.shared.state).machine.send(now(), outgoing, reply, lane);
+        let machine = &mut lock(&self.lease.shared.state).machine;
+        let span = reply.span(machine.peer(), outgoing.request.key());
+        machine.send(now(), outgoing, Asked { reply, span }, lane);
     }
 
     /// The second half: writes what may leave. It may wake others, so no lock may be held.
@@ -233,15 +248,33 @@ impl fmt::Debug for Shared {
 }
 
 impl ReplyTo {
-    fn resolve(self, outcome: Result<Option<Answer>, RequestError>) {
+    /// What a request is known by to `tracing`. One waiter's belongs to what the waiter does; who has many out is nobody's.
+    fn span(&self, peer: &Peer, api: ApiKey) -> Span {
         match self {
+            Self::Once { .. } => tracing::debug_span!("request", broker = %peer, %api, outcome = Empty),
+            Self::Sink { .. } => {
+                tracing::debug_span!(parent: None, "request", broker = %peer, %api, outcome = Empty)
+            }
+        }
+    }
+}
+
+impl Asked {
+    fn resolve(self, outcome: Result<Option<Answer>, RequestError>) {
+        let _entered = self.span.enter();
+        match &outcome {
+            Ok(Some(_)) => self.span.record("outcome", "answered"),
+            Ok(None) => self.span.record("outcome", "sent"),
+            Err(error) => self.span.record("outcome", field::display(&error.reason)),
+        };
+        match self.reply {
             // A waiter that is gone has no use for the answer.
-            Self::Once { sender } => {
+            ReplyTo::Once { sender } => {
                 if let Some(outcome) = outcome.transpose() {
                     let _gone = sender.send(outcome);
                 }
             }
-            Self::Sink { sink, token } => sink.reply(token, outcome),
+            ReplyTo::Sink { sink, token } => sink.reply(token, outcome),
         }
     }
 }

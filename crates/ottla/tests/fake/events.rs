@@ -9,8 +9,9 @@ use ottla::{OffsetAt, OutOfRange, StartOffset, StreamConsumerBuilder};
 use ottla_fake::{Reaction, Rule, Stage};
 use ottla_wire::{ApiKey, ErrorCode};
 use tracing::field::{Field, Visit};
+use tracing::span;
 
-use crate::support::{on_events, one, records};
+use crate::support::{on_events, one, records, subscribed};
 
 /// An event's fields, its message among them.
 type Fields = BTreeMap<&'static str, String>;
@@ -190,4 +191,105 @@ async fn a_position_that_is_reset_is_a_warning() {
     let event = log.about("offset is not in the log, position reset");
     let expected = [("topic", "t"), ("partition", "0"), ("from", "0"), ("to", "2"), ("policy", "earliest")];
     assert_fields(&event, &expected);
+}
+
+/// A span as it was seen, with all its fields; the number of its parent.
+#[derive(Debug, Clone)]
+struct Seen {
+    name: &'static str,
+    parent: Option<u64>,
+    fields: Fields,
+    is_closed: bool,
+}
+
+/// Keeps all spans of this thread. Their ids are their places, counted from 1.
+#[derive(Debug, Clone, Default)]
+struct Spans {
+    seen: Arc<Mutex<Vec<Seen>>>,
+    entered: Arc<Mutex<Vec<u64>>>,
+}
+
+impl Spans {
+    fn with(&self, id: &span::Id, change: impl FnOnce(&mut Seen)) {
+        change(&mut self.seen.lock().unwrap()[usize::try_from(id.into_u64()).unwrap() - 1]);
+    }
+}
+
+impl tracing::Subscriber for Spans {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("ottla") && metadata.is_span()
+    }
+
+    fn new_span(&self, attributes: &span::Attributes<'_>) -> span::Id {
+        let mut fields = Collect(Fields::new());
+        attributes.record(&mut fields);
+        let current = || self.entered.lock().unwrap().last().copied();
+        let parent = match attributes.is_contextual() {
+            true => current(),
+            false => attributes.parent().map(span::Id::into_u64),
+        };
+        let mut seen = self.seen.lock().unwrap();
+        seen.push(Seen { name: attributes.metadata().name(), parent, fields: fields.0, is_closed: false });
+        span::Id::from_u64(seen.len() as u64)
+    }
+
+    fn record(&self, id: &span::Id, values: &span::Record<'_>) {
+        self.with(id, |seen| {
+            let mut fields = Collect(std::mem::take(&mut seen.fields));
+            values.record(&mut fields);
+            seen.fields = fields.0;
+        });
+    }
+
+    fn enter(&self, id: &span::Id) {
+        self.entered.lock().unwrap().push(id.into_u64());
+    }
+
+    fn exit(&self, id: &span::Id) {
+        assert_eq!(self.entered.lock().unwrap().pop(), Some(id.into_u64()));
+    }
+
+    fn try_close(&self, id: span::Id) -> bool {
+        self.with(&id, |seen| seen.is_closed = true);
+        true
+    }
+
+    fn event(&self, _: &tracing::Event<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+}
+
+/// A6: what takes time is a span with the facts of its work: a connection, a call, and each request, within the call that it
+/// was sent for.
+#[tokio::test(start_paused = true)]
+async fn calls_and_requests_are_spans() {
+    let spans = Spans::default();
+    let _kept = subscribed(spans.clone());
+    let (partition, client, pipes) = one().await;
+    pipes.rule(Rule::new(Reaction::Disconnect(Stage::AfterApplying)).api(ApiKey::LIST_OFFSETS).times(1));
+    partition.get_offset(OffsetAt::Latest).await.unwrap();
+    partition.produce(records(&["a"])).await.unwrap();
+    drop((partition, client));
+
+    let seen = spans.seen.lock().unwrap().clone();
+    let number = |at: usize| Some(at as u64 + 1);
+    let of = |name: &'static str, api: &'static str| {
+        seen.iter().enumerate().filter(move |(_, span)| {
+            span.name == name && span.fields.get("api").is_some_and(|found| found == api)
+        })
+    };
+    let (call, facts) = of("call", "ListOffsets").next().unwrap();
+    assert_fields(&facts.fields, &[("topic", "t"), ("partition", "0"), ("to", "the leader of t/0")]);
+    assert!(facts.is_closed && of("call", "ListOffsets").count() == 1, "{seen:#?}");
+
+    let requests: Vec<_> = of("request", "ListOffsets").map(|(_, span)| span).collect();
+    assert_eq!(requests.len(), 2, "{seen:#?}");
+    for (request, outcome) in requests.iter().zip(["closed by the peer", "answered"]) {
+        assert_eq!((request.parent, request.is_closed), (number(call), true), "{request:?}");
+        assert_fields(&request.fields, &[("broker", "broker 1 (node-1:9092)")]);
+        assert!(request.fields["outcome"].contains(outcome), "{request:?}");
+    }
+    let (_, produced) = of("request", "Produce").next().unwrap();
+    assert_eq!((produced.parent, &*produced.fields["outcome"]), (None, "answered"), "it is not one caller's");
+    assert!(seen.iter().any(|span| span.name == "connection" && span.parent.is_none()), "{seen:#?}");
 }

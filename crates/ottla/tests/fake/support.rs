@@ -303,6 +303,15 @@ pub(crate) fn on_events(
     tracing::subscriber::set_default(OnEvents(event))
 }
 
+/// Has all that the client says on this thread go to a subscriber, until what comes back is dropped.
+pub(crate) fn subscribed(
+    to: impl tracing::Subscriber + Send + Sync + 'static,
+) -> tracing::subscriber::DefaultGuard {
+    let another = on_events(|_| ());
+    drop(another);
+    tracing::subscriber::set_default(to)
+}
+
 struct OnEvents<F>(F);
 
 impl<F: Fn(&tracing::Event<'_>) + 'static> tracing::Subscriber for OnEvents<F> {

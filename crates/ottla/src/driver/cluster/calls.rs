@@ -9,6 +9,7 @@ use ottla_core::connection::{Answer, OVERDUE_AFTER, Outgoing};
 use ottla_core::error::{Failure, Outcome, RequestError};
 use ottla_core::metadata::{Destination, Leader};
 use ottla_wire::{AnyRequest, ErrorCode, Message, Request};
+use tracing::Instrument;
 
 use super::{Cluster, Purpose};
 use crate::driver::changes::Watch;
@@ -38,7 +39,18 @@ pub(crate) enum Verdict<T> {
 impl Cluster {
     /// Sends a request until it is done: the retry loop of everything that may simply be sent again. `build` makes
     /// the request for the leader it goes to, `judge` says what an answer means.
-    pub(crate) async fn call<R: Request, T>(
+    pub(crate) fn call<R: Request, T>(
+        &self,
+        plan: Plan,
+        build: impl FnMut(Option<Leader>) -> Box<dyn AnyRequest>,
+        judge: impl FnMut(&Answer, R::Response) -> Verdict<T>,
+    ) -> impl Future<Output = Result<T>> {
+        let (topic, partition) = place(&plan.target);
+        let span = tracing::debug_span!("call", api = %R::KEY, to = %plan.target, topic, partition);
+        self.attempts::<R, T>(plan, build, judge).instrument(span)
+    }
+
+    async fn attempts<R: Request, T>(
         &self,
         plan: Plan,
         mut build: impl FnMut(Option<Leader>) -> Box<dyn AnyRequest>,
