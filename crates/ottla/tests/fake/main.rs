@@ -16,6 +16,7 @@ mod dictionary;
 mod events;
 mod fetch;
 mod gone;
+mod idle;
 mod lifetime;
 mod lookup;
 mod merge;
