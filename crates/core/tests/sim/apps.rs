@@ -109,7 +109,7 @@ impl World {
     pub(crate) fn writer_turn(&mut self, writer: usize) {
         let it = &mut self.writers[writer];
         it.waits = false;
-        if self.phase != Phase::Rough || it.turns >= it.plan.turns {
+        if self.phase != Phase::Rough || it.turns >= it.plan.turns || self.produce.is_closing() {
             return;
         }
         let (topic, partition) = (it.plan.topic, it.plan.partition);
@@ -121,7 +121,7 @@ impl World {
             self.client.metadata.request_refresh(self.now, None);
             return self.at(self.now + UNKNOWN_TOPIC_PAUSE, Event::WriterTurn { writer });
         };
-        if self.produce.held(id) >= self.plan.client.budget {
+        if !self.produce.has_room(id, self.writers[writer].plan.record_bytes.0 as usize) {
             self.coverage.hit("user", "waits for room");
             self.writers[writer].waits = true;
             self.hurry(id);
@@ -134,7 +134,7 @@ impl World {
         for _ in 0..count {
             let it = &mut self.writers[writer];
             let bytes = it.draw.between(it.plan.record_bytes.0, it.plan.record_bytes.1) as usize;
-            if self.produce.held(id) + bytes > self.plan.client.budget {
+            if !self.produce.has_room(id, bytes) {
                 break;
             }
             self.accept(writer, bytes, &settings, None);
@@ -242,6 +242,9 @@ impl World {
     }
 
     pub(crate) fn owe_last_words(&mut self) {
+        if self.produce.is_closing() {
+            return;
+        }
         self.writers.iter_mut().for_each(|writer| writer.owes_last = true);
     }
 

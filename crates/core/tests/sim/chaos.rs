@@ -2,6 +2,8 @@
 //! something done to the wires, for its time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ottla_fake::{Answer, FakeCluster, NodeState, Partition, Reaction, Rule, RuleId, Stage};
@@ -11,10 +13,39 @@ use ottla_wire::{ApiKey, ErrorCode, RecordSet, Uuid, VersionRange};
 use crate::plan::{FaultKind, Plan, Strike};
 use crate::world::{Event, Phase, World, create_topic, topic_name};
 
+/// How often a rule that changes answers found something to change.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Changed(Arc<AtomicU64>);
+
+impl Changed {
+    /// The reaction that changes answers up to so many times. Whether there was something to change is what `change` says.
+    pub(crate) fn by(
+        times: u64,
+        change: impl Fn(&mut Answer) -> bool + Send + Sync + 'static,
+    ) -> (Reaction, Self) {
+        let changed = Self::default();
+        let count = changed.0.clone();
+        let change = move |answer: &mut Answer| {
+            if count.load(Ordering::Relaxed) < times && change(answer) {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        (Reaction::alter(change), changed)
+    }
+
+    pub(crate) fn times(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 pub(crate) struct Chaos {
     /// The rules of each fault.
     rules: BTreeMap<usize, RuleId>,
-    /// Faults without a rule: how often they struck.
+    /// Of those that change answers: how often there was something to change.
+    changed: BTreeMap<usize, Changed>,
+    /// Faults without a rule that have begun, and what had met one of their kind by then.
+    begun: BTreeMap<usize, u64>,
+    /// How often those struck: in how many ways something went otherwise than without them.
     struck: BTreeMap<usize, u64>,
     /// An answer may not match its request.
     pub(crate) misanswered: bool,
@@ -40,6 +71,8 @@ impl Chaos {
         let any = |is_one: fn(&FaultKind) -> bool| plan.faults.iter().any(|fault| is_one(&fault.kind));
         Self {
             rules: BTreeMap::new(),
+            begun: BTreeMap::new(),
+            changed: BTreeMap::new(),
             struck: BTreeMap::new(),
             misanswered: any(|kind| matches!(kind, FaultKind::Misanswer { .. })),
             damages_frames: any(|kind| matches!(kind, FaultKind::CorruptFrame { .. })),
@@ -58,10 +91,10 @@ impl Chaos {
         }
     }
 
-    /// How often faults struck so far.
+    /// How often faults struck so far, or may have.
     pub(crate) fn strikes(&self, cluster: &FakeCluster) -> u64 {
         let by_rules = self.rules.values().map(|rule| cluster.struck(*rule));
-        by_rules.chain(self.struck.values().copied()).sum()
+        by_rules.sum::<u64>() + self.begun.len() as u64
     }
 }
 
@@ -69,18 +102,39 @@ impl World {
     pub(crate) fn fault_begins(&mut self, fault: usize) {
         let what = self.plan.faults[fault].clone();
         self.note(|| format!("FAULT {fault} begins: {what}"));
-        if let Some(rule) = rule(&what.kind) {
+        if let Some((rule, changed)) = rule(&what.kind) {
             let id = self.cluster.add_rule(rule);
             self.chaos.rules.insert(fault, id);
+            self.chaos.changed.extend(changed.map(|changed| (fault, changed)));
             return;
         }
         let until = self.start + what.until;
+        let before = self.met(&what.kind).unwrap_or_default();
+        self.chaos.begun.insert(fault, before);
         if self.strike(&what.kind, until) {
-            *self.chaos.struck.entry(fault).or_default() += 1;
+            self.count_strikes(fault, 1);
         }
     }
 
-    /// Does what is no rule. Whether it made a difference is what comes back.
+    fn count_strikes(&mut self, fault: usize, times: u64) {
+        *self.chaos.struck.entry(fault).or_default() += times;
+    }
+
+    /// How often something has met a fault of this kind so far, where it strikes only what it meets.
+    fn met(&self, kind: &FaultKind) -> Option<u64> {
+        let counters = self.cluster.counters();
+        match *kind {
+            FaultKind::MetadataFreeze { node } => Some(counters.requests_to(node, ApiKey::METADATA)),
+            FaultKind::OldApiVersions { .. } => Some(counters.requests(ApiKey::API_VERSIONS)),
+            FaultKind::Hole { node } => Some(self.net.held_up.get(&node).copied().unwrap_or_default()),
+            FaultKind::Slow { node, .. } => Some(self.net.slowed.get(&node).copied().unwrap_or_default()),
+            FaultKind::Stall => Some(self.held_up),
+            _ => None,
+        }
+    }
+
+    /// Does what is no rule. Whether it made a difference at once is what comes back; what strikes later is counted when it
+    /// ends.
     fn strike(&mut self, kind: &FaultKind, until: Instant) -> bool {
         let now = self.now;
         match *kind {
@@ -88,8 +142,16 @@ impl World {
             FaultKind::OldApiVersions { .. } => {
                 self.cluster.set_versions(ApiKey::API_VERSIONS, Some(OLD_API_VERSIONS));
             }
-            FaultKind::Kill { node } => self.cluster.kill(now, node),
-            FaultKind::Pause { node } => self.cluster.pause(now, node),
+            FaultKind::Kill { node } => {
+                let runs = self.cluster.node_state(node) == Some(NodeState::Running);
+                self.cluster.kill(now, node);
+                return runs;
+            }
+            FaultKind::Pause { node } => {
+                let runs = self.cluster.node_state(node) == Some(NodeState::Running);
+                self.cluster.pause(now, node);
+                return runs;
+            }
             FaultKind::Cut { node } => {
                 let links = self.net.links_to(node);
                 links.iter().for_each(|link| self.break_link(*link));
@@ -111,6 +173,7 @@ impl World {
                 let host = format!("node-{node}-moved-{}", self.chaos.moves);
                 self.cluster.set_address(node, host, 9092);
                 self.net.links_to(node).iter().for_each(|link| self.break_link(*link));
+                return true;
             }
             FaultKind::AddNode { node, topic, partition } => {
                 self.cluster.add_node(node);
@@ -123,15 +186,16 @@ impl World {
                 return self.cluster.remove_leader(now, &topic_name(topic), partition).is_ok();
             }
             FaultKind::HoldWatermark { topic, partition } => {
-                return self.cluster.hold_high_watermark(now, &topic_name(topic), partition).is_ok();
+                let _is_gone = self.cluster.hold_high_watermark(now, &topic_name(topic), partition);
             }
             FaultKind::UncleanElection { topic, partition, node }
             | FaultKind::ShrinkIsr { topic, partition, node } => {
                 let name = topic_name(topic);
                 let is_leader = self.cluster.partition(&name, partition).is_none_or(|it| it.leader() == node);
-                return !is_leader
+                let is_alone = !is_leader
                     && self.cluster.hold_replica(now, &name, partition, node).is_ok()
                     && self.cluster.shrink_isr(now, &name, partition, node).is_ok();
+                return is_alone && matches!(kind, FaultKind::ShrinkIsr { .. });
             }
             FaultKind::Recreate { topic } => {
                 let is_gone = self.cluster.delete_topic(now, &topic_name(topic)).is_ok();
@@ -156,9 +220,9 @@ impl World {
                 let is_done = self.cluster.raise_log_start(now, &name, partition, end).is_ok();
                 return is_done && self.forget_producers(topic, partition);
             }
-            _ => return false,
+            _ => {}
         }
-        true
+        false
     }
 
     fn forget_producers(&mut self, topic: usize, partition: i32) -> bool {
@@ -178,10 +242,14 @@ impl World {
         if let Some(rule) = self.chaos.rules.get(&fault) {
             return self.cluster.remove_rule(self.now, *rule);
         }
-        self.relieve(&what.kind);
+        let before = self.chaos.begun.get(&fault).copied().unwrap_or_default();
+        let met = self.met(&what.kind).map_or(0, |met| met - before);
+        let struck = self.relieve(&what.kind);
+        self.count_strikes(fault, met + struck);
     }
 
-    fn relieve(&mut self, kind: &FaultKind) {
+    /// Ends what is no rule. How often it has struck, if that shows only now.
+    fn relieve(&mut self, kind: &FaultKind) -> u64 {
         let now = self.now;
         match *kind {
             FaultKind::MetadataFreeze { node } => self.cluster.thaw_metadata(node),
@@ -196,12 +264,16 @@ impl World {
             FaultKind::AddNode { node, .. } => self.remove_node(node),
             FaultKind::NoLeader { topic, partition } => self.elect_somebody(topic, partition),
             FaultKind::HoldWatermark { topic, partition } => {
+                let held = self.cluster.partition(&topic_name(topic), partition);
+                let is_behind = held.is_some_and(|it| it.high_watermark() < it.log().end());
                 let _is_gone = self.cluster.release_high_watermark(now, &topic_name(topic), partition);
+                return u64::from(is_behind);
             }
             FaultKind::UncleanElection { topic, partition, node } => {
-                let name = topic_name(topic);
+                let (name, lost) = (topic_name(topic), self.cluster.lost().len());
                 let _is_down = self.cluster.move_leader(now, &name, partition, node);
                 let _is_gone = self.cluster.release_replica(now, &name, partition, node);
+                return u64::from(self.cluster.lost().len() > lost);
             }
             FaultKind::ShrinkIsr { topic, partition, node } => {
                 let _is_gone = self.cluster.release_replica(now, &topic_name(topic), partition, node);
@@ -214,6 +286,7 @@ impl World {
             }
             _ => {}
         }
+        0
     }
 
     /// Puts the partition on one more node, which leads it as soon as it has all of it.
@@ -282,8 +355,10 @@ impl World {
 
     pub(crate) fn count_faults(&mut self) {
         for (fault, what) in self.plan.faults.iter().enumerate() {
+            let changed = self.chaos.changed.get(&fault).map(Changed::times);
             let by_rule = self.chaos.rules.get(&fault).map(|rule| self.cluster.struck(*rule));
-            let struck = by_rule.or_else(|| self.chaos.struck.get(&fault).copied()).unwrap_or_default();
+            let struck = changed.or(by_rule);
+            let struck = struck.or_else(|| self.chaos.struck.get(&fault).copied()).unwrap_or_default();
             self.coverage.hit("fault planned", what.kind.name());
             if struck > 0 {
                 self.coverage.add("fault struck", what.kind.name(), struck);
@@ -315,23 +390,17 @@ impl World {
     }
 }
 
-/// The rule of the fake for a fault, where it is one.
-fn rule(kind: &FaultKind) -> Option<Rule> {
+/// The rule of the fake for a fault, where it is one, and the count of what it changed, where it changes answers.
+fn rule(kind: &FaultKind) -> Option<(Rule, Option<Changed>)> {
+    let mut changed = None;
+    let mut alter = |(reaction, count): (Reaction, Changed)| {
+        changed = Some(count);
+        Rule::new(reaction)
+    };
     let rule = match *kind {
         FaultKind::Error { api, code, times } => Rule::new(Reaction::Error(code)).api(api).times(times),
         FaultKind::LateError { code, times } => {
-            let change = move |answer: &mut Answer| {
-                let Answer::Produce(answer) = answer else { return };
-                for row in rows(answer).filter(|row| row.error_code.is_none()) {
-                    *row = PartitionProduceResponse {
-                        index: row.index,
-                        error_code: code,
-                        base_offset: -1,
-                        ..Default::default()
-                    };
-                }
-            };
-            Rule::new(Reaction::alter(change)).api(ApiKey::PRODUCE).times(times)
+            alter(Changed::by(times, move |answer| deny(answer, code))).api(ApiKey::PRODUCE)
         }
         FaultKind::Delay { api, stage, time, times } => {
             Rule::new(Reaction::Delay(stage, time)).api(api).times(times)
@@ -351,35 +420,22 @@ fn rule(kind: &FaultKind) -> Option<Rule> {
             rule.nth(first).times(times)
         }
         FaultKind::CorruptFrame { api, place } => Rule::new(Reaction::Corrupt(place)).api(api).times(1),
-        FaultKind::CorruptRecords { times } => {
-            Rule::new(Reaction::alter(damage)).api(ApiKey::FETCH).times(times)
-        }
+        FaultKind::CorruptRecords { times } => alter(Changed::by(times, damage)).api(ApiKey::FETCH),
         FaultKind::Throttle { api, time, times } => Rule::new(Reaction::Throttle(time)).api(api).times(times),
         FaultKind::Misanswer { how, times } => {
-            let change = move |answer: &mut Answer| misanswer(answer, how);
-            Rule::new(Reaction::alter(change)).api(ApiKey::PRODUCE).times(times)
+            alter(Changed::by(times, move |answer| misanswer(answer, how))).api(ApiKey::PRODUCE)
         }
         FaultKind::MetadataGap { how, times } => {
-            let change = move |answer: &mut Answer| leave_out(answer, how);
-            Rule::new(Reaction::alter(change)).api(ApiKey::METADATA).times(times)
+            alter(Changed::by(times, move |answer| leave_out(answer, how))).api(ApiKey::METADATA)
         }
-        FaultKind::WrongTopicId { times } => {
-            let change = |answer: &mut Answer| {
-                let Answer::Metadata(answer) = answer else { return };
-                for topic in answer.topics.iter_mut().filter(|topic| !topic.topic_id.is_nil()) {
-                    // Another one for each topic, so that no two become one.
-                    topic.topic_id = Uuid::from_bytes(topic.topic_id.as_bytes().map(|byte| !byte));
-                }
-            };
-            Rule::new(Reaction::alter(change)).api(ApiKey::METADATA).times(times)
-        }
+        FaultKind::WrongTopicId { times } => alter(Changed::by(times, confuse)).api(ApiKey::METADATA),
         FaultKind::Rebootstrap { times } => {
             Rule::new(Reaction::Error(ErrorCode::REBOOTSTRAP_REQUIRED)).api(ApiKey::METADATA).times(times)
         }
         FaultKind::OldApiVersions { cuts: true } => old_and_cuts(),
         _ => return None,
     };
-    Some(rule)
+    Some((rule, changed))
 }
 
 /// A broker that cuts the connection on a version of ApiVersions that it does not know.
@@ -403,42 +459,72 @@ fn rows(answer: &mut ProduceResponse) -> impl Iterator<Item = &mut PartitionProd
     answer.responses.iter_mut().flat_map(|topic| &mut topic.partition_responses)
 }
 
-fn misanswer(answer: &mut Answer, how: u8) {
-    let Answer::Produce(answer) = answer else { return };
-    let Some(topic) = answer.responses.first_mut() else { return };
+/// Says of what was written that it was not.
+fn deny(answer: &mut Answer, code: ErrorCode) -> bool {
+    let Answer::Produce(answer) = answer else { return false };
+    let written: Vec<_> = rows(answer).filter(|row| row.error_code.is_none()).collect();
+    let is_some = !written.is_empty();
+    for row in written {
+        let (index, base_offset) = (row.index, -1);
+        *row = PartitionProduceResponse { index, error_code: code, base_offset, ..Default::default() };
+    }
+    is_some
+}
+
+fn misanswer(answer: &mut Answer, how: u8) -> bool {
+    let Answer::Produce(answer) = answer else { return false };
+    let Some(topic) = answer.responses.first_mut() else { return false };
     match how {
         0 => drop(topic.partition_responses.pop()),
         1 => topic.partition_responses.extend(topic.partition_responses.last().cloned()),
         _ => topic.partition_responses.push(PartitionProduceResponse { index: 77, ..Default::default() }),
     }
+    true
 }
 
-fn leave_out(answer: &mut Answer, how: u8) {
-    let Answer::Metadata(answer) = answer else { return };
+fn leave_out(answer: &mut Answer, how: u8) -> bool {
+    let Answer::Metadata(answer) = answer else { return false };
+    let (topics, brokers) = (&mut answer.topics, &mut answer.brokers);
+    let is_some = if how == 2 { brokers.len() > 1 } else { !topics.is_empty() };
     match how {
-        0 => answer.topics.clear(),
+        0 => topics.clear(),
         1 => {
-            for partition in answer.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
+            for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
                 partition.leader_id = -1;
                 partition.error_code = ErrorCode::LEADER_NOT_AVAILABLE;
             }
         }
-        2 => answer.brokers.truncate(1),
-        _ => answer.topics.iter_mut().for_each(|topic| drop(topic.partitions.pop())),
+        2 => brokers.truncate(1),
+        _ => topics.iter_mut().for_each(|topic| drop(topic.partitions.pop())),
     }
+    is_some
+}
+
+/// Another id for each topic, so that no two become one.
+fn confuse(answer: &mut Answer) -> bool {
+    let Answer::Metadata(answer) = answer else { return false };
+    let topics: Vec<_> = answer.topics.iter_mut().filter(|topic| !topic.topic_id.is_nil()).collect();
+    let is_some = !topics.is_empty();
+    for topic in topics {
+        topic.topic_id = Uuid::from_bytes(topic.topic_id.as_bytes().map(|byte| !byte));
+    }
+    is_some
 }
 
 /// Behind the header of a batch and the lengths of its first record.
 const IN_FIRST_VALUE: usize = 61 + 14;
 
 /// Inverts a byte in the first records, where the first of them has its value.
-fn damage(answer: &mut Answer) {
-    let Answer::Fetch(answer) = answer else { return };
+fn damage(answer: &mut Answer) -> bool {
+    let Answer::Fetch(answer) = answer else { return false };
     let rows = answer.responses.iter_mut().flat_map(|topic| &mut topic.partitions);
-    if let Some(records) = rows.filter_map(|row| row.records.as_mut()).find(|records| !records.is_empty()) {
-        let mut bytes = records.to_bytes().to_vec();
-        let at = IN_FIRST_VALUE.min(bytes.len() - 1);
-        bytes[at] = !bytes[at];
-        *records = RecordSet::from(bytes::Bytes::from(bytes));
-    }
+    let Some(records) = rows.filter_map(|row| row.records.as_mut()).find(|records| !records.is_empty())
+    else {
+        return false;
+    };
+    let mut bytes = records.to_bytes().to_vec();
+    let at = IN_FIRST_VALUE.min(bytes.len() - 1);
+    bytes[at] = !bytes[at];
+    *records = RecordSet::from(bytes::Bytes::from(bytes));
+    true
 }

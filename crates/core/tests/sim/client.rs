@@ -646,6 +646,15 @@ impl World {
         }
     }
 
+    /// Whoever used the connections for this purpose is gone.
+    pub(crate) fn release_of(&mut self, purpose: Purpose) {
+        let (gone, left) =
+            std::mem::take(&mut self.client.slots).into_iter().partition(|(key, _)| key.1 == purpose);
+        self.client.slots = left;
+        let gone: BTreeMap<Key, Slot> = gone;
+        gone.into_values().for_each(|slot| self.let_go(slot.channel));
+    }
+
     /// Channels that nobody needs and that have ended.
     pub(crate) fn sweep(&mut self) {
         let named: BTreeSet<u64> = self.client.slots.values().map(|slot| slot.channel).collect();

@@ -12,6 +12,7 @@ mod apps;
 mod calls;
 mod chaos;
 mod client;
+mod expected;
 mod fetching;
 mod history;
 mod meetings;
@@ -23,21 +24,13 @@ mod run;
 mod truth;
 mod world;
 
-use std::time::Duration;
+use plan::Plan;
+use run::Seeded;
 
 /// The runs that were asked for; a few hundred when nothing was said.
 #[test]
 fn seeds() {
-    let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect(name));
-    let from = number("OTTLA_SIM_FROM").unwrap_or(0);
-    let count = number("OTTLA_SIM_SEEDS").unwrap_or(200);
-    let report = run::all(from, count);
-    println!("{report}");
-    assert!(report.is_clean(), "seed {} failed", report.first_failure());
-    if let Some(most) = number("OTTLA_SIM_MOST_MS").map(Duration::from_millis) {
-        let (cost, seed) = report.most(most);
-        assert!(cost <= most, "seed {seed} takes {cost:?} of processor time, more than {most:?}");
-    }
+    run::asked_for::<Plan>(200);
 }
 
 /// Seeds that once found a mistake, and what it was.
@@ -53,18 +46,15 @@ const FOUND: [(u64, &str); 4] = [
 
 #[test]
 fn seeds_that_found_mistakes_find_them_no_more() {
-    for (seed, what) in FOUND {
-        let report = run::all(seed, 1);
-        assert!(report.is_clean(), "it was: {what}\n{report}");
-    }
+    run::find_nothing_more::<Plan>(&FOUND);
 }
 
 /// Equal seeds give equal runs, to the last line of their histories.
 #[test]
 fn a_run_repeats_from_its_seed() {
     for seed in 0..10 {
-        let plan = plan::Plan::new(seed);
-        let histories = [(); 2].map(|()| world::World::new(&plan, true).run().history.print(usize::MAX));
+        let plan = Plan::new(seed);
+        let histories = [(); 2].map(|()| plan.run(true).history.print(usize::MAX));
         assert_eq!(histories[0], histories[1], "seed {seed}");
     }
 }

@@ -26,6 +26,9 @@ pub(crate) struct Net {
     /// Nodes that nothing reaches, and until when.
     pub(crate) holes: BTreeMap<i32, Instant>,
     pub(crate) slow: BTreeMap<i32, Duration>,
+    /// How many packets of each node met one of these.
+    pub(crate) held_up: BTreeMap<i32, u64>,
+    pub(crate) slowed: BTreeMap<i32, u64>,
 }
 
 /// One socket, from the client's dial to both ends being closed.
@@ -53,6 +56,8 @@ impl Net {
             latency: plan.latency,
             holes: BTreeMap::new(),
             slow: BTreeMap::new(),
+            held_up: BTreeMap::new(),
+            slowed: BTreeMap::new(),
         }
     }
 
@@ -65,7 +70,11 @@ impl Net {
     fn arrival(&mut self, now: Instant, link: u64, is_up: bool) -> Instant {
         let Some(it) = self.links.get_mut(&link) else { return now };
         let (low, high) = self.latency;
-        let slow = it.node.and_then(|node| self.slow.get(&node)).copied().unwrap_or_default();
+        let slow = it.node.and_then(|node| Some((node, *self.slow.get(&node)?)));
+        if let Some((node, _)) = slow {
+            *self.slowed.entry(node).or_default() += 1;
+        }
+        let slow = slow.map_or(Duration::ZERO, |(_, slow)| slow);
         let earliest = now + it.draw.micros(low, high) + slow;
         let last = if is_up { &mut it.up } else { &mut it.down };
         *last = (*last).max(earliest);
@@ -189,8 +198,10 @@ impl World {
         };
         let link = *link;
         let Some(it) = self.net.links.get(&link) else { return };
-        if let Some(until) = it.node.and_then(|node| self.net.holes.get(&node)).filter(|it| **it > self.now) {
-            return self.postpone(*until, order, event);
+        let hole = it.node.and_then(|node| Some((node, *self.net.holes.get(&node)?)));
+        if let Some((node, until)) = hole.filter(|(_, until)| *until > self.now) {
+            *self.net.held_up.entry(node).or_default() += 1;
+            return self.postpone(until, order, event);
         }
         let is_paused = it.node.is_some_and(|node| self.cluster.node_state(node) == Some(NodeState::Paused));
         if is_paused && matches!(event, Event::UpClose { .. }) {

@@ -11,8 +11,11 @@ use ottla_fake::{Release, Stage};
 use ottla_wire::compression::Compression;
 use ottla_wire::{ApiKey, ErrorCode};
 
+use crate::expected::{KINDS, STATES};
 use crate::meetings;
 use crate::random::Draw;
+use crate::run::{Outcome, Seeded};
+use crate::world::World;
 
 /// One run, but for what it draws on its way.
 #[derive(Debug, Clone)]
@@ -39,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) writers: Vec<WriterPlan>,
     pub(crate) readers: Vec<ReaderPlan>,
     pub(crate) faults: Vec<Fault>,
+    /// The producer is closed then, whatever is wrong at that moment.
+    pub(crate) closes: Option<Duration>,
     /// From when on nothing is wrong any more.
     pub(crate) heal: Duration,
     /// The usual way of a packet, in microseconds.
@@ -56,6 +61,8 @@ pub(crate) struct ClientPlan {
     pub(crate) max_request: usize,
     /// What unresolved records of one partition may take.
     pub(crate) budget: usize,
+    /// What all unresolved records may take.
+    pub(crate) buffer_memory: usize,
     pub(crate) fetch_lanes: u64,
     /// Answers to metadata requests that were given up are still taken.
     pub(crate) takes_late_metadata: bool,
@@ -261,47 +268,39 @@ pub(crate) enum Strike {
     Disconnect(Stage),
 }
 
-/// All kinds, as they stand in counts.
-pub(crate) const KINDS: [&str; 32] = [
-    "Error",
-    "LateError",
-    "Delay",
-    "Silence",
-    "Disconnect",
-    "AtPartition",
-    "CorruptFrame",
-    "CorruptRecords",
-    "Throttle",
-    "Misanswer",
-    "MetadataGap",
-    "WrongTopicId",
-    "MetadataFreeze",
-    "Rebootstrap",
-    "OldApiVersions",
-    "Kill",
-    "Pause",
-    "Cut",
-    "Hole",
-    "Slow",
-    "Stall",
-    "MoveAddress",
-    "AddNode",
-    "MoveLeader",
-    "NoLeader",
-    "HoldWatermark",
-    "UncleanElection",
-    "ShrinkIsr",
-    "Recreate",
-    "Retention",
-    "ForgetProducers",
-    "Expiry",
-];
-
 impl FaultKind {
-    /// The kind alone, for counts.
+    /// The kind as it stands in counts: where it may do several things, which of them it does.
     pub(crate) fn name(&self) -> String {
         let debug = format!("{self:?}");
-        debug.split([' ', '{', '(']).next().unwrap_or_default().to_owned()
+        let kind = debug.split([' ', '{', '(']).next().unwrap_or_default();
+        match self {
+            Self::Error { api, .. } => format!("{kind}: {api}"),
+            Self::Delay { stage, .. } | Self::Silence { stage, .. } | Self::Disconnect { stage, .. } => {
+                let applied = if *stage == Stage::AfterApplying { "after" } else { "before" };
+                format!("{kind} {applied} applying")
+            }
+            Self::AtPartition { strike, .. } => {
+                let what = match strike {
+                    Strike::Error(_) => "error",
+                    Strike::Delay(..) => "delay",
+                    Strike::Silence(_) => "silence",
+                    Strike::Disconnect(_) => "disconnect",
+                };
+                format!("{kind}: {what}")
+            }
+            Self::Misanswer { how, .. } => {
+                let rows = ["a row is missing", "a row twice", "a row of nobody"];
+                format!("{kind}: {}", rows[usize::from(*how).min(2)])
+            }
+            Self::MetadataGap { how, .. } => {
+                format!(
+                    "{kind}: {}",
+                    ["topics", "leaders", "brokers", "partitions"][usize::from(*how).min(3)]
+                )
+            }
+            Self::OldApiVersions { cuts } => format!("{kind}: {}", if *cuts { "cuts" } else { "refuses" }),
+            _ => kind.to_owned(),
+        }
     }
 }
 
@@ -311,8 +310,10 @@ impl fmt::Display for Fault {
     }
 }
 
-impl Plan {
-    pub(crate) fn new(seed: u64) -> Self {
+impl Seeded for Plan {
+    const OF: &'static str = "the machines";
+
+    fn new(seed: u64) -> Self {
         let mut draw = Draw::new(seed, 0);
         let nodes = draw.between(1, 4) as i32;
         let topics: Vec<i32> = (0..draw.between(1, 2)).map(|_| draw.between(1, 3) as i32).collect();
@@ -327,6 +328,7 @@ impl Plan {
             max_batch: draw.between(600, 6_000) as usize,
             max_request: draw.pick(&[4_000, 16_000, 1 << 20]),
             budget: draw.between(6_000, 60_000) as usize,
+            buffer_memory: 0,
             fetch_lanes: draw.between(1, 8),
             takes_late_metadata: draw.chance(30),
             bootstrap: draw.between(1, nodes as u64) as i32,
@@ -362,6 +364,7 @@ impl Plan {
             writers,
             readers,
             faults: Vec::new(),
+            closes: None,
             heal,
             latency: draw.pick(&[(50, 400), (200, 3_000), (2_000, 40_000)]),
         };
@@ -380,14 +383,33 @@ impl Plan {
         plan.faults.extend(rare_faults(&mut more, &plan));
         meetings::add(&mut plan);
         plan.faults.extend(new_node(&plan));
+        let mut closes = Draw::new(seed, 10);
+        let budget = plan.client.budget as u64;
+        plan.client.buffer_memory = closes.between(budget, 4 * budget) as usize;
+        plan.closes = closes.chance(10).then(|| closes.micros(300_000, plan.heal.as_micros() as u64));
         plan
     }
 
-    /// The same run without one of the faults.
-    pub(crate) fn without(&self, fault: usize) -> Self {
+    fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    fn faults(&self) -> Vec<String> {
+        self.faults.iter().map(ToString::to_string).collect()
+    }
+
+    fn without(&self, fault: usize) -> Self {
         let mut plan = self.clone();
         plan.faults.remove(fault);
         plan
+    }
+
+    fn run(&self, keeps_history: bool) -> Outcome {
+        World::new(self, keeps_history).run()
+    }
+
+    fn expected() -> Vec<(&'static str, &'static str)> {
+        KINDS.iter().map(|kind| ("fault struck", *kind)).chain(STATES.iter().copied()).collect()
     }
 }
 

@@ -38,6 +38,12 @@ pub(crate) struct Produce {
     goes_without_at: Option<Instant>,
     request_timeout: Duration,
     max_in_flight: usize,
+    /// What unresolved records may take, in one partition and in all.
+    budget: usize,
+    buffer_memory: usize,
+    /// Nothing more is accepted; what was gets its results.
+    is_closing: bool,
+    is_closed: bool,
 }
 
 struct Queue {
@@ -73,6 +79,10 @@ impl Produce {
             draw: Draw::new(plan.seed, 4),
             goes_without_at: None,
             request_timeout: plan.client.request_timeout,
+            budget: plan.client.budget,
+            buffer_memory: plan.client.buffer_memory,
+            is_closing: false,
+            is_closed: false,
         }
     }
 
@@ -92,9 +102,16 @@ impl Produce {
         self.queues.get(&id).map_or(Uuid::NIL, |queue| queue.topic_id)
     }
 
-    /// What the records of a partition take that have no result.
-    pub(crate) fn held(&self, id: PartitionId) -> usize {
-        self.queues.get(&id).map_or(0, |queue| queue.held)
+    /// Whether a record with a value of so many bytes may be accepted: its partition has room, and so has the producer.
+    pub(crate) fn has_room(&self, id: PartitionId, bytes: usize) -> bool {
+        let taken = footprint(&new_record(&encode_value(RecordId(0), 0, bytes), 0));
+        let all: usize = self.queues.values().map(|queue| queue.held).sum();
+        let held = self.queues.get(&id).map_or(0, |queue| queue.held);
+        held + taken <= self.budget && all + taken <= self.buffer_memory
+    }
+
+    pub(crate) fn is_closing(&self) -> bool {
+        self.is_closing
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -110,17 +127,28 @@ impl Produce {
         self.machine.go_without();
     }
 
-    /// What every queue says it holds is what its unresolved records take.
-    pub(crate) fn miscounted(&self) -> Option<String> {
-        let wrong = self.queues.values().find(|it| it.queue.memory() != it.held)?;
-        Some(format!(
-            "{}/{} says it holds {} bytes, and its records take {}",
-            wrong.topic,
-            wrong.partition,
-            wrong.queue.memory(),
-            wrong.held
-        ))
+    /// What every queue says it holds is what its unresolved records take, and they are no more than there may be, but for
+    /// `more` bytes.
+    pub(crate) fn miscounted(&self, more: usize) -> Option<(&'static str, String)> {
+        if let Some(wrong) = self.queues.values().find(|it| it.queue.memory() != it.held) {
+            let Queue { topic, partition, queue, held, .. } = wrong;
+            let says = queue.memory();
+            let what = format!("{topic}/{partition} says it holds {says} bytes, and its records take {held}");
+            return Some(("memory is accounted for", what));
+        }
+        let all: usize = self.queues.values().map(|it| it.queue.memory()).sum();
+        let most = self.queues.values().map(|it| it.queue.memory()).max().unwrap_or_default();
+        let (budget, buffer_memory) = (self.budget, self.buffer_memory);
+        (most > budget + more || all > buffer_memory + more).then(|| {
+            let what = format!("{most} of {budget} bytes in a partition, {all} of {buffer_memory} in all");
+            ("memory stays under its budget", what)
+        })
     }
+}
+
+/// As writers make them.
+fn new_record(value: &[u8], timestamp: i64) -> NewRecord<'_> {
+    NewRecord { key: None, value: Some(Payload::Borrowed(value)), headers: &[], timestamp }
 }
 
 impl World {
@@ -157,12 +185,7 @@ impl World {
         let now = self.now;
         let Some(it) = self.produce.queues.get_mut(&id) else { return };
         let value = encode_value(record, it.partition, bytes);
-        let new = NewRecord {
-            key: None,
-            value: Some(Payload::Borrowed(&value)),
-            headers: &[],
-            timestamp: self.cluster.wall_ms(now),
-        };
+        let new = new_record(&value, self.cluster.wall_ms(now));
         let next = self.produce.last_delivery + 1;
         let appended = it.queue.append(now, &new, settings, &mut self.produce.pool, || next);
         let appended = appended.expect("records of a plan fit into a batch");
@@ -196,6 +219,25 @@ impl World {
         }
     }
 
+    /// Nothing more is accepted. What was gets its results, what lingers leaves, and then the connections are let go of.
+    pub(crate) fn close_producer(&mut self) {
+        let unresolved = self.produce.unresolved();
+        self.note(|| format!("the producer is closed, with {unresolved} records under way"));
+        self.coverage.hit("user", if unresolved > 0 { "closes with records under way" } else { "closes" });
+        self.produce.is_closing = true;
+        let open: Vec<PartitionId> = self.produce.queues.keys().copied().collect();
+        open.into_iter().for_each(|id| self.hurry(id));
+    }
+
+    /// A producer that is closed and has nothing under way needs no connection.
+    fn end_closing(&mut self) {
+        if self.produce.is_closing && !self.produce.is_closed && self.produce.is_idle() {
+            self.produce.is_closed = true;
+            self.note(|| "the producer is closed and lets go of its connections".to_owned());
+            self.release_of(Purpose::Produce);
+        }
+    }
+
     pub(crate) fn produce_timeouts(&mut self) {
         if self.produce.machine.poll_timeout().is_some_and(|due| due <= self.now) {
             self.produce.machine.handle_timeout(self.now);
@@ -218,6 +260,7 @@ impl World {
             self.coverage.hit("producer", "held for company");
             self.at(at, Event::GoWithout);
         }
+        self.end_closing();
         moved
     }
 

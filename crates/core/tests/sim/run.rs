@@ -1,4 +1,5 @@
-//! Many runs, on all processors; what failed, as small as it gets; what was covered, and what it cost.
+//! Many runs, on all processors; what failed, as small as it gets; what was covered, and what it cost. Of either world: what a
+//! seed means there is a [`Seeded`] plan.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,117 +8,58 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::history::Coverage;
-use crate::plan::{KINDS, Plan};
+use crate::history::{Coverage, History};
 use crate::truth::Violation;
-use crate::world::{Outcome, World};
 
 /// So many lines of a failing run's history are printed, if `OTTLA_SIM_LINES` does not say how many.
 const MOST_LINES: usize = 600;
 
-/// What has to come about, if not in each run: states of the machines, and what users meet.
-const STATES: &[(&str, &str)] = &[
-    ("call", "answered with COORDINATOR_LOAD_IN_PROGRESS (14)"),
-    ("call", "answered with FENCED_LEADER_EPOCH (74)"),
-    ("call", "answered with KAFKA_STORAGE_ERROR (56)"),
-    ("call", "answered with NOT_LEADER_OR_FOLLOWER (6)"),
-    ("call", "answered with OFFSET_OUT_OF_RANGE (1)"),
-    ("call", "answered with THROTTLING_QUOTA_EXCEEDED (89)"),
-    ("call", "answered with UNKNOWN_LEADER_EPOCH (75)"),
-    ("call", "answered with UNKNOWN_TOPIC_ID (100)"),
-    ("call", "answered with UNKNOWN_TOPIC_OR_PARTITION (3)"),
-    ("call", "done"),
-    ("call", "given up: Permanent"),
-    ("call", "given up: Recreated"),
-    ("call", "given up: TimedOut"),
-    ("call", "moved"),
-    ("call", "sent"),
-    ("call", "waits"),
-    ("call", "waits for a lane"),
-    ("connection", "closed"),
-    ("connection", "closed: Idle"),
-    ("connection", "closed: Io"),
-    ("connection", "closed: Moved"),
-    ("connection", "closed: Protocol"),
-    ("connection", "closed: Released"),
-    ("connection", "closed: Silent"),
-    ("connection", "dialled again for a lower ApiVersions"),
-    ("connection", "opening, requests wait"),
-    ("connection", "overdue"),
-    ("connection", "ready, nothing to do"),
-    ("connection", "ready, requests under way"),
-    ("connection", "throttled"),
-    ("connection", "waiting for the dial"),
-    ("log", "records lost"),
-    ("metadata", "answered"),
-    ("metadata", "late answer"),
-    ("metadata", "leader hint taken"),
-    ("metadata", "no answer"),
-    ("producer", "MayHaveBeenWritten: Refused"),
-    ("producer", "MayHaveBeenWritten: Request"),
-    ("producer", "MayHaveBeenWritten: TimedOut"),
-    ("producer", "MayHaveBeenWritten: TopicRecreated"),
-    ("producer", "NotWritten: ProducerId"),
-    ("producer", "NotWritten: TimedOut"),
-    ("producer", "NotWritten: TopicRecreated"),
-    ("producer", "an answer that does not match"),
-    ("producer", "answered with CORRUPT_MESSAGE (2)"),
-    ("producer", "answered with MESSAGE_TOO_LARGE (10)"),
-    ("producer", "answered with NOT_ENOUGH_REPLICAS (19)"),
-    ("producer", "answered with NOT_ENOUGH_REPLICAS_AFTER_APPEND (20)"),
-    ("producer", "answered with NOT_LEADER_OR_FOLLOWER (6)"),
-    ("producer", "answered with OUT_OF_ORDER_SEQUENCE_NUMBER (45)"),
-    ("producer", "answered with REQUEST_TIMED_OUT (7)"),
-    ("producer", "answered with UNKNOWN_PRODUCER_ID (59)"),
-    ("producer", "answered with UNKNOWN_TOPIC_ID (100)"),
-    ("producer", "answered with UNKNOWN_TOPIC_OR_PARTITION (3)"),
-    ("producer", "asks for a producer id"),
-    ("producer", "has a producer id"),
-    ("producer", "held for company"),
-    ("producer", "leader is not among the brokers"),
-    ("producer", "no producer id"),
-    ("producer", "refresh: Answer"),
-    ("producer", "refresh: Lost"),
-    ("producer", "refresh: NoLeader"),
-    ("producer", "refresh: Overdue"),
-    ("producer", "sends"),
-    ("producer", "sequence reset: records may be lost"),
-    ("producer", "sequence reset: retention"),
-    ("producer", "split"),
-    ("producer", "topic created again"),
-    ("producer", "written"),
-    ("producer", "written, no offset"),
-    ("request", "NotSent: Closed(ByPeer)"),
-    ("request", "NotSent: Closed(Moved)"),
-    ("request", "NotSent: Closed(Protocol)"),
-    ("request", "NotSent: Connect"),
-    ("request", "NotSent: TimedOut"),
-    ("request", "Unknown: Closed(ByPeer)"),
-    ("request", "Unknown: Closed(Protocol)"),
-    ("request", "Unknown: Closed(Silent)"),
-    ("request", "Unknown: TimedOut"),
-    ("request", "answered"),
-    ("request", "outcome for nobody"),
-    ("request", "sent without an answer"),
-    ("user", "a call in vain"),
-    ("user", "a damaged batch"),
-    ("user", "drops a call"),
-    ("user", "overtaken by retention"),
-    ("user", "told of a truncation"),
-    ("user", "waits for room"),
-    ("user", "waits for what lingers"),
-];
+/// What a seed means in one of the worlds.
+pub(crate) trait Seeded: Clone {
+    /// Whose seeds they are.
+    const OF: &'static str;
+
+    fn new(seed: u64) -> Self;
+
+    fn seed(&self) -> u64;
+
+    /// The faults, in words.
+    fn faults(&self) -> Vec<String>;
+
+    /// The same run without one of the faults, which leaves the others as they are.
+    fn without(&self, fault: usize) -> Self;
+
+    fn run(&self, keeps_history: bool) -> Outcome;
+
+    /// What has to come about, if not in each run: kinds of faults, states of machines, and what users meet.
+    fn expected() -> Vec<(&'static str, &'static str)>;
+}
+
+/// What a run came to.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) violation: Option<Violation>,
+    pub(crate) coverage: Coverage,
+    pub(crate) history: History,
+    /// Virtual time.
+    pub(crate) took: Duration,
+}
 
 /// What many runs came to.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
+    of: &'static str,
     runs: u64,
     from: u64,
     coverage: Coverage,
+    /// What was never reached and has to be, if the runs are many.
+    never: Vec<String>,
     took: Duration,
     /// Processor time of all runs, and of the longest.
     cost: Duration,
     most: (Duration, u64),
+    /// Runs that took more than they may.
+    dear: Vec<u64>,
     virtual_time: Duration,
     failures: Vec<Failure>,
     /// Of a hunt: what else was noticed, how often, and by which seed first.
@@ -132,14 +74,41 @@ struct Failure {
     history: String,
 }
 
+/// Whoever hunts for one invariant says which.
+const HUNTED: &str = "OTTLA_SIM_UNTIL";
+
+/// The seeds that were asked for by the environment, or so many as are usual; a failure is one of the test.
+pub(crate) fn asked_for<P: Seeded>(usual: u64) {
+    let number = |name: &str| std::env::var(name).ok().map(|value| value.parse::<u64>().expect(name));
+    let from = number("OTTLA_SIM_FROM").unwrap_or(0);
+    let count = number("OTTLA_SIM_SEEDS").unwrap_or(usual);
+    let limit = number("OTTLA_SIM_MOST_MS").map(Duration::from_millis);
+    let report = all::<P>(from, count, limit);
+    println!("{report}");
+    assert!(report.is_clean(), "seed {} of {} failed", report.first_failure(), P::OF);
+    if let Some(limit) = limit {
+        let too_dear: Vec<String> =
+            report.dear.iter().filter_map(|seed| too_dear::<P>(*seed, limit)).collect();
+        assert!(too_dear.is_empty(), "more than {limit:?} of processor time: {}", too_dear.join(", "));
+    }
+}
+
+/// Seeds that once found a mistake, and what it was.
+pub(crate) fn find_nothing_more<P: Seeded>(found: &[(u64, &str)]) {
+    for (seed, what) in found {
+        let report = all::<P>(*seed, 1, None);
+        assert!(report.is_clean(), "it was: {what}\n{report}");
+    }
+}
+
 /// All seeds from `from` on; it ends early when several have failed. When an invariant is hunted for, it ends with the
 /// first run in which that one does not hold, and only counts those in which another did not.
-pub(crate) fn all(from: u64, count: u64) -> Report {
+fn all<P: Seeded>(from: u64, count: u64, limit: Option<Duration>) -> Report {
     let begin = Instant::now();
     let next = AtomicU64::new(from);
     let stop = AtomicBool::new(false);
-    let report = Mutex::new(Report { from, ..Report::default() });
-    let hunted = std::env::var("OTTLA_SIM_UNTIL").ok();
+    let report = Mutex::new(Report { of: P::OF, from, ..Report::default() });
+    let hunted = std::env::var(HUNTED).ok();
     let most_failures = if hunted.is_some() { 1 } else { MOST_FAILURES };
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
@@ -150,9 +119,9 @@ pub(crate) fn all(from: u64, count: u64) -> Report {
                     if seed >= from + count {
                         return;
                     }
-                    let one = one(seed, hunted.as_deref());
+                    let one = one::<P>(seed, hunted.as_deref());
                     let mut report = report.lock().expect("no run panics while it holds the report");
-                    report.add(one);
+                    report.add(one, limit);
                     if report.failures.len() >= most_failures {
                         stop.store(true, Ordering::Relaxed);
                     }
@@ -162,6 +131,7 @@ pub(crate) fn all(from: u64, count: u64) -> Report {
     });
     let mut report = report.into_inner().expect("no run panics while it holds the report");
     report.took = begin.elapsed();
+    report.never = report.coverage.never(P::expected());
     report.failures.sort_by_key(|failure| failure.seed);
     report
 }
@@ -179,8 +149,8 @@ struct One {
     besides: Option<&'static str>,
 }
 
-fn one(seed: u64, hunted: Option<&str>) -> One {
-    let plan = Plan::new(seed);
+fn one<P: Seeded>(seed: u64, hunted: Option<&str>) -> One {
+    let plan = P::new(seed);
     let before = processor_time();
     let outcome = attempt(&plan, false);
     let cost = processor_time().saturating_sub(before);
@@ -188,7 +158,7 @@ fn one(seed: u64, hunted: Option<&str>) -> One {
     let (failure, besides) = match (violation, hunted) {
         (Some(violation), None) => (Some(shrink(&plan, violation)), None),
         (Some(violation), Some(hunted)) if hunted == violation.invariant => {
-            let (faults, history) = (plan.faults.iter().map(ToString::to_string).collect(), String::new());
+            let (faults, history) = (plan.faults(), String::new());
             (Some(Failure { seed, violation, faults, history }), None)
         }
         (Some(violation), Some(_)) => (None, Some(violation.invariant)),
@@ -197,25 +167,29 @@ fn one(seed: u64, hunted: Option<&str>) -> One {
     One { seed, coverage, cost, virtual_time, failure, besides }
 }
 
+/// What a run takes at least, if that is more than it may: a machine that does other things beside it makes a run dearer,
+/// not cheaper.
+fn too_dear<P: Seeded>(seed: u64, limit: Duration) -> Option<String> {
+    let costs = (0..5).map(|_| one::<P>(seed, None).cost);
+    let least = costs.take_while(|cost| *cost > limit).collect::<Vec<_>>();
+    (least.len() == 5).then(|| format!("seed {seed} of {} takes {:?}", P::OF, least.iter().min()))
+}
+
 /// One run; a panic in it is a violation as well.
-fn attempt(plan: &Plan, keeps_history: bool) -> Outcome {
-    catch_unwind(AssertUnwindSafe(|| World::new(plan, keeps_history).run())).unwrap_or_else(|panic| {
+fn attempt<P: Seeded>(plan: &P, keeps_history: bool) -> Outcome {
+    catch_unwind(AssertUnwindSafe(|| plan.run(keeps_history))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Outcome {
-            violation: Some(Violation { invariant: "no panic", what: text.unwrap_or_default() }),
-            coverage: Coverage::default(),
-            history: crate::history::History::default(),
-            took: Duration::ZERO,
-        }
+        let violation = Violation { invariant: "no panic", what: text.unwrap_or_default() };
+        Outcome { violation: Some(violation), ..Outcome::default() }
     })
 }
 
 /// Leaves out one fault after the other, as long as the same invariant does not hold.
-fn shrink(plan: &Plan, violation: Violation) -> Failure {
+fn shrink<P: Seeded>(plan: &P, violation: Violation) -> Failure {
     let (mut plan, mut violation) = (plan.clone(), violation);
     let mut at = 0;
-    while at < plan.faults.len() {
+    while at < plan.faults().len() {
         let smaller = plan.without(at);
         match attempt(&smaller, false).violation {
             Some(still) if still.invariant == violation.invariant => (plan, violation) = (smaller, still),
@@ -224,8 +198,7 @@ fn shrink(plan: &Plan, violation: Violation) -> Failure {
     }
     let lines = std::env::var("OTTLA_SIM_LINES").ok().and_then(|lines| lines.parse().ok());
     let history = attempt(&plan, true).history.print(lines.unwrap_or(MOST_LINES));
-    let faults = plan.faults.iter().map(ToString::to_string).collect();
-    Failure { seed: plan.seed, violation, faults, history }
+    Failure { seed: plan.seed(), violation, faults: plan.faults(), history }
 }
 
 /// What this thread has cost so far; zero where the system does not say.
@@ -236,11 +209,12 @@ fn processor_time() -> Duration {
 }
 
 impl Report {
-    fn add(&mut self, one: One) {
+    fn add(&mut self, one: One, limit: Option<Duration>) {
         self.runs += 1;
         self.coverage.merge(&one.coverage);
         self.cost += one.cost;
         self.most = self.most.max((one.cost, one.seed));
+        self.dear.extend(limit.filter(|limit| one.cost > *limit).map(|_| one.seed));
         self.virtual_time += one.virtual_time;
         self.failures.extend(one.failure);
         if let Some(invariant) = one.besides {
@@ -249,48 +223,35 @@ impl Report {
         }
     }
 
-    pub(crate) fn is_clean(&self) -> bool {
+    fn is_clean(&self) -> bool {
         self.failures.is_empty()
     }
 
-    /// The longest run. If it took more than `limit`, what it takes at least: a machine that does other things beside it
-    /// makes a run dearer, not cheaper.
-    pub(crate) fn most(&self, limit: Duration) -> (Duration, u64) {
-        let (mut cost, seed) = self.most;
-        for _ in 0..5 {
-            if cost > limit {
-                cost = cost.min(one(seed, None).cost);
-            }
-        }
-        (cost, seed)
-    }
-
-    pub(crate) fn first_failure(&self) -> u64 {
+    fn first_failure(&self) -> u64 {
         self.failures.first().map_or(0, |failure| failure.seed)
     }
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { of, runs, from, took, cost, most, virtual_time, .. } = self;
         for failure in &self.failures {
-            writeln!(f, "\nseed {}: '{}' does not hold", failure.seed, failure.violation.invariant)?;
+            writeln!(f, "\nseed {} of {of}: '{}' does not hold", failure.seed, failure.violation.invariant)?;
             writeln!(f, "  {}", failure.violation.what)?;
             writeln!(f, "  with these faults:")?;
             failure.faults.iter().try_for_each(|fault| writeln!(f, "    {fault}"))?;
             writeln!(f, "{}", failure.history)?;
         }
         for (invariant, (times, first)) in &self.besides {
-            writeln!(f, "not hunted for: '{invariant}' in {times} runs, first in seed {first}")?;
+            writeln!(f, "not hunted for: '{invariant}' in {times} runs of {of}, first in seed {first}")?;
         }
         write!(f, "{}", self.coverage.print())?;
-        let kinds = KINDS.iter().map(|kind| ("fault struck", *kind));
-        let never = self.coverage.never(kinds.chain(STATES.iter().copied()));
-        writeln!(f, "never: {}", if never.is_empty() { "nothing".to_owned() } else { never.join(", ") })?;
-        let Self { runs, from, took, cost, most, virtual_time, .. } = self;
+        let never = if self.never.is_empty() { "nothing".to_owned() } else { self.never.join(", ") };
+        writeln!(f, "never, of {of}: {never}")?;
         let mean = cost.as_secs_f64() * 1e3 / (*runs).max(1) as f64;
         writeln!(
             f,
-            "{runs} runs from seed {from} on in {:.1} s, {} failed",
+            "{runs} runs of {of} from seed {from} on in {:.1} s, {} failed",
             took.as_secs_f64(),
             self.failures.len()
         )?;

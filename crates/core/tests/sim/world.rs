@@ -10,7 +10,7 @@
 //! the users in `apps`, what goes wrong in `chaos`, what must hold in `truth`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ottla_core::producer::PartitionId;
 use ottla_fake::{FakeCluster, Release};
@@ -25,6 +25,7 @@ use crate::net::Net;
 use crate::plan::Plan;
 use crate::produce::{Produce, Sealed};
 use crate::random::Draw;
+use crate::run::Outcome;
 use crate::truth::{Truth, Violation};
 
 /// What the wall clock shows when a run begins.
@@ -56,6 +57,8 @@ pub(crate) struct World {
     steps_at_once: u64,
     /// The client does nothing before.
     pub(crate) stalled_until: Option<Instant>,
+    /// How often something had to wait for it.
+    pub(crate) held_up: u64,
 }
 
 /// How far a run has come.
@@ -128,6 +131,8 @@ pub(crate) enum Event {
     FaultEnds {
         fault: usize,
     },
+    /// The producer is closed.
+    Close,
     Heal,
     LastWords,
 }
@@ -147,15 +152,6 @@ impl Event {
                 | Self::GoWithout
         )
     }
-}
-
-/// What a run came to.
-pub(crate) struct Outcome {
-    pub(crate) violation: Option<Violation>,
-    pub(crate) coverage: Coverage,
-    pub(crate) history: History,
-    /// Virtual time.
-    pub(crate) took: Duration,
 }
 
 impl World {
@@ -205,6 +201,7 @@ impl World {
             next_event: 0,
             steps_at_once: 0,
             stalled_until: None,
+            held_up: 0,
             plan: plan.clone(),
         };
         world.schedule_all();
@@ -222,6 +219,9 @@ impl World {
         for (fault, what) in self.plan.faults.clone().iter().enumerate() {
             self.at(self.start + what.at, Event::FaultBegins { fault });
             self.at(self.start + what.until, Event::FaultEnds { fault });
+        }
+        if let Some(closes) = self.plan.closes {
+            self.at(self.start + closes, Event::Close);
         }
         self.at(self.start + self.plan.heal, Event::Heal);
     }
@@ -322,6 +322,7 @@ impl World {
         if let Some((at, order)) = first.filter(|(at, _)| *at <= self.now) {
             let Some(event) = self.queue.remove(&(at, order)) else { return };
             if let Some(until) = self.stalled_until.filter(|_| event.is_clients()) {
+                self.held_up += 1;
                 return self.postpone(until, order, event);
             }
             return self.handle(order, event);
@@ -354,6 +355,7 @@ impl World {
             Event::ReaderDrop { reader, call } => self.reader_drop(reader, call),
             Event::FaultBegins { fault } => self.fault_begins(fault),
             Event::FaultEnds { fault } => self.fault_ends(fault),
+            Event::Close => self.close_producer(),
             Event::Heal => self.heal(),
             Event::LastWords => self.last_words(),
         }

@@ -1,137 +1,177 @@
-//! What goes wrong for the fetcher, and that it is over in the end.
+//! What goes wrong for the fetcher, how often it really did, and that it is over in the end.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ottla_fake::{NodeState, Partition, Reaction, Rule, Stage};
-use ottla_wire::{ApiKey, ErrorCode};
+use bytes::Bytes;
+use ottla_core::metadata::Leader;
+use ottla_fake::{Answer, NodeState, Partition, Reaction, Rule, RuleId};
+use ottla_wire::messages::fetch::FetchResponse;
+use ottla_wire::{ApiKey, ErrorCode, RecordSet};
 
+use super::plan::{Fault, FaultKind};
 use super::world::{Event, TOPIC, World};
+use crate::chaos::Changed;
 
-/// What a broker may say of one partition that passes.
-const CODES: [ErrorCode; 6] = [
-    ErrorCode::NOT_LEADER_OR_FOLLOWER,
-    ErrorCode::FENCED_LEADER_EPOCH,
-    ErrorCode::UNKNOWN_LEADER_EPOCH,
-    ErrorCode::KAFKA_STORAGE_ERROR,
-    ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
-    ErrorCode::UNKNOWN_TOPIC_ID,
-];
+/// The faults that have begun.
+#[derive(Debug, Default)]
+pub(super) struct Chaos {
+    rules: BTreeMap<usize, RuleId>,
+    /// Of rules that change answers: how often they found something to change.
+    changed: BTreeMap<usize, Changed>,
+    /// Of those without a rule: how often they made a difference.
+    struck: BTreeMap<usize, u64>,
+    /// What metadata tells, and the fault that is to blame.
+    pub(super) old_leaders: Option<(usize, Vec<Option<Leader>>)>,
+}
 
 impl World {
-    pub(super) fn fault(&mut self) {
-        if self.is_healed {
-            return;
-        }
+    /// Whether what was read of a partition may be from a log that an election took, and no broker can tell.
+    pub(super) fn may_differ(&self, partition: i32) -> bool {
+        let forgets = |fault: &Fault| matches!(fault.kind, FaultKind::ForgetEpochs { .. });
+        let is_lossy = self.cluster.lost().iter().any(|lost| lost.partition == partition);
+        is_lossy && self.plan.faults.iter().any(forgets)
+    }
+
+    pub(super) fn fault_begins(&mut self, fault: usize) {
+        let what = self.plan.faults[fault].clone();
+        self.note(|| format!("FAULT {fault} begins: {what}"));
         self.work += 5;
-        let node = self.draw.between(1, self.plan.nodes.unsigned_abs().into()) as i32;
-        let partition = self.draw.below(self.plan.partitions.unsigned_abs().into()) as i32;
-        match self.draw.below(14) {
-            0 | 1 => self.move_leader(partition, node),
-            2 | 3 => self.elect_uncleanly(partition, node),
-            4 => self.kill(node),
-            5 => {
-                self.note(|| format!("node {node} is paused"));
-                self.cluster.pause(self.now, node);
-            }
-            6 => {
-                self.note(|| format!("node {node} is there again"));
-                self.cluster.restart(self.now, node);
-            }
-            7 => self.lose_sessions(node),
-            8 | 9 => self.retain(partition),
-            10 => {
-                self.note(|| format!("node {node} has no rack any more"));
-                self.coverage.hit("fetcher", "a replica vanished");
-                self.cluster.set_rack(node, None);
-            }
-            11 => {
-                let open: Vec<_> = self.cluster.connections().map(|(conn, _)| conn).collect();
-                self.note(|| "every connection is cut".to_owned());
-                for conn in open {
-                    self.cluster.handle_disconnect(self.now, conn);
-                    self.cut_off(conn);
-                }
-            }
-            _ => self.rule(),
-        }
-    }
-
-    fn move_leader(&mut self, partition: i32, node: i32) {
-        if self.cluster.move_leader(self.now, TOPIC, partition, node).is_ok() {
-            self.note(|| format!("node {node} leads partition {partition}"));
-            self.coverage.hit("fetcher", "a leader moved");
-        }
-    }
-
-    /// A replica that lags leads: what it lacks is gone.
-    fn elect_uncleanly(&mut self, partition: i32, node: i32) {
-        let leader = self.cluster.partition(TOPIC, partition).map(Partition::leader);
-        if self.plan.nodes < 2 || leader == Some(node) {
+        if let Some((rule, changed)) = rule(&what.kind) {
+            let id = self.cluster.add_rule(rule);
+            self.chaos.rules.insert(fault, id);
+            self.chaos.changed.extend(changed.map(|changed| (fault, changed)));
             return;
         }
-        let _held = self.cluster.hold_replica(self.now, TOPIC, partition, node);
-        let _shrunk = self.cluster.shrink_isr(self.now, TOPIC, partition, node);
-        self.note(|| format!("node {node} falls behind in partition {partition}, and leads later"));
-        let later = self.draw.millis(50, 1_500);
-        self.at(self.now + later, Event::Uncleanly { partition, node });
+        let struck = self.strike(fault, &what.kind);
+        self.count_strikes(fault, struck);
     }
 
-    pub(super) fn uncleanly(&mut self, partition: i32, node: i32) {
-        let lost = self.cluster.lost().len();
-        let _led = self.cluster.move_leader(self.now, TOPIC, partition, node);
-        let _released = self.cluster.release_replica(self.now, TOPIC, partition, node);
-        let lost = self.cluster.lost().len() - lost;
-        self.note(|| format!("node {node} leads partition {partition}, and {lost} batches are lost"));
-        self.coverage.add("fetcher", "uncleanly elected", u64::from(lost > 0));
+    pub(super) fn fault_ends(&mut self, fault: usize) {
+        let kind = self.plan.faults[fault].kind.clone();
+        self.note(|| format!("fault {fault} ends"));
+        if let Some(rule) = self.chaos.rules.get(&fault) {
+            return self.cluster.remove_rule(self.now, *rule);
+        }
+        let struck = self.relieve(&kind);
+        self.count_strikes(fault, struck);
     }
 
-    fn kill(&mut self, node: i32) {
-        self.note(|| format!("node {node} is killed"));
-        self.coverage.hit("fetcher", "a node was killed");
-        self.cluster.kill(self.now, node);
-        let soon = self.draw.millis(100, 3_000);
-        self.at(self.now + soon, Event::Restart { node });
+    pub(super) fn count_strikes(&mut self, fault: usize, struck: bool) {
+        *self.chaos.struck.entry(fault).or_default() += u64::from(struck);
     }
 
-    fn lose_sessions(&mut self, node: i32) {
-        self.note(|| format!("node {node} forgets its sessions"));
-        self.coverage.hit("fetcher", "a session was lost");
-        self.cluster.evict_fetch_sessions(node);
-    }
-
-    fn retain(&mut self, partition: i32) {
-        let Some(log) = self.cluster.partition(TOPIC, partition) else { return };
-        let (start, end) = (log.log().start(), log.high_watermark());
-        let to = self.draw.between(start.unsigned_abs(), end.unsigned_abs()) as i64;
-        if self.cluster.raise_log_start(self.now, TOPIC, partition, to).is_ok() {
-            self.note(|| format!("partition {partition} starts at {to} now"));
-            self.coverage.hit("fetcher", "retention");
+    /// Does what is no rule. Whether it made a difference at once.
+    fn strike(&mut self, fault: usize, kind: &FaultKind) -> bool {
+        let now = self.now;
+        let runs = |world: &Self, node| world.cluster.node_state(node) == Some(NodeState::Running);
+        match *kind {
+            FaultKind::MoveLeader { partition, node } => self.move_leader(partition, node),
+            FaultKind::UncleanElection { partition, node } => {
+                let leader = self.cluster.partition(TOPIC, partition).map(Partition::leader);
+                if self.plan.nodes > 1 && leader != Some(node) {
+                    let _held = self.cluster.hold_replica(now, TOPIC, partition, node);
+                    let _shrunk = self.cluster.shrink_isr(now, TOPIC, partition, node);
+                }
+                false
+            }
+            FaultKind::NoLeader { partition } => self.cluster.remove_leader(now, TOPIC, partition).is_ok(),
+            FaultKind::OldMetadata => {
+                self.chaos.old_leaders = Some((fault, self.leaders()));
+                false
+            }
+            FaultKind::Kill { node } => {
+                let runs = runs(self, node);
+                self.cluster.kill(now, node);
+                runs
+            }
+            FaultKind::Pause { node } => {
+                let runs = runs(self, node);
+                self.cluster.pause(now, node);
+                runs
+            }
+            FaultKind::CutAll => {
+                let open: Vec<_> = self.cluster.connections().map(|(conn, _)| conn).collect();
+                for conn in &open {
+                    self.cluster.handle_disconnect(now, *conn);
+                    self.cut_off(*conn);
+                }
+                !open.is_empty()
+            }
+            FaultKind::LoseSessions { node } => {
+                self.cluster.evict_fetch_sessions(node);
+                self.wire.has_session(node)
+            }
+            FaultKind::Retention { partition, part } => self.retain(partition, part),
+            FaultKind::LoseRack { node } => {
+                self.cluster.set_rack(node, None);
+                self.plan.rack.as_deref() == Some(rack(node).as_str())
+            }
+            _ => false,
         }
     }
 
-    fn rule(&mut self) {
-        let api = self.draw.pick(&[
-            ApiKey::FETCH,
-            ApiKey::FETCH,
-            ApiKey::FETCH,
-            ApiKey::LIST_OFFSETS,
-            ApiKey::OFFSET_FOR_LEADER_EPOCH,
-        ]);
-        let stage = self.draw.pick(&[Stage::BeforeApplying, Stage::AfterApplying]);
-        let time = self.draw.millis(5, 900);
-        let reaction = match self.draw.below(5) {
-            0 => Reaction::Delay(stage, time),
-            1 => Reaction::Disconnect(stage),
-            2 => Reaction::Silence(stage),
-            3 if api == ApiKey::FETCH => {
-                self.coverage.hit("fetcher", "throttled");
-                Reaction::Throttle(time)
+    /// Ends what is no rule. Whether it made a difference that shows only now.
+    fn relieve(&mut self, kind: &FaultKind) -> bool {
+        match *kind {
+            FaultKind::UncleanElection { partition, node } => {
+                let lost = self.cluster.lost().len();
+                self.move_leader(partition, node);
+                let _released = self.cluster.release_replica(self.now, TOPIC, partition, node);
+                let lost = self.cluster.lost().len() - lost;
+                self.note(|| format!("{lost} batches are lost"));
+                lost > 0
             }
-            _ => Reaction::Error(self.draw.pick(&CODES)),
-        };
-        self.note(|| format!("{api}: {reaction:?}"));
-        let times = self.draw.between(1, 3);
-        self.cluster.add_rule(Rule::new(reaction).api(api).times(times));
+            FaultKind::NoLeader { partition } => {
+                self.elect_somebody(partition);
+                false
+            }
+            FaultKind::OldMetadata => {
+                self.chaos.old_leaders = None;
+                false
+            }
+            FaultKind::Kill { node } | FaultKind::Pause { node } => {
+                self.cluster.restart(self.now, node);
+                false
+            }
+            FaultKind::LoseRack { node } => {
+                self.cluster.set_rack(node, Some(&rack(node)));
+                false
+            }
+            _ => false,
+        }
+    }
+
+    fn move_leader(&mut self, partition: i32, node: i32) -> bool {
+        let before = self.cluster.partition(TOPIC, partition).map(Partition::leader);
+        let moved = self.cluster.move_leader(self.now, TOPIC, partition, node).is_ok();
+        if moved {
+            self.note(|| format!("node {node} leads partition {partition}"));
+        }
+        moved && before != Some(node)
+    }
+
+    fn retain(&mut self, partition: i32, part: u64) -> bool {
+        let Some(log) = self.cluster.partition(TOPIC, partition) else { return false };
+        let (start, end) = (log.log().start(), log.high_watermark());
+        let to = start + (end - start).max(0) * part as i64 / 1_000;
+        let is_raised = self.cluster.raise_log_start(self.now, TOPIC, partition, to).is_ok();
+        self.note(|| format!("partition {partition} starts at {to} now"));
+        is_raised && to > start
+    }
+
+    /// How often each fault struck.
+    pub(super) fn count_faults(&mut self) {
+        for (fault, what) in self.plan.faults.iter().enumerate() {
+            let changed = self.chaos.changed.get(&fault).map(Changed::times);
+            let by_rule = self.chaos.rules.get(&fault).map(|rule| self.cluster.struck(*rule));
+            let struck = changed.or(by_rule);
+            let struck = struck.or_else(|| self.chaos.struck.get(&fault).copied()).unwrap_or_default();
+            self.coverage.hit("fetcher: fault planned", what.kind.name());
+            if struck > 0 {
+                self.coverage.add("fetcher: fault struck", what.kind.name(), struck);
+            }
+        }
     }
 
     /// From here on nothing is wrong, and nobody does anything but read. Who does not read goes on when the others have
@@ -139,7 +179,6 @@ impl World {
     pub(super) fn heal(&mut self) {
         self.note(|| "every fault is over".to_owned());
         self.is_healed = true;
-        self.cluster.clear_rules();
         for node in self.cluster.node_ids() {
             self.cluster.restart(self.now, node);
         }
@@ -173,4 +212,85 @@ impl World {
             self.move_leader(partition, node);
         }
     }
+}
+
+/// As the fake names it.
+fn rack(node: i32) -> String {
+    format!("rack-{node}")
+}
+
+/// The rule of the fake for a fault, where it is one, and the count of what it changed, where it changes answers.
+fn rule(kind: &FaultKind) -> Option<(Rule, Option<Changed>)> {
+    let mut changed = None;
+    let rule = match *kind {
+        FaultKind::Error { api, code, partition, times } => {
+            let rule = Rule::new(Reaction::Error(code)).api(api).times(times);
+            match partition {
+                Some(partition) => rule.partition(partition),
+                None => rule,
+            }
+        }
+        FaultKind::WholeError { code, times } => {
+            let (reaction, count) = Changed::by(times, move |answer| {
+                let Answer::Fetch(answer) = answer else { return false };
+                *answer = FetchResponse { error_code: code, ..FetchResponse::default() };
+                true
+            });
+            changed = Some(count);
+            // What has to be said to brokers only if they have a session is said of those.
+            let is_of_session = code != ErrorCode::UNKNOWN_SERVER_ERROR;
+            let rule = Rule::new(reaction).api(ApiKey::FETCH);
+            rule.when(move |arrival| !is_of_session || super::wire::continues_session(arrival.request))
+        }
+        FaultKind::Delay { api, stage, time, times } => {
+            Rule::new(Reaction::Delay(stage, time)).api(api).times(times)
+        }
+        FaultKind::Silence { api, stage } => Rule::new(Reaction::Silence(stage)).api(api).times(1),
+        FaultKind::Disconnect { api, stage, times } => {
+            Rule::new(Reaction::Disconnect(stage)).api(api).times(times)
+        }
+        FaultKind::Throttle { time, times } => {
+            Rule::new(Reaction::Throttle(time)).api(ApiKey::FETCH).times(times)
+        }
+        FaultKind::ForgetEpochs { times } => {
+            let (reaction, count) = Changed::by(times, forget_epochs);
+            changed = Some(count);
+            Rule::new(reaction).api(ApiKey::OFFSET_FOR_LEADER_EPOCH)
+        }
+        FaultKind::CorruptRecords { is_header, times } => {
+            let place = if is_header { MAGIC } else { CHECKSUM };
+            let (reaction, count) = Changed::by(times, move |answer| damage(answer, place));
+            changed = Some(count);
+            Rule::new(reaction).api(ApiKey::FETCH)
+        }
+        _ => return None,
+    };
+    Some((rule, changed))
+}
+
+fn forget_epochs(answer: &mut Answer) -> bool {
+    let Answer::OffsetForLeaderEpoch(answer) = answer else { return false };
+    let rows = answer.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+    let known: Vec<_> = rows.filter(|row| row.error_code.is_none() && row.end_offset >= 0).collect();
+    let is_some = !known.is_empty();
+    known.into_iter().for_each(|row| (row.leader_epoch, row.end_offset) = (-1, -1));
+    is_some
+}
+
+/// Where a batch has its version, and the first byte of its checksum.
+const MAGIC: usize = 16;
+const CHECKSUM: usize = 17;
+
+/// Inverts a byte of the first batch, if there is one.
+fn damage(answer: &mut Answer, place: usize) -> bool {
+    let Answer::Fetch(answer) = answer else { return false };
+    let rows = answer.responses.iter_mut().flat_map(|topic| &mut topic.partitions);
+    let Some(records) = rows.filter_map(|row| row.records.as_mut()).find(|records| !records.is_empty())
+    else {
+        return false;
+    };
+    let mut bytes = records.to_bytes().to_vec();
+    bytes[place] = !bytes[place];
+    *records = RecordSet::from(Bytes::from(bytes));
+    true
 }

@@ -8,6 +8,7 @@ use ottla_wire::Str;
 use ottla_wire::records::{Decoder, batches};
 
 use super::world::{Event, TOPIC, World};
+use crate::random::Draw;
 
 /// So long after a seek the fetcher hears of it.
 const HEARD_AFTER: Duration = Duration::from_millis(2);
@@ -26,6 +27,9 @@ pub(super) struct Reader {
     pub(super) stream: StreamId,
     pub(super) partition: i32,
     generation: u64,
+    /// The last seek that the fetcher has heard of.
+    pub(super) heard: u64,
+    draw: Draw,
     /// The offset of the next record; none before it was told.
     pub(super) position: Option<i64>,
     /// Where the next load starts.
@@ -34,6 +38,8 @@ pub(super) struct Reader {
     /// What was read since the position was set anew, by offset.
     pub(super) seen: BTreeMap<i64, u64>,
     pub(super) is_paused: bool,
+    /// It was paused when some of what it has was asked for.
+    pub(super) was_paused: bool,
     /// Takes nothing of what has come, and says nothing of that.
     pub(super) is_lazy: bool,
     pub(super) is_gone: bool,
@@ -48,10 +54,10 @@ pub(super) enum Item {
 }
 
 impl World {
-    pub(super) fn add_reader(&mut self, stream: StreamId, partition: i32) {
+    pub(super) fn add_reader(&mut self, stream: StreamId, partition: i32, draw: &mut Draw) {
         self.last_number += 1;
         let id = PartitionId(self.last_number);
-        let place = self.draw_place(partition);
+        let place = self.draw_place(partition, draw);
         let position = if let Place::Offset(offset) = place { Some(offset) } else { None };
         let leader = self.truth.leader(partition);
         let topic = (&Str::from(TOPIC), self.topic_id);
@@ -64,11 +70,14 @@ impl World {
             stream,
             partition,
             generation: 0,
+            heard: 0,
+            draw: Draw::new(self.plan.seed, 10_000 + id.0),
             position,
             next: position,
             items: VecDeque::new(),
             seen: BTreeMap::new(),
             is_paused: false,
+            was_paused: false,
             is_lazy: false,
             is_gone: false,
             has_turn: false,
@@ -76,14 +85,14 @@ impl World {
     }
 
     /// Somewhere in the log, and now and then where it is not.
-    pub(super) fn draw_place(&mut self, partition: i32) -> Place {
+    fn draw_place(&self, partition: i32, draw: &mut Draw) -> Place {
         let log = self.cluster.partition(TOPIC, partition).map(|it| (it.log().start(), it.high_watermark()));
         let (start, end) = log.unwrap_or_default();
-        match self.draw.below(10) {
+        match draw.below(10) {
             0..4 => Place::Earliest,
             4 => Place::Latest,
             5 if !self.is_healed => Place::Offset(end + 1_000),
-            _ => Place::Offset(self.draw.between(start.unsigned_abs(), end.unsigned_abs()) as i64),
+            _ => Place::Offset(draw.between(start.unsigned_abs(), end.unsigned_abs()) as i64),
         }
     }
 
@@ -92,6 +101,7 @@ impl World {
         let Some(at) = self.readers.iter().position(|it| it.id == id) else { return };
         if let News::Records(load) = &news {
             self.truth.hold(id, load);
+            self.truth.told(id);
         }
         let it = &mut self.readers[at];
         if it.generation != generation || it.is_gone {
@@ -120,6 +130,8 @@ impl World {
             News::Records(load) => {
                 let expected = it.next.replace(load.next);
                 let (from, to, bytes, partition) = (load.offset, load.next, load.records.len(), it.partition);
+                self.check_aborted(partition, &load);
+                let it = &mut self.readers[at];
                 it.items.push_back(Item::Load(load));
                 if self.truth.fetched(partition) != Some(bytes) {
                     self.violate("what was fetched is used", || format!("{bytes} bytes of {id:?}"));
@@ -149,8 +161,8 @@ impl World {
         if it.is_paused || it.is_lazy || it.items.is_empty() || std::mem::replace(&mut it.has_turn, true) {
             return;
         }
-        let (low, high) = self.draw.pick(&[(0, 100), (0, 5_000), (10_000, 300_000)]);
-        let at = self.now + self.draw.micros(low, high);
+        let (low, high) = it.draw.pick(&[(0, 100), (0, 5_000), (10_000, 300_000)]);
+        let at = self.now + it.draw.micros(low, high);
         self.at(at, Event::Turn { reader });
     }
 
@@ -173,6 +185,8 @@ impl World {
             }
             None => {}
         }
+        let it = &mut self.readers[reader];
+        it.was_paused &= it.is_paused || !it.items.is_empty();
         self.give_turn(reader);
     }
 
@@ -180,9 +194,13 @@ impl World {
         let mut decoder = Decoder::default();
         let (id, partition) = (self.readers[reader].id, self.readers[reader].partition);
         for batch in batches(load.records.clone()) {
-            let batch = batch.expect("the fake damages nothing");
-            let decoded = batch.decode(&mut decoder).expect("the fake damages nothing");
-            for record in decoded.iter().map(|record| record.expect("the fake damages nothing")) {
+            let whole = batch.ok().filter(|batch| batch.check_crc().is_ok());
+            let Some(batch) = whole else { return self.damaged(reader, load) };
+            if batch.header().attributes.is_control() {
+                self.coverage.hit("fetcher", "a control batch");
+            }
+            let decoded = batch.decode(&mut decoder).expect("its checksum is right");
+            for record in decoded.iter().map(|record| record.expect("its checksum is right")) {
                 let it = &mut self.readers[reader];
                 if record.offset < load.offset {
                     continue;
@@ -205,6 +223,16 @@ impl World {
         self.let_go(id, load);
     }
 
+    /// Damage may be the connection's: what comes from there on is asked for once more.
+    fn damaged(&mut self, reader: usize, load: &Load) {
+        let id = self.readers[reader].id;
+        self.coverage.hit("fetcher", "a damaged batch");
+        self.let_go(id, load);
+        if let Some(position) = self.readers[reader].position {
+            self.seek(reader, Place::Offset(position));
+        }
+    }
+
     fn let_go(&mut self, id: PartitionId, load: &Load) {
         self.truth.let_go(id, load);
         self.fetcher.release(self.now, id, load.hold);
@@ -222,35 +250,30 @@ impl World {
 
     // What users do meanwhile
 
-    pub(super) fn whim(&mut self) {
+    pub(super) fn whim(&mut self, number: u64) {
         if self.is_healed || self.readers.is_empty() {
             return;
         }
-        let reader = self.draw.below(self.readers.len() as u64) as usize;
+        let mut draw = Draw::new(self.plan.seed, 1_000_000 + number);
+        let reader = draw.below(self.readers.len() as u64) as usize;
         let (id, is_gone) = (self.readers[reader].id, self.readers[reader].is_gone);
-        match self.draw.below(10) {
+        match draw.below(10) {
             _ if is_gone => {}
-            0..4 => self.seek(reader),
-            4..7 => {
-                let is_paused = !self.readers[reader].is_paused;
-                self.readers[reader].is_paused = is_paused;
-                self.coverage.hit("fetcher", "paused");
-                self.note(|| format!("{id:?} is paused: {is_paused}"));
-                if is_paused {
-                    self.fetcher.pause(self.now, id);
-                } else {
-                    self.fetcher.resume(self.now, id);
-                }
-                self.give_turn(reader);
+            0..4 => {
+                let place = self.draw_place(self.readers[reader].partition, &mut draw);
+                let is_under_way = !self.wire.fetching.is_empty();
+                self.coverage.add("fetcher", "a seek while a load was under way", u64::from(is_under_way));
+                self.seek(reader, place);
             }
+            4..7 => self.pause_or_resume(reader),
             7 | 8 => {
-                self.remove(reader);
+                self.remove(reader, draw.chance(50));
                 let streams: Vec<StreamId> = self.streams.keys().copied().collect();
-                let (stream, partition) = (self.draw.pick(&streams), self.readers[reader].partition);
+                let (stream, partition) = (draw.pick(&streams), self.readers[reader].partition);
                 self.coverage.hit("fetcher", "a partition was added");
-                self.add_reader(stream, partition);
+                self.add_reader(stream, partition, &mut draw);
             }
-            9 if self.draw.chance(50) => self.reopen(self.readers[reader].stream),
+            9 if draw.chance(50) => self.reopen(self.readers[reader].stream, &mut draw),
             _ => {
                 self.coverage.hit("fetcher", "nobody reads");
                 self.note(|| format!("nobody reads {id:?}"));
@@ -259,10 +282,21 @@ impl World {
         }
     }
 
-    fn seek(&mut self, reader: usize) {
-        let place = self.draw_place(self.readers[reader].partition);
-        let is_under_way = !self.wire.fetching.is_empty();
-        self.coverage.add("fetcher", "a seek while a load was under way", u64::from(is_under_way));
+    fn pause_or_resume(&mut self, reader: usize) {
+        let it = &mut self.readers[reader];
+        it.is_paused = !it.is_paused;
+        it.was_paused = true;
+        let (id, is_paused) = (it.id, it.is_paused);
+        self.coverage.hit("fetcher", if is_paused { "paused" } else { "resumed" });
+        self.note(|| format!("{id:?} is paused: {is_paused}"));
+        match is_paused {
+            true => self.fetcher.pause(self.now, id),
+            false => self.fetcher.resume(self.now, id),
+        }
+        self.give_turn(reader);
+    }
+
+    fn seek(&mut self, reader: usize, place: Place) {
         self.throw_away(reader);
         let it = &mut self.readers[reader];
         it.generation += 1;
@@ -275,12 +309,12 @@ impl World {
         self.at(self.now + HEARD_AFTER, Event::Seek { id, place, generation });
     }
 
-    fn remove(&mut self, reader: usize) {
+    fn remove(&mut self, reader: usize, lets_go_first: bool) {
         let id = self.readers[reader].id;
         self.coverage.hit("fetcher", "a partition was removed");
         self.note(|| format!("{id:?} is removed"));
         // Some let go before, some after.
-        if self.draw.chance(50) {
+        if lets_go_first {
             self.throw_away(reader);
         }
         self.readers[reader].is_gone = true;
@@ -289,7 +323,7 @@ impl World {
     }
 
     /// The stream is dropped with all it has, and another one reads its partitions.
-    fn reopen(&mut self, stream: StreamId) {
+    fn reopen(&mut self, stream: StreamId, draw: &mut Draw) {
         self.note(|| format!("{stream:?} is dropped"));
         self.coverage.hit("fetcher", "a stream was opened again");
         self.fetcher.close(self.now, stream);
@@ -304,8 +338,8 @@ impl World {
                 }
             }
         }
-        let stream = self.open_stream();
-        partitions.into_iter().for_each(|partition| self.add_reader(stream, partition));
+        let stream = self.open_stream(draw);
+        partitions.into_iter().for_each(|partition| self.add_reader(stream, partition, draw));
     }
 }
 

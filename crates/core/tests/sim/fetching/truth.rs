@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use ottla_core::fetcher::{Hold, Load, PartitionId, RequestToken, Truncation};
 use ottla_core::metadata::Leader;
-use ottla_fake::{Partition, StoredBatch};
+use ottla_fake::{AbortedTransaction, Lost, Partition, StoredBatch};
+use ottla_wire::RecordSet;
 use ottla_wire::messages::fetch::FetchResponse;
 use ottla_wire::records::batches;
-use ottla_wire::{ErrorCode, RecordSet};
 
 use super::readers::Reader;
 use super::wire::Out;
@@ -22,10 +22,17 @@ pub(super) struct Truth {
     frames: BTreeMap<RequestToken, usize>,
     holds: Vec<(PartitionId, Hold, RequestToken)>,
     last: Option<RequestToken>,
+    /// How everybody was when a Fetch left.
+    asked: BTreeMap<RequestToken, Vec<Asked>>,
+    /// Whose records were in the last answer, and are to be told before anything else happens.
+    owed: Vec<PartitionId>,
     /// Of the last answer, by partition.
     whole: BTreeMap<i32, usize>,
     largest: usize,
 }
+
+/// Who is read, since which seek and by which leader: as long as that stays, what is fetched is of use.
+pub(super) type Asked = (PartitionId, u64, Option<Leader>);
 
 impl Truth {
     pub(super) fn new(partitions: i32) -> Self {
@@ -35,6 +42,8 @@ impl Truth {
             frames: BTreeMap::new(),
             holds: Vec::new(),
             last: None,
+            asked: BTreeMap::new(),
+            owed: Vec::new(),
             whole: BTreeMap::new(),
             largest: 0,
         }
@@ -71,6 +80,11 @@ impl Truth {
         self.whole.get(&partition).copied()
     }
 
+    /// What was owed to a partition is told.
+    pub(super) fn told(&mut self, id: PartitionId) {
+        self.owed.retain(|it| *it != id);
+    }
+
     pub(super) fn hold(&mut self, id: PartitionId, load: &Load) {
         self.holds.extend(self.last.map(|token| (id, load.hold, token)));
     }
@@ -102,7 +116,7 @@ impl World {
         let budgets: usize = self.streams.values().map(|stream| stream.budget).sum();
         let nodes = self.plan.nodes.unsigned_abs() as usize;
         // A stream that holds nothing, or nothing but what is paused, may always ask each node for something.
-        let paused = self.readers.iter().filter(|reader| reader.is_paused && !reader.is_gone).count();
+        let paused = self.readers.iter().filter(|reader| reader.was_paused && !reader.is_gone).count();
         let beside = (nodes * self.streams.len() + paused) * self.truth.largest;
         let most = self.plan.pool.map_or(budgets, |pool| budgets.min(pool)) + beside;
         if held > most {
@@ -110,21 +124,75 @@ impl World {
         }
     }
 
+    fn asked_of(&self, reader: &Reader) -> Asked {
+        (reader.id, reader.heard, self.truth.leader(reader.partition))
+    }
+
+    pub(super) fn note_asked(&mut self, token: RequestToken) {
+        let asked = self.readers.iter().filter(|it| !it.is_gone).map(|it| self.asked_of(it)).collect();
+        self.truth.asked.insert(token, asked);
+    }
+
+    /// Records that the leader has sent, and nothing has happened since they were asked for: they must be told.
+    pub(super) fn owe(&mut self, out: &Out, response: &FetchResponse) {
+        let asked = self.truth.asked.remove(&out.token).unwrap_or_default();
+        let rows = response.responses.iter().flat_map(|topic| &topic.partitions);
+        for row in rows.filter(|row| row.error_code.is_none()) {
+            if self.truth.fetched(row.partition_index).is_none_or(|bytes| bytes == 0) {
+                continue;
+            }
+            let readers = self.readers.iter().filter(|it| it.partition == row.partition_index && !it.is_gone);
+            let is_as_it_was = |it: &&Reader| {
+                let now = self.asked_of(it);
+                now.2.is_some_and(|leader| leader.broker_id == out.node) && asked.contains(&now)
+            };
+            let owed: Vec<PartitionId> = readers.filter(is_as_it_was).map(|it| it.id).collect();
+            self.truth.owed.extend(owed);
+        }
+    }
+
+    pub(super) fn check_told(&mut self) {
+        if let Some(id) = std::mem::take(&mut self.truth.owed).first() {
+            self.violate("what was fetched is used", || format!("{id:?} hears nothing of its records"));
+        }
+    }
+
     pub(super) fn look_at_answer(&mut self, out: &Out, response: &FetchResponse) {
         self.truth.whole.clear();
+        self.cover_session(out.node, response.error_code, response.session_id);
         for row in response.responses.iter().flat_map(|topic| &topic.partitions) {
             let (partition, code) = (row.partition_index, row.error_code);
             let records = row.records.as_ref().map(RecordSet::to_bytes).unwrap_or_default();
-            let whole = batches(records).flatten().map(|batch| batch.bytes().len()).sum();
-            self.truth.whole.insert(partition, whole);
+            let is_damaged = batches(records.clone()).any(|batch| batch.is_err());
+            let whole = batches(records.clone()).flatten().map(|batch| batch.bytes().len()).sum();
+            self.truth.whole.insert(partition, if is_damaged { records.len() } else { whole });
+            let answered = if whole > 0 { "records come" } else { "no records come" };
+            self.cover_code("a fetch", code, answered);
             let leader = self.truth.leader(partition).map(|leader| leader.broker_id);
             let is_near = whole > 0 && leader.is_some_and(|leader| leader != out.node);
             self.coverage.add("fetcher", "fetched from a follower", u64::from(is_near));
-            let is_out = code == ErrorCode::OFFSET_OUT_OF_RANGE;
-            self.coverage.add("fetcher", "offset out of range", u64::from(is_out));
             if code.is_err() {
                 self.note(|| format!("partition {partition}: {code}"));
             }
+        }
+    }
+
+    /// Who asks for what is committed is told of every transaction that was not.
+    pub(super) fn check_aborted(&mut self, partition: i32, load: &Load) {
+        let Some(log) = self.cluster.partition(TOPIC, partition).map(Partition::log) else { return };
+        // What an election took may have been of other transactions than what is there now.
+        let is_lossy = self.cluster.lost().iter().any(|lost| lost.partition == partition);
+        let told: Vec<_> = load.aborted.iter().map(|it| (it.producer_id, it.first_offset)).collect();
+        let is_in = |it: &&AbortedTransaction| it.last_offset >= load.offset && it.first_offset < load.next;
+        let untold = log.aborted().iter().filter(is_in);
+        let untold = untold.copied().find(|it| !told.contains(&(it.producer_id, it.first_offset)));
+        let is_wrong =
+            if self.plan.read_committed { untold.is_some() && !is_lossy } else { !told.is_empty() };
+        if !told.is_empty() {
+            self.coverage.hit("fetcher", "an aborted transaction");
+        }
+        if is_wrong {
+            self.violate("aborted transactions are told", || format!("{untold:?}, told: {told:?}"));
         }
     }
 
@@ -132,7 +200,9 @@ impl World {
     pub(super) fn check_truncation(&mut self, reader: usize, expected: Option<i64>, truncation: Truncation) {
         let Truncation { offset, epoch, end_offset, common_epoch, leader_epoch } = truncation;
         let partition = self.readers[reader].partition;
-        let is_lost = self.cluster.lost().iter().any(|lost| lost.partition == partition);
+        // Records below what was read.
+        let took = |lost: &Lost| lost.partition == partition && lost.base_offset < offset;
+        let is_lost = self.cluster.lost().iter().any(took);
         let is_right = expected == Some(offset)
             && end_offset <= offset
             && common_epoch <= epoch
@@ -182,7 +252,8 @@ impl World {
                 })
                 .collect();
             let mut seen = it.seen.iter().filter(|(offset, _)| **offset >= first && !it.is_gone);
-            if let Some((offset, _)) = seen.find(|(offset, number)| log.get(offset) != Some(number)) {
+            let differs = seen.find(|(offset, number)| log.get(offset) != Some(number));
+            if let Some((offset, _)) = differs.filter(|_| !self.may_differ(it.partition)) {
                 let (id, offset) = (it.id, *offset);
                 return self
                     .violate("readers see the log", || format!("{id:?} read another record at {offset}"));

@@ -3,29 +3,59 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_core::HostPort;
 use ottla_core::error::{CloseReason, Failure, Outcome, Peer, RequestError};
 use ottla_core::fetcher::{FetchOut, RequestToken};
-use ottla_fake::{ConnId, Output};
+use ottla_fake::{ConnId, Output, Request as Received};
 use ottla_wire::messages::fetch::FetchRequest;
 use ottla_wire::messages::list_offsets::ListOffsetsRequest;
 use ottla_wire::messages::offset_for_leader_epoch::OffsetForLeaderEpochRequest;
-use ottla_wire::{ApiKey, Request, decode_response, encode_request};
+use ottla_wire::{ApiKey, ErrorCode, Request, decode_response, encode_request};
 
 use super::world::{Event, World};
+use crate::random::Draw;
 
 const LIST_OFFSETS: i16 = 7;
 const EPOCHS: i16 = 4;
 
 /// The connections, and what is out on them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Wire {
+    seed: u64,
+    /// How long things take, by node.
+    draws: BTreeMap<i32, Draw>,
+    /// The session that each node has given.
+    sessions: BTreeMap<i32, i32>,
     conns: BTreeMap<(i32, bool), ConnId>,
     /// Whose answer comes next on a connection.
     waiting: BTreeMap<ConnId, Vec<Out>>,
     pub(super) fetching: BTreeMap<i32, RequestToken>,
+}
+
+impl Wire {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            draws: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            conns: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            fetching: BTreeMap::new(),
+        }
+    }
+
+    /// Whether the node has given a session.
+    pub(super) fn has_session(&self, node: i32) -> bool {
+        self.sessions.get(&node).is_some_and(|session| *session != 0)
+    }
+}
+
+/// Whether a request is a later one of a session.
+pub(super) fn continues_session(request: &Received) -> bool {
+    matches!(request, Received::Fetch(fetch) if fetch.session_epoch > 0)
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -54,11 +84,18 @@ impl World {
             request.topics.iter_mut().for_each(|topic| topic.topic_id = Default::default());
         }
         self.note(|| format!("Fetch {token:?} to node {node}: {}", summary(&request)));
+        self.cover_fetch(&request, max_wait);
+        self.note_asked(token);
         self.send(token, node, self.plan.version, &request);
     }
 
     pub(super) fn send_look_up(&mut self, token: RequestToken, node: i32, request: &ListOffsetsRequest) {
         self.requests += 1;
+        for row in request.topics.iter().flat_map(|topic| &topic.partitions) {
+            let what = if row.timestamp == -1 { "the end is looked up" } else { "the start is looked up" };
+            self.coverage.hit("fetcher: cursor", what);
+            self.note(|| format!("ListOffsets {token:?} to node {node}: {row:?}"));
+        }
         self.send(token, node, LIST_OFFSETS, request);
     }
 
@@ -69,6 +106,10 @@ impl World {
         request: &OffsetForLeaderEpochRequest,
     ) {
         self.requests += 1;
+        for row in request.topics.iter().flat_map(|topic| &topic.partitions) {
+            self.coverage.hit("fetcher: cursor", "another leader's log is compared");
+            self.note(|| format!("OffsetForLeaderEpoch {token:?} to node {node}: {row:?}"));
+        }
         self.send(token, node, EPOCHS, request);
     }
 
@@ -77,14 +118,14 @@ impl World {
         let key = (node, R::KEY == ApiKey::FETCH);
         if self.wire.conns.get(&key).is_none_or(|conn| !self.cluster.is_open(*conn)) {
             let Some(conn) = self.cluster.connect(self.now, node) else {
-                let at = self.now + self.latency();
+                let at = self.now + self.latency(node);
                 return self.at(at, Event::Lost { out, was_sent: false });
             };
             self.wire.conns.insert(key, conn);
         }
         let conn = self.wire.conns[&key];
         let frame = encode_request(request, version, 7, Some("sim")).expect("it can be said").into_bytes();
-        let at = self.now + self.latency();
+        let at = self.now + self.latency(node);
         self.at(at, Event::Arrives { conn, out, frame });
         // A node that says nothing is given up.
         let patience = self.plan.patience;
@@ -103,13 +144,13 @@ impl World {
     /// What nodes have sent goes on its way back; who was cut off is told.
     pub(super) fn carry(&mut self) {
         while let Some((conn, output)) = self.cluster.poll_output() {
-            let at = self.now + self.latency();
             match output {
                 Output::Bytes(frame) => {
                     let Some(waiting) = self.wire.waiting.get_mut(&conn).filter(|it| !it.is_empty()) else {
                         continue;
                     };
                     let out = waiting.remove(0);
+                    let at = self.now + self.latency(out.node);
                     self.at(at, Event::Answered { out, frame });
                 }
                 Output::Close => self.cut_off(conn),
@@ -119,8 +160,8 @@ impl World {
 
     pub(super) fn cut_off(&mut self, conn: ConnId) {
         self.wire.conns.retain(|_, it| *it != conn);
-        let at = self.now + self.latency();
         for out in self.wire.waiting.remove(&conn).unwrap_or_default() {
+            let at = self.now + self.latency(out.node);
             self.at(at, Event::Lost { out, was_sent: true });
         }
     }
@@ -146,18 +187,72 @@ impl World {
             ApiKey::LIST_OFFSETS => {
                 let (_, response) =
                     decode_response::<ListOffsetsRequest>(&payload, LIST_OFFSETS).expect("an answer");
+                for row in response.topics.iter().flat_map(|topic| &topic.partitions) {
+                    self.cover_code("a look-up", row.error_code, "a look-up finds an offset");
+                }
                 self.fetcher.handle_offsets(now, out.token, &response);
             }
             _ => {
                 let (_, response) =
                     decode_response::<OffsetForLeaderEpochRequest>(&payload, EPOCHS).expect("an answer");
+                for row in response.topics.iter().flat_map(|topic| &topic.partitions) {
+                    let is_known = row.leader_epoch >= 0 && row.end_offset >= 0;
+                    let answered =
+                        if is_known { "an epoch has its end" } else { "an epoch's end is not known" };
+                    self.cover_code("an epoch", row.error_code, answered);
+                    self.note(|| format!("{row:?}"));
+                }
                 self.fetcher.handle_epochs(now, out.token, &response);
             }
         }
     }
 
+    /// How long something takes to a node or back.
+    fn latency(&mut self, node: i32) -> Duration {
+        let ((low, high), seed) = (self.plan.latency, self.wire.seed);
+        let stream = 100 + node.unsigned_abs();
+        self.wire.draws.entry(node).or_insert_with(|| Draw::new(seed, stream.into())).micros(low, high)
+    }
+
+    /// What a request says of its session, and of those who have no room.
+    fn cover_fetch(&mut self, request: &FetchRequest, max_wait: Duration) {
+        let is_new = request.session_epoch == 0;
+        let is_empty = request.topics.is_empty() && request.forgotten_topics_data.is_empty();
+        let states = [
+            ("opened", is_new && request.session_id == 0),
+            ("closed and opened again", is_new && request.session_id != 0),
+            ("goes on without a change", !is_new && is_empty),
+            ("a partition is added or has moved on", !is_new && !request.topics.is_empty()),
+            ("a partition is forgotten", !is_new && !request.forgotten_topics_data.is_empty()),
+        ];
+        for (state, _) in states.into_iter().filter(|(_, is_it)| *is_it) {
+            self.coverage.hit("fetcher: session", state);
+        }
+        if max_wait < self.plan.max_wait {
+            self.coverage.hit("fetcher: cursor", "held back, as it holds enough");
+        }
+    }
+
+    pub(super) fn cover_code(&mut self, what: &str, code: ErrorCode, answered: &str) {
+        match code.is_err() {
+            true => self.coverage.hit("fetcher: cursor", format!("{what} is refused with {code}")),
+            false => self.coverage.hit("fetcher: cursor", answered),
+        }
+    }
+
+    /// What an answer says of its session.
+    pub(super) fn cover_session(&mut self, node: i32, code: ErrorCode, session: i32) {
+        if code.is_err() {
+            return self.coverage.hit("fetcher: session", format!("refused with {code}"));
+        }
+        self.wire.sessions.insert(node, session);
+        let state = if session == 0 { "the broker gives none" } else { "the broker has one" };
+        self.coverage.hit("fetcher: session", state);
+    }
+
     pub(super) fn lost(&mut self, out: Out, was_sent: bool) {
-        self.coverage.hit("fetcher", "a request was lost");
+        let what = if was_sent { "a request was lost" } else { "a request was not sent" };
+        self.coverage.hit("fetcher", what);
         self.note(|| format!("{} {:?} to node {} is lost", out.api, out.token, out.node));
         if out.api == ApiKey::FETCH {
             self.fetch_is_over(out);

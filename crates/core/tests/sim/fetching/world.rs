@@ -6,18 +6,21 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ottla_core::backoff::Backoff;
 use ottla_core::fetcher::{
-    Account, Action, Fetcher, FetcherSettings, PartitionId, Place, Pool, Reset, StreamId, StreamSettings,
+    Account, Action, Fetcher, FetcherSettings, PartitionId, Place, Pool, StreamId, StreamSettings,
 };
 use ottla_core::metadata::Leader;
-use ottla_fake::{ConnId, FakeCluster, NewRecord};
+use ottla_fake::{ConnId, FakeCluster, Marker, NewRecord};
+use ottla_wire::Uuid;
 use ottla_wire::messages::fetch::FetchResponse;
-use ottla_wire::{Str, Uuid};
 
+use super::chaos::Chaos;
+use super::plan::Plan;
 use super::readers::{Reader, Stream};
 use super::truth::Truth;
 use super::wire::{Out, Wire};
 use crate::history::{Coverage, History};
 use crate::random::Draw;
+use crate::run::Outcome;
 use crate::truth::Violation;
 
 pub(super) const TOPIC: &str = "t";
@@ -29,46 +32,6 @@ const MOST_STEPS_AT_ONCE: u64 = 5_000;
 /// More requests than this a second, plus some for each record and fault, are a hot loop.
 const FOR_NOTHING: u64 = 120;
 const FOR_WORK: u64 = 6;
-
-/// What a seed means.
-#[derive(Debug, Clone)]
-pub(super) struct Plan {
-    pub(super) nodes: i32,
-    pub(super) partitions: i32,
-    /// Of Fetch: by name up to 12, by id from 13 on; no hints before 16.
-    pub(super) version: i16,
-    pub(super) patience: Duration,
-    pub(super) latency: (u64, u64),
-    pub(super) rack: Option<Str>,
-    pub(super) sessions: usize,
-    pub(super) budgets: Vec<usize>,
-    pub(super) pool: Option<usize>,
-    pub(super) partition_max_bytes: i32,
-    pub(super) reset: Reset,
-    /// From when on nothing is wrong any more, and nobody seeks.
-    pub(super) heal: Duration,
-}
-
-impl Plan {
-    fn new(seed: u64) -> Self {
-        let mut draw = Draw::new(seed, 20);
-        let streams = draw.between(1, 3);
-        Self {
-            nodes: draw.between(1, 3) as i32,
-            partitions: draw.between(1, 4) as i32,
-            version: draw.pick(&[11, 12, 13, 16, 17]),
-            patience: draw.millis(1_500, 4_000),
-            latency: draw.pick(&[(50, 400), (500, 5_000), (2_000, 40_000)]),
-            rack: draw.pick(&[None, Some("rack-1"), Some("rack-2")]).map(Str::from),
-            sessions: draw.pick(&[0, 1, 1_000, 1_000]),
-            budgets: (0..streams).map(|_| draw.pick(&[600, 3_000, 20_000, 1 << 20])).collect(),
-            pool: draw.pick(&[None, None, Some(2_000), Some(30_000)]),
-            partition_max_bytes: draw.pick(&[1, 500, 4_000]),
-            reset: Reset::To(draw.pick(&[Place::Earliest, Place::Earliest, Place::Latest])),
-            heal: draw.millis(2_000, 8_000),
-        }
-    }
-}
 
 /// What happens at a moment that was fixed before.
 #[derive(Debug)]
@@ -103,21 +66,21 @@ pub(super) enum Event {
         place: Place,
         generation: u64,
     },
-    Uncleanly {
-        partition: i32,
-        node: i32,
-    },
-    Restart {
-        node: i32,
-    },
     LastWords,
     /// A reader takes what has come for it.
     Turn {
         reader: usize,
     },
     /// A user does something else.
-    Whim,
-    Fault,
+    Whim {
+        number: u64,
+    },
+    FaultBegins {
+        fault: usize,
+    },
+    FaultEnds {
+        fault: usize,
+    },
     Heal,
 }
 
@@ -136,7 +99,8 @@ pub(super) struct World {
     pub(super) violation: Option<Violation>,
     pub(super) history: History,
     pub(super) coverage: Coverage,
-    pub(super) draw: Draw,
+    pub(super) chaos: Chaos,
+    draws: Draws,
     pub(super) is_healed: bool,
     pub(super) last_number: u64,
     /// Requests, and what there was to do, since the last look.
@@ -149,15 +113,22 @@ pub(super) struct World {
     steps_at_once: u64,
 }
 
+/// Each concern has a stream of its own, so that a fault that is left out leaves the others as they were.
+struct Draws {
+    metadata: Draw,
+    streams: Draw,
+    /// Of each partition.
+    appends: Vec<Draw>,
+}
+
 impl World {
-    pub(super) fn new(seed: u64, keeps_history: bool) -> Self {
-        let (plan, now) = (Plan::new(seed), Instant::now());
-        let mut draw = Draw::new(seed, 21);
+    pub(super) fn new(plan: &Plan, keeps_history: bool) -> Self {
+        let (plan, seed, now) = (plan.clone(), plan.seed, Instant::now());
+        let partitions = plan.partitions.unsigned_abs();
         let builder = FakeCluster::builder().nodes(plan.nodes).racks().near_replicas().seed(seed);
         let builder = builder.fetch_sessions(plan.sessions);
-        let delay = draw.pick(&[(0, 2_000), (1_000, 60_000)]);
-        let builder =
-            builder.replication_delay(Duration::from_micros(delay.0), Duration::from_micros(delay.1));
+        let (low, high) = plan.replication;
+        let builder = builder.replication_delay(Duration::from_micros(low), Duration::from_micros(high));
         let mut cluster = builder.build(now, WALL_MS);
         let settings = [("unclean.leader.election.enable", "true")];
         let replicas = plan.nodes as i16;
@@ -166,7 +137,8 @@ impl World {
         let settings = FetcherSettings {
             backoff: Backoff::RETRY,
             rack: plan.rack.clone(),
-            max_wait: draw.pick(&[Duration::from_millis(100), Duration::from_millis(500)]),
+            max_wait: plan.max_wait,
+            read_committed: plan.read_committed,
             replica_max_age: Duration::from_secs(5),
             ..FetcherSettings::default()
         };
@@ -179,12 +151,17 @@ impl World {
             pool: plan.pool.map(Pool::new),
             streams: BTreeMap::new(),
             readers: Vec::new(),
-            wire: Wire::default(),
+            wire: Wire::new(seed),
             truth: Truth::new(plan.partitions),
             violation: None,
             history: History::new(keeps_history),
             coverage: Coverage::default(),
-            draw,
+            chaos: Chaos::default(),
+            draws: Draws {
+                metadata: Draw::new(seed, 23),
+                streams: Draw::new(seed, 24),
+                appends: (0..partitions).map(|it| Draw::new(seed, 50 + u64::from(it))).collect(),
+            },
             is_healed: false,
             last_number: 0,
             requests: 0,
@@ -202,28 +179,32 @@ impl World {
 
     fn begin(&mut self) {
         for partition in 0..self.plan.partitions {
-            let at = self.now + self.draw.millis(0, 300);
+            let at = self.now + self.draw_append(partition).millis(0, 300);
             self.at(at, Event::Append { partition });
         }
-        let streams: Vec<StreamId> = (0..self.plan.budgets.len()).map(|_| self.open_stream()).collect();
+        let mut draw = self.draws.streams.clone();
+        let streams = self.plan.budgets.len();
+        let streams: Vec<StreamId> = (0..streams).map(|_| self.open_stream(&mut draw)).collect();
         for partition in 0..self.plan.partitions {
-            let stream = self.draw.pick(&streams);
-            self.add_reader(stream, partition);
+            let stream = draw.pick(&streams);
+            self.add_reader(stream, partition, &mut draw);
         }
-        let faults = self.draw.pick(&[0, 1, 2, 4, 8, 15]);
-        for _ in 0..faults {
-            let at = self.start + self.draw.micros(0, self.plan.heal.as_micros() as u64);
-            self.at(at, Event::Fault);
+        for (fault, what) in self.plan.faults.clone().iter().enumerate() {
+            self.at(self.start + what.at, Event::FaultBegins { fault });
+            self.at(self.start + what.until, Event::FaultEnds { fault });
         }
-        for _ in 0..self.draw.pick(&[0, 2, 6, 15]) {
-            let at = self.start + self.draw.micros(0, self.plan.heal.as_micros() as u64);
-            self.at(at, Event::Whim);
+        for (number, at) in (0..).zip(self.plan.whims.clone()) {
+            self.at(self.start + at, Event::Whim { number });
         }
         self.at(self.start + self.plan.heal, Event::Heal);
     }
 
+    fn draw_append(&mut self, partition: i32) -> &mut Draw {
+        &mut self.draws.appends[partition.unsigned_abs() as usize]
+    }
+
     /// Until every reader has read everything, or something does not hold.
-    pub(super) fn run(mut self) -> (Option<Violation>, History, Coverage) {
+    pub(super) fn run(mut self) -> Outcome {
         self.settle();
         while self.violation.is_none() && !self.is_over() {
             let timers = [self.cluster.poll_timeout(), self.fetcher.poll_timeout()];
@@ -240,7 +221,9 @@ impl World {
         if self.violation.is_none() {
             self.check_end();
         }
-        (self.violation, self.history, self.coverage)
+        self.count_faults();
+        let took = self.now - self.start;
+        Outcome { violation: self.violation, coverage: self.coverage, history: self.history, took }
     }
 
     fn is_over(&self) -> bool {
@@ -277,13 +260,12 @@ impl World {
             Event::GivenUp { conn, token } => self.given_up(conn, token),
             Event::Metadata { leaders } => self.take_metadata(&leaders),
             Event::Append { partition } => self.append(partition),
-            Event::Seek { id, place, generation } => self.fetcher.seek(self.now, id, place, generation),
-            Event::Uncleanly { partition, node } => self.uncleanly(partition, node),
-            Event::Restart { node } => self.cluster.restart(self.now, node),
-            Event::LastWords => (0..self.plan.partitions).for_each(|partition| self.append(partition)),
+            Event::Seek { id, place, generation } => self.hears_of_seek(id, place, generation),
+            Event::LastWords => (0..self.plan.partitions).for_each(|partition| self.last_words(partition)),
             Event::Turn { reader } => self.turn(reader),
-            Event::Whim => self.whim(),
-            Event::Fault => self.fault(),
+            Event::Whim { number } => self.whim(number),
+            Event::FaultBegins { fault } => self.fault_begins(fault),
+            Event::FaultEnds { fault } => self.fault_ends(fault),
             Event::Heal => self.heal(),
         }
     }
@@ -304,11 +286,23 @@ impl World {
                 Action::EpochEnds { token, broker_id, request } => {
                     self.send_check(token, broker_id, &request);
                 }
-                Action::RefreshMetadata { .. } => self.refresh(),
+                Action::RefreshMetadata { avoid } => {
+                    let what = if avoid.is_some() { "of another broker" } else { "of any broker" };
+                    self.coverage.hit("fetcher: metadata is asked for", what);
+                    self.refresh();
+                }
                 Action::Tell { partition, generation, news, .. } => self.told(partition, generation, news),
             }
         }
+        self.check_told();
         self.carry();
+    }
+
+    fn hears_of_seek(&mut self, id: PartitionId, place: Place, generation: u64) {
+        if let Some(it) = self.readers.iter_mut().find(|it| it.id == id) {
+            it.heard = generation;
+        }
+        self.fetcher.seek(self.now, id, place, generation);
     }
 
     fn refresh(&mut self) {
@@ -316,12 +310,16 @@ impl World {
             return;
         }
         self.requests += 1;
-        let leaders = self.leaders();
-        let at = self.now + self.latency() + self.draw.millis(1, 100);
+        let mut leaders = self.leaders();
+        if let Some((fault, old)) = self.chaos.old_leaders.clone() {
+            self.count_strikes(fault, old != leaders);
+            leaders = old;
+        }
+        let at = self.now + self.draws.metadata.millis(1, 140);
         self.at(at, Event::Metadata { leaders });
     }
 
-    fn leaders(&self) -> Vec<Option<Leader>> {
+    pub(super) fn leaders(&self) -> Vec<Option<Leader>> {
         let leader = |index| {
             let partition = self.cluster.partition(TOPIC, index).filter(|it| it.leader() >= 0)?;
             Some(Leader { broker_id: partition.leader(), epoch: partition.leader_epoch() })
@@ -350,14 +348,14 @@ impl World {
         }
     }
 
-    pub(super) fn open_stream(&mut self) -> StreamId {
+    pub(super) fn open_stream(&mut self, draw: &mut Draw) -> StreamId {
         self.last_number += 1;
         let stream = StreamId(self.last_number);
-        let budget = self.draw.pick(&self.plan.budgets.clone());
+        let budget = draw.pick(&self.plan.budgets);
         let account = Account::new(budget, self.pool.as_ref());
         let settings = StreamSettings {
             account: account.clone(),
-            max_bytes: self.draw.pick(&[1, 2_000, 50 << 20]),
+            max_bytes: draw.pick(&[1, 2_000, 50 << 20]),
             partition_max_bytes: self.plan.partition_max_bytes,
             reset: self.plan.reset,
         };
@@ -367,24 +365,51 @@ impl World {
     }
 
     fn append(&mut self, partition: i32) {
-        let count = self.draw.between(1, 5);
+        let mut draw = self.draw_append(partition).clone();
+        let count = draw.between(1, 5);
         let records: Vec<NewRecord> = (0..count)
             .map(|_| {
                 let number = self.truth.next_number();
                 let mut value = number.to_be_bytes().to_vec();
-                value.resize(self.draw.between(8, 200) as usize, 7);
+                value.resize(draw.between(8, 200) as usize, 7);
                 NewRecord::new("k", value, WALL_MS)
             })
             .collect();
+        let (producer, now) = (producer_of(partition), self.now);
+        let is_open = self.is_in_transaction(partition);
+        let what = if self.plan.has_transactions && !self.is_healed { draw.below(100) } else { 0 };
         // Nobody leads now and then.
-        if self.cluster.append(self.now, TOPIC, partition, records).is_ok() {
+        let appended = match (is_open, what) {
+            (true, 60..80) => self.cluster.end_transaction(now, TOPIC, partition, producer, Marker::Commit),
+            (true, 80..) => self.cluster.end_transaction(now, TOPIC, partition, producer, Marker::Abort),
+            (true, 30..) | (false, 80..) => {
+                self.cluster.append_transactional(now, TOPIC, partition, producer, records)
+            }
+            _ => self.cluster.append(now, TOPIC, partition, records),
+        };
+        if appended.is_ok() {
             self.work += count;
         }
         if !self.is_healed {
-            let (low, high) = self.draw.pick(&[(1, 30), (1, 30), (50, 800)]);
-            let at = self.now + self.draw.millis(low, high);
+            let (low, high) = draw.pick(&[(1, 30), (1, 30), (50, 800)]);
+            let at = self.now + draw.millis(low, high);
             self.at(at, Event::Append { partition });
         }
+        *self.draw_append(partition) = draw;
+    }
+
+    fn is_in_transaction(&self, partition: i32) -> bool {
+        let found = self.cluster.partition(TOPIC, partition);
+        found.is_some_and(|it| it.log().first_unstable_offset().is_some())
+    }
+
+    /// What was open is decided, and one more record is there for everybody.
+    fn last_words(&mut self, partition: i32) {
+        if self.is_in_transaction(partition) {
+            let (producer, marker) = (producer_of(partition), Marker::Commit);
+            let _decided = self.cluster.end_transaction(self.now, TOPIC, partition, producer, marker);
+        }
+        self.append(partition);
     }
 
     pub(super) fn fetched(&mut self, out: Out, frame_bytes: usize, response: FetchResponse) {
@@ -396,6 +421,7 @@ impl World {
                 self.take_leader(row.partition_index, hint);
             }
         }
+        self.owe(&out, &response);
         self.truth.answer(out.token, frame_bytes);
         let mismatch =
             self.fetcher.handle_fetched(self.now, out.token, self.plan.version, frame_bytes, response);
@@ -434,11 +460,6 @@ impl World {
         self.queue.insert((at.max(self.now), self.next_event), event);
     }
 
-    pub(super) fn latency(&mut self) -> Duration {
-        let (low, high) = self.plan.latency;
-        self.draw.micros(low, high)
-    }
-
     pub(super) fn note(&mut self, line: impl FnOnce() -> String) {
         self.history.note(self.now - self.start, line);
     }
@@ -450,4 +471,9 @@ impl World {
             self.violation = Some(Violation { invariant, what });
         }
     }
+}
+
+/// Who writes transactions to a partition.
+fn producer_of(partition: i32) -> (i64, i16) {
+    (1_000 + i64::from(partition), 0)
 }
