@@ -1,4 +1,4 @@
-//! `cargo xtask sim`: the simulations of the machines and of the whole client, as many runs as wanted.
+//! `cargo xtask sim`: the simulations of the machines, of the fetcher and of the whole client, as many runs as wanted.
 //!
 //! The runs are numbered by their seeds. What every change goes through follows from its commit; what was asked for on
 //! the command line begins where it was said. How often which fault struck is printed by the simulations themselves.
@@ -17,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(6 * 3600);
 /// No run takes more processor time, or many runs take too long for those who wait for them.
 const MOST_MS: u64 = 40;
 
-/// How many runs of each simulation, from which seed on.
+/// How many runs of each simulation, from which seed on. Those of the fetcher are as many as those of the other machines.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Seeds {
     pub(crate) machines: u64,
@@ -27,12 +27,21 @@ pub(crate) struct Seeds {
 
 impl Seeds {
     /// What every change goes through: the seeds follow from the commit, so that a failure repeats and another commit
-    /// tries others.
-    pub(crate) fn of_commit(home: &Home) -> Self {
+    /// tries others. Where git does not say which commit that is there are none: the same seeds for ever would find nothing.
+    pub(crate) fn of_commit(home: &Home) -> Outcome<Self> {
         let mut git = Command::new("git");
-        let commit = output(git.current_dir(home.workspace()).args(["rev-parse", "--short=8", "HEAD"]));
-        let number = commit.ok().and_then(|id| u64::from_str_radix(id.trim(), 16).ok());
-        Self { machines: 2_000, clients: 200, from: number.unwrap_or(0) }
+        let id = output(git.current_dir(home.workspace()).args(["rev-parse", "HEAD"])).map_err(|why| {
+            format!("seeds follow from the commit, and git does not say which it is ({why}); `cargo xtask sim --from S` runs others")
+        })?;
+        Self::of(id.trim())
+    }
+
+    /// The first eight digits of a commit's id are the number of the first seed.
+    fn of(id: &str) -> Outcome<Self> {
+        let number = id.get(..8).and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        let from =
+            number.ok_or_else(|| format!("`{id}` is no commit's id, from which seeds could follow"))?;
+        Ok(Self { machines: 2_000, clients: 200, from })
     }
 }
 
@@ -57,11 +66,26 @@ pub(crate) fn simulate(home: &Home, seeds: Seeds) -> Outcome {
     for (package, count) in targets.into_iter().filter(|(_, count)| *count > 0) {
         eprintln!("{package}: seeds {} to {}", seeds.from, seeds.from + count - 1);
         let mut cargo = cargo(home);
-        cargo.args(["test", "--profile", "checked", "-p", package, "--test", "sim", "--", "--nocapture"]);
+        cargo.args(["test", "--profile", "checked", "-p", package, "--test", "sim"]);
+        // Each test has all processors.
+        cargo.args(["--", "--nocapture", "--test-threads", "1"]);
         // What a run may cost, where that is held against it.
         cargo.env("OTTLA_SIM_MOST_MS", MOST_MS.to_string());
         cargo.env("OTTLA_SIM_SEEDS", count.to_string()).env("OTTLA_SIM_FROM", seeds.from.to_string());
         tied::run(&cargo, LIMIT)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A commit's seeds are its own, and nothing that is not a commit has any.
+    #[test]
+    fn seeds_follow_from_the_commit() {
+        let from = |id: &str| Seeds::of(id).map(|seeds| seeds.from);
+        assert_eq!(from("0ea595b31c7a"), Ok(0x0ea5_95b3));
+        assert!(from("").is_err() && from("0ea595b").is_err() && from("not a commit").is_err());
+    }
 }
