@@ -1,0 +1,75 @@
+//! What the crate's sources offer that has to be awaited, so that no table can forget it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// `Type::function` of every public function that is asynchronous or returns a future, and `Type as Trait` of every
+/// future, stream and sink, of the types that `lib.rs` hands out.
+pub(super) fn public_futures() -> BTreeSet<String> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let exports = fs::read_to_string(sources.join("lib.rs")).unwrap();
+    let exports: BTreeSet<&str> = exports.split(|it: char| !it.is_alphanumeric()).collect();
+    let mut files = Vec::new();
+    collect(&sources, &mut files);
+    let found = files.iter().flat_map(|file| offered(&fs::read_to_string(file).unwrap()));
+    found.filter(|(of, _)| exports.contains(of.as_str())).map(|(of, what)| of + &what).collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => collect(&path, files),
+            false => files.push(path),
+        }
+    }
+}
+
+/// What the `impl` blocks of a file offer, by type. rustfmt has seen the file: a block begins and ends at the first
+/// column.
+fn offered(text: &str) -> Vec<(String, String)> {
+    let (mut offered, mut of) = (Vec::new(), None);
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if line.starts_with('}') {
+            of = None;
+        } else if let Some(rest) = line.strip_prefix("impl") {
+            let (implemented, implementor) = block(rest);
+            if ["Future", "Stream", "Sink"].contains(&implemented) {
+                offered.push((implementor.to_owned(), format!(" as {implemented}")));
+            }
+            of = Some(implementor.to_owned());
+        } else if let (Some(of), Some(rest)) = (&of, line.trim_start().strip_prefix("pub ")) {
+            let mut signature = rest.to_owned();
+            while !signature.contains(['{', ';']) {
+                signature += lines.next().unwrap_or(";");
+            }
+            let is_awaited =
+                ["async fn ", "impl Future<", "BoxFuture<"].iter().any(|it| signature.contains(it));
+            if let (true, Some((_, name))) = (is_awaited, signature.split_once("fn ")) {
+                offered.push((of.clone(), format!("::{}", word(name))));
+            }
+        }
+    }
+    offered
+}
+
+/// The trait, or nothing, and the type of `impl<T> Trait<U> for Type<T> {`, of which `impl` is gone.
+fn block(rest: &str) -> (&str, &str) {
+    let mut depth = 0;
+    let begin = rest.find(|it| {
+        depth += i32::from(it == '<') - i32::from(it == '>');
+        depth == 0 && it == ' '
+    });
+    let rest = &rest[begin.unwrap_or(0)..];
+    match rest.split_once(" for ") {
+        Some((implemented, implementor)) => (word(implemented.trim()), word(implementor)),
+        None => ("", word(rest.trim())),
+    }
+}
+
+/// The name that a text begins with.
+fn word(text: &str) -> &str {
+    text.split(|it: char| !it.is_alphanumeric() && it != '_').next().unwrap_or_default()
+}
