@@ -4,13 +4,15 @@ use std::fmt;
 
 use bytes::Bytes;
 
+use super::output::Output;
+use super::pieces::Pieces;
 use super::{Codec, Compression, CompressionError};
 
 /// Compresses, reusing buffers and codec state. What a codec needs is made at its first use.
 #[derive(Default)]
 pub struct Compressor {
-    /// Pieces joined, for codecs want them in one.
     joined: Vec<u8>,
+    /// Its bytes are initialised as far as they were ever used.
     output: Vec<u8>,
     codecs: Codecs,
 }
@@ -34,34 +36,32 @@ impl Compressor {
     /// A level the codec does not have, a codec that is not part of this build, more bytes than a batch can have.
     pub fn compress(&mut self, codec: &Codec, pieces: &[Bytes]) -> Result<&[u8], CompressionError> {
         codec.check()?;
-        let input = match pieces {
-            [one] => &one[..],
-            many => {
-                self.joined.clear();
-                many.iter().for_each(|piece| self.joined.extend_from_slice(piece));
-                &self.joined[..]
-            }
-        };
-        self.output.clear();
-        self.codecs.run(codec, input, &mut self.output)?;
-        check_length(codec.compression, self.output.len())?;
-        Ok(&self.output)
+        let length = pieces.iter().map(Bytes::len).sum();
+        let mut output = Output::new(std::mem::take(&mut self.output), codec.compression, length, usize::MAX);
+        let result = self.codecs.run(codec, Pieces::new(pieces, &mut self.joined), &mut output);
+        let filled;
+        (self.output, filled) = output.finish();
+        result?;
+        check_length(codec.compression, filled)?;
+        Ok(&self.output[..filled])
     }
 }
 
 impl Codecs {
-    fn run(&mut self, codec: &Codec, input: &[u8], out: &mut Vec<u8>) -> Result<(), CompressionError> {
+    fn run(
+        &mut self,
+        codec: &Codec,
+        mut input: Pieces<'_>,
+        out: &mut Output,
+    ) -> Result<(), CompressionError> {
         match codec.compression {
-            Compression::None => {
-                out.extend_from_slice(input);
-                Ok(())
-            }
+            Compression::None => out.put(input.whole()),
             #[cfg(feature = "gzip")]
             Compression::Gzip => {
                 let level = codec.level.map_or(6, i32::unsigned_abs);
                 let encoder = self.gzip.take().filter(|encoder| encoder.level() == level);
                 let encoder = self.gzip.insert(encoder.unwrap_or_else(|| super::gzip::Encoder::new(level)));
-                encoder.compress(input, out)
+                encoder.compress(input.whole(), out)
             }
             #[cfg(feature = "snappy")]
             Compression::Snappy => {
@@ -79,7 +79,7 @@ impl Codecs {
                     Some(context) => context,
                     None => Box::new(super::zstd::context(level)?),
                 };
-                super::zstd::compress(self.zstd.insert(context), input, out)
+                super::zstd::compress(self.zstd.insert(context), input.whole(), out)
             }
             #[allow(unreachable_patterns, reason = "which codecs are left depends on the features")]
             compression => Err(CompressionError::Disabled { compression }),

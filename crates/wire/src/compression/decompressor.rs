@@ -105,11 +105,7 @@ impl Codecs {
         output: &mut Output,
     ) -> Result<(), CompressionError> {
         match compression {
-            Compression::None => {
-                output.spare(input.len())?.1.copy_from_slice(input);
-                output.advance(input.len());
-                Ok(())
-            }
+            Compression::None => output.put(input),
             #[cfg(feature = "gzip")]
             Compression::Gzip => {
                 self.gzip.get_or_insert_with(super::gzip::Decoder::new).decompress(input, output)

@@ -37,7 +37,11 @@ impl Encoder {
     }
 
     /// Appends `input` as one member.
-    pub(super) fn compress(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), CompressionError> {
+    pub(super) fn compress(&mut self, input: &[u8], out: &mut Output) -> Result<(), CompressionError> {
+        out.append(HEADER.len() + input.len() / 2, |out| self.member(input, out))?
+    }
+
+    fn member(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<(), CompressionError> {
         out.extend_from_slice(&HEADER);
         self.deflate.reset();
         let start = out.len();

@@ -14,6 +14,7 @@ use lz4_flex::block::{
 };
 
 use super::output::Output;
+use super::pieces::Pieces;
 use super::xxh32::xxh32;
 use super::{Compression, CompressionError};
 
@@ -43,32 +44,28 @@ const BLOCK: usize = u16::MAX as usize - 1;
 /// Appends `input` as one frame.
 pub(super) fn compress(
     table: &mut CompressTable,
-    input: &[u8],
-    out: &mut Vec<u8>,
+    mut input: Pieces<'_>,
+    out: &mut Output,
 ) -> Result<(), CompressionError> {
     let descriptor = [VERSION | INDEPENDENT, BLOCKS_OF_64_KIB];
-    out.extend_from_slice(&MAGIC.to_le_bytes());
-    out.extend_from_slice(&descriptor);
-    out.push(header_checksum(&descriptor));
-
-    for block in input.chunks(BLOCK) {
-        let size_at = out.len();
-        let start = size_at + 4;
-        out.resize(start + get_maximum_output_size(block.len()), 0);
-        let compressed =
-            compress_into_with_table(block, &mut out[start..], table).map_err(|error| corrupt(&error))?;
-        let size = if compressed < block.len() {
-            out.truncate(start + compressed);
-            compressed as u32
+    out.put(&MAGIC.to_le_bytes())?;
+    out.put(&descriptor)?;
+    out.put(&[header_checksum(&descriptor)])?;
+    input.in_blocks(BLOCK, |block| {
+        let (_, spare) = out.spare(4 + get_maximum_output_size(block.len()))?;
+        let (size, room) = spare.split_at_mut(4);
+        let compressed = compress_into_with_table(block, room, table).map_err(|error| corrupt(&error))?;
+        if compressed < block.len() {
+            size.copy_from_slice(&(compressed as u32).to_le_bytes());
+            out.advance(4 + compressed);
         } else {
-            out.truncate(start);
-            out.extend_from_slice(block);
-            block.len() as u32 | STORED
-        };
-        out[size_at..start].copy_from_slice(&size.to_le_bytes());
-    }
-    out.extend_from_slice(&0u32.to_le_bytes());
-    Ok(())
+            size.copy_from_slice(&(block.len() as u32 | STORED).to_le_bytes());
+            room[..block.len()].copy_from_slice(block);
+            out.advance(4 + block.len());
+        }
+        Ok(())
+    })?;
+    out.put(&0u32.to_le_bytes())
 }
 
 fn header_checksum(descriptor: &[u8]) -> u8 {
@@ -135,9 +132,7 @@ fn store(block: &[u8], block_size: usize, output: &mut Output) -> Result<(), Com
     if block.len() > block_size {
         return Err(corrupt(&"a block is larger than the frame allows"));
     }
-    output.spare(block.len())?.1.copy_from_slice(block);
-    output.advance(block.len());
-    Ok(())
+    output.put(block)
 }
 
 fn decode(block: &[u8], header: &Header, start: usize, output: &mut Output) -> Result<(), CompressionError> {
@@ -243,6 +238,8 @@ fn corrupt(what: &dyn std::fmt::Display) -> CompressionError {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
 
     fn decompressed(input: &[u8]) -> Result<Vec<u8>, CompressionError> {
@@ -312,13 +309,18 @@ mod tests {
 
     #[test]
     fn frames_follow_each_other_and_skippable_ones_are_skipped() {
-        let mut input = Vec::new();
-        let mut table = CompressTable::small();
-        compress(&mut table, b"one, one, one, one, one", &mut input).expect("compresses");
+        let frame = |text: &'static [u8]| {
+            let mut out = Output::new(Vec::new(), Compression::Lz4, text.len(), usize::MAX);
+            let pieces = [Bytes::from_static(text)];
+            compress(&mut CompressTable::small(), Pieces::new(&pieces, &mut Vec::new()), &mut out)
+                .expect("compresses");
+            out.filled().to_vec()
+        };
+        let mut input = frame(b"one, one, one, one, one");
         input.extend_from_slice(&0x184d_2a53u32.to_le_bytes());
         input.extend_from_slice(&3u32.to_le_bytes());
         input.extend_from_slice(b"abc");
-        compress(&mut table, b", two", &mut input).expect("compresses");
+        input.extend(frame(b", two"));
         assert_eq!(decompressed(&input).as_deref(), Ok(&b"one, one, one, one, one, two"[..]));
     }
 

@@ -18,6 +18,7 @@ mod gzip;
 #[cfg(feature = "lz4")]
 mod lz4;
 mod output;
+mod pieces;
 #[cfg(feature = "snappy")]
 mod snappy;
 #[cfg(feature = "lz4")]

@@ -2,7 +2,7 @@
 
 use super::{Compression, CompressionError};
 
-/// Decompressed bytes at the front of a buffer.
+/// What comes out of a codec, at the front of a buffer.
 ///
 /// Codecs that write into a slice find initialised bytes behind them, left from the last use where there was one, so
 /// that a warm buffer costs no zeroing. Codecs that append get the vector.
@@ -50,6 +50,13 @@ impl Output {
         }
         let (filled, spare) = self.buffer[..end].split_at_mut(self.filled);
         Ok((filled, spare))
+    }
+
+    /// Appends these.
+    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<(), CompressionError> {
+        self.spare(bytes.len())?.1.copy_from_slice(bytes);
+        self.advance(bytes.len());
+        Ok(())
     }
 
     /// Says that the first `bytes` of what [`Output::spare`] gave are filled.

@@ -7,6 +7,7 @@
 use snap::raw::{Decoder, Encoder, decompress_len, max_compress_len};
 
 use super::output::Output;
+use super::pieces::Pieces;
 use super::{Compression, CompressionError};
 
 /// The framing's magic, version 1, compatible with readers of version 1.
@@ -19,19 +20,18 @@ const MAX_RATIO: usize = 22;
 /// Appends `input` in the framing.
 pub(super) fn compress(
     encoder: &mut Encoder,
-    input: &[u8],
-    out: &mut Vec<u8>,
+    mut input: Pieces<'_>,
+    out: &mut Output,
 ) -> Result<(), CompressionError> {
-    out.extend_from_slice(&HEADER);
-    for block in input.chunks(BLOCK) {
-        let size_at = out.len();
-        let start = size_at + 4;
-        out.resize(start + max_compress_len(block.len()), 0);
-        let compressed = encoder.compress(block, &mut out[start..]).map_err(|error| corrupt(&error))?;
-        out.truncate(start + compressed);
-        out[size_at..start].copy_from_slice(&(compressed as u32).to_be_bytes());
-    }
-    Ok(())
+    out.put(&HEADER)?;
+    input.in_blocks(BLOCK, |block| {
+        let (_, spare) = out.spare(4 + max_compress_len(block.len()))?;
+        let (size, room) = spare.split_at_mut(4);
+        let compressed = encoder.compress(block, room).map_err(|error| corrupt(&error))?;
+        size.copy_from_slice(&(compressed as u32).to_be_bytes());
+        out.advance(4 + compressed);
+        Ok(())
+    })
 }
 
 /// What `input` becomes, in the framing or raw.

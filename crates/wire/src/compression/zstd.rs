@@ -12,12 +12,11 @@ use super::{Compression, CompressionError};
 pub(super) fn compress(
     context: &mut CompressContext,
     input: &[u8],
-    out: &mut Vec<u8>,
+    out: &mut Output,
 ) -> Result<(), CompressionError> {
-    let start = out.len();
-    out.resize(start + compress_bound(input.len()), 0);
-    let compressed = context.compress_into(input, &mut out[start..]).map_err(|error| corrupt(&error))?;
-    out.truncate(start + compressed);
+    let (_, spare) = out.spare(compress_bound(input.len()))?;
+    let compressed = context.compress_into(input, spare).map_err(|error| corrupt(&error))?;
+    out.advance(compressed);
     Ok(())
 }
 
