@@ -9,7 +9,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     let [version] = args else { return Err(USAGE.to_owned()) };
     let home = Home::find()?;
     tools::java()?;
-    let libs = tools::libs(&home, version)?;
+    let libs = tools::schemas(&home, version)?;
     println!("Kafka {version} and the table, which follows Kafka {}:", tools::NEWEST);
     let mut cargo = test::cargo(&home);
     run_to_end(cargo.args(["run", "--quiet", "-p", "ottla-wire", "--example", "protocol", "--"]).arg(libs))

@@ -25,19 +25,35 @@ pub(crate) fn java() -> Outcome {
     install(&missing)
 }
 
-/// The folder with the jars of one Kafka release, fetched on first use.
+/// The folder with the jars of one Kafka release and what its nodes need to run, fetched on first use.
 pub(crate) fn libs(home: &Home, version: &str) -> Outcome<PathBuf> {
+    fetch(home, version, home.libs(version), BROKER)
+}
+
+/// A folder with the jars of one Kafka release that hold the schemas of its messages, fetched on first use. Not every release
+/// has all that its nodes need in the registry.
+pub(crate) fn schemas(home: &Home, version: &str) -> Outcome<PathBuf> {
+    let all = home.libs(version);
+    if is_version(version) && all.is_dir() {
+        return Ok(all);
+    }
+    fetch(home, version, home.libs(&format!("{version}-schemas")), SCHEMAS)
+}
+
+fn fetch(home: &Home, version: &str, libs: PathBuf, artifacts: &[&str]) -> Outcome<PathBuf> {
     if !is_version(version) {
         return Err(format!("'{version}' is not a Kafka version"));
     }
-    let libs = home.libs(version);
     if libs.is_dir() {
         return Ok(libs);
     }
     eprintln!("fetching the jars of Kafka {version}");
     let scratch = home.scratch(&format!("libs-{version}"))?;
     let pom = scratch.join("pom.xml");
-    fs::write(&pom, POM.replace("VERSION", version)).map_err(|e| format!("{}: {e}", pom.display()))?;
+    let depends =
+        artifacts.iter().map(|artifact| DEPENDENCY.replace("ARTIFACT", artifact)).collect::<String>();
+    let text = POM.replace("DEPENDENCIES", &depends).replace("VERSION", version);
+    fs::write(&pom, text).map_err(|e| format!("{}: {e}", pom.display()))?;
     let jars = scratch.join("jars");
     let mut maven = Command::new("mvn");
     maven.args(["-q", "-B", "dependency:copy-dependencies"]).current_dir(&scratch);
@@ -136,16 +152,23 @@ fn place(from: &Path, to: &Path) -> Outcome {
     }
 }
 
-/// The broker, its tools, and a logging back end, which Kafka's own POMs leave out.
+/// The broker and its tools.
+const BROKER: &[&str] = &["kafka_2.13", "kafka-tools"];
+
+/// The broker, which depends on all that has messages.
+const SCHEMAS: &[&str] = &["kafka_2.13"];
+
+const DEPENDENCY: &str = "
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>ARTIFACT</artifactId><version>VERSION</version></dependency>";
+
+/// With a logging back end, which Kafka's own POMs leave out.
 const POM: &str = r#"<?xml version="1.0" encoding="UTF-8"?>
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
   <groupId>ottla</groupId>
   <artifactId>kafka-libs</artifactId>
   <version>VERSION</version>
-  <dependencies>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>VERSION</version></dependency>
-    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>VERSION</version></dependency>
+  <dependencies>DEPENDENCIES
     <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
   </dependencies>
 </project>

@@ -39,6 +39,6 @@ wire! {
         /// Outcome.
         error_code: ErrorCode,
         /// The broker's explanation, if it gives one.
-        error_message: Option<Str>,
+        error_message: Option<Str> [ignorable],
     }
 }

@@ -49,7 +49,7 @@ wire! {
     /// What became of the topics.
     pub struct CreateTopicsResponse {
         /// How long the broker asks to be left alone, after this answer was used (KIP-219).
-        throttle_time_ms: i32,
+        throttle_time_ms: i32 [ignorable],
         /// Outcomes by topic.
         topics: Vec<CreatableTopicResult>,
     }
@@ -63,7 +63,7 @@ wire! {
         /// Outcome.
         error_code: ErrorCode,
         /// The broker's explanation, if it gives one.
-        error_message: Option<Str>,
+        error_message: Option<Str> [ignorable],
         /// Why `configs` is missing.
         topic_config_error_code: ErrorCode [5.., tag = 0, ignorable],
         /// How many partitions it got; -1 if not known.

@@ -27,7 +27,7 @@ wire! {
     /// What became of the topics.
     pub struct DeleteTopicsResponse {
         /// How long the broker asks to be left alone, after this answer was used (KIP-219).
-        throttle_time_ms: i32,
+        throttle_time_ms: i32 [ignorable],
         /// Outcomes by topic.
         responses: Vec<DeletableTopicResult>,
     }

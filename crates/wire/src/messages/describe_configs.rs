@@ -60,11 +60,11 @@ wire! {
         /// Whether it cannot be changed.
         read_only: bool,
         /// Where the value is from: 1 topic, 2 to 4 broker, 5 default, 6 logger, 7 client metrics, 8 group.
-        config_source: i8 [default = -1],
+        config_source: i8 [default = -1, ignorable],
         /// Whether its value is hidden.
         is_sensitive: bool,
         /// Where else the value could come from, the most important first.
-        synonyms: Vec<DescribeConfigsSynonym>,
+        synonyms: Vec<DescribeConfigsSynonym> [ignorable],
         /// 1 boolean, 2 string, 3 int, 4 short, 5 long, 6 double, 7 list, 8 class, 9 password; 0 if not known.
         config_type: i8 [3.., ignorable],
         /// What the setting means.

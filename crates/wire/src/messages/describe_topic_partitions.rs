@@ -34,7 +34,7 @@ wire! {
     /// A page.
     pub struct DescribeTopicPartitionsResponse {
         /// How long the broker asks to be left alone, after this answer was used (KIP-219).
-        throttle_time_ms: i32,
+        throttle_time_ms: i32 [ignorable],
         /// The topics, in the order of their names.
         topics: Vec<DescribeTopicPartitionsResponseTopic>,
         /// Where the next page starts; null if this was the last.
@@ -48,9 +48,9 @@ wire! {
         /// Name of the topic; null if it is not known.
         name: Option<Str>,
         /// Id of the topic.
-        topic_id: Uuid,
+        topic_id: Uuid [ignorable],
         /// Whether it belongs to Kafka itself.
-        is_internal: bool,
+        is_internal: bool [ignorable],
         /// Its partitions on this page.
         partitions: Vec<DescribeTopicPartitionsResponsePartition>,
         /// Bit `n` stands for operation `n` of ACLs; the smallest number if not asked for.
@@ -66,7 +66,7 @@ wire! {
         /// Broker that leads it; -1 for none.
         leader_id: i32,
         /// Epoch of that leader; -1 if not known.
-        leader_epoch: i32 [default = -1],
+        leader_epoch: i32 [default = -1, ignorable],
         /// Brokers that have a replica, the preferred leader first.
         replica_nodes: Vec<i32>,
         /// Brokers whose replica is in sync.
@@ -76,6 +76,6 @@ wire! {
         /// Those that were so last; null if not known.
         last_known_elr: Option<Vec<i32>> [default = None],
         /// Brokers whose replica is offline.
-        offline_replicas: Vec<i32>,
+        offline_replicas: Vec<i32> [ignorable],
     }
 }

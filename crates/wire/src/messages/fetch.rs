@@ -21,9 +21,9 @@ wire! {
         /// Answer as soon as that many bytes are there.
         min_bytes: i32,
         /// Answer with at most about that many bytes; the first batch comes whole.
-        max_bytes: i32 [default = 0x7fffffff],
+        max_bytes: i32 [default = 0x7fffffff, ignorable],
         /// 0 reads everything up to the high watermark, 1 only what is committed.
-        isolation_level: i8,
+        isolation_level: i8 [ignorable],
         /// Session this request belongs to; 0 for none.
         session_id: i32 [7.., ignorable],
         /// Counts the requests of a session: 0 opens one, -1 goes without or closes it.
@@ -89,7 +89,7 @@ wire! {
     /// The batches, and what the client must know to read them.
     pub struct FetchResponse {
         /// How long the broker asks to be left alone, after this answer was used (KIP-219).
-        throttle_time_ms: i32,
+        throttle_time_ms: i32 [ignorable],
         /// Outcome for the session and the request as a whole.
         error_code: ErrorCode [7.., ignorable],
         /// The session to go on with; 0 if there is none.
@@ -119,7 +119,7 @@ wire! {
         /// Offset behind the last record that all replicas in sync have.
         high_watermark: i64,
         /// Offset up to which every transaction is decided; -1 if not known.
-        last_stable_offset: i64 [default = -1],
+        last_stable_offset: i64 [default = -1, ignorable],
         /// First offset the partition still has; -1 if not known.
         log_start_offset: i64 [5.., default = -1, ignorable],
         /// Where the reader's log and the leader's part ways; epoch -1 if they do not.
@@ -129,7 +129,7 @@ wire! {
         /// Snapshot to fetch instead, for replicas of the controller.
         snapshot_id: SnapshotId [12.., tag = 2],
         /// Aborted transactions among the records, for readers of committed ones; null otherwise.
-        aborted_transactions: Option<Vec<AbortedTransaction>>,
+        aborted_transactions: Option<Vec<AbortedTransaction>> [ignorable],
         /// Follower to fetch from instead; -1 for none.
         preferred_read_replica: i32 [11.., default = -1],
         /// Batches; the last one may be cut off.

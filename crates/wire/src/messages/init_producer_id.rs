@@ -28,7 +28,7 @@ wire! {
     /// The producer id.
     pub struct InitProducerIdResponse {
         /// How long the broker asks to be left alone, after this answer was used (KIP-219).
-        throttle_time_ms: i32,
+        throttle_time_ms: i32 [ignorable],
         /// Outcome.
         error_code: ErrorCode,
         /// The id; -1 with an error.

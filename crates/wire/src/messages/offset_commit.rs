@@ -12,9 +12,9 @@ wire! {
         /// Id of the group.
         group_id: Str,
         /// Generation of a classic group, or epoch of a consumer group's member; -1 for who is not in the group.
-        generation_id_or_member_epoch: i32 [default = -1],
+        generation_id_or_member_epoch: i32 [default = -1, ignorable],
         /// Id of the member; empty for who is not in the group.
-        member_id: Str,
+        member_id: Str [ignorable],
         /// Instance id of a static member (KIP-345); null for a dynamic one.
         group_instance_id: Option<Str> [7.., default = None],
         /// How long to keep the positions; -1 for what the broker is set to.

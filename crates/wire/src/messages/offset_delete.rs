@@ -34,7 +34,7 @@ wire! {
         /// Outcome for the group.
         error_code: ErrorCode,
         /// How long the broker asks to be left alone, after this answer was used (KIP-219).
-        throttle_time_ms: i32,
+        throttle_time_ms: i32 [ignorable],
         /// Outcomes by topic.
         topics: Vec<OffsetDeleteResponseTopic>,
     }

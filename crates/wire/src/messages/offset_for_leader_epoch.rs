@@ -26,7 +26,7 @@ wire! {
         /// Number of the partition.
         partition: i32,
         /// Epoch the client believes in; -1 to have it not checked.
-        current_leader_epoch: i32 [default = -1],
+        current_leader_epoch: i32 [default = -1, ignorable],
         /// The epoch whose end is asked for.
         leader_epoch: i32,
     }
@@ -36,7 +36,7 @@ wire! {
     /// Where epochs ended.
     pub struct OffsetForLeaderEpochResponse {
         /// How long the broker asks to be left alone, after this answer was used (KIP-219).
-        throttle_time_ms: i32,
+        throttle_time_ms: i32 [ignorable],
         /// Answers by topic.
         topics: Vec<OffsetForLeaderTopicResult>,
     }
@@ -56,7 +56,7 @@ wire! {
         /// Number of the partition.
         partition: i32,
         /// Largest epoch up to the one asked for; -1 if none is known.
-        leader_epoch: i32 [default = -1],
+        leader_epoch: i32 [default = -1, ignorable],
         /// Offset behind the epoch's last record; -1 if not known, which does not mean that anything was lost.
         end_offset: i64 [default = -1],
     }

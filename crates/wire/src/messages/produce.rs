@@ -45,7 +45,7 @@ wire! {
         /// Outcomes by topic.
         responses: Vec<TopicProduceResponse>,
         /// How long the broker asks to be left alone, after this answer was used (KIP-219).
-        throttle_time_ms: i32,
+        throttle_time_ms: i32 [ignorable],
         /// Addresses of the brokers that `current_leader` names.
         node_endpoints: Vec<NodeEndpoint> [10.., tag = 0],
     }
@@ -69,7 +69,7 @@ wire! {
         /// Offset of the first record; -1 with an error, or if a duplicate's offset is no longer known.
         base_offset: i64,
         /// When the broker appended it, if the topic is stamped on append; else -1.
-        log_append_time_ms: i64 [default = -1],
+        log_append_time_ms: i64 [default = -1, ignorable],
         /// First offset the partition still has; -1 if not known.
         log_start_offset: i64 [5.., default = -1, ignorable],
         /// Records that made the batch be refused (KIP-467).

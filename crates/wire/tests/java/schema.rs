@@ -1,8 +1,8 @@
 //! Messages as a schema has them, read from the lines that `tools/java/Schema.java` prints or made from the table, and
 //! how two schemas differ.
 //!
-//! Both are compared where their versions overlap, and the ranges themselves once. What cannot matter is left out:
-//! parts of a range outside the message's own, whether a field may be dropped that no version lacks.
+//! Both are compared where their versions overlap, and the ranges themselves once. What cannot matter is left out: parts of a
+//! range outside the message's own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -267,14 +267,13 @@ impl FieldSchema {
         let (clipped_here, clipped_there) =
             (overlap(Some(self.versions), Some(common)), overlap(Some(there.versions), Some(common)));
         let nullable = |field: &Self, clipped| show(overlap(field.nullable, clipped));
-        let dropped = |field: &Self, clipped| (clipped != Some(common) && field.ignorable).to_string();
         let attributes = [
             ("type", self.kind.clone(), there.kind.clone()),
             ("versions", show(clipped_here), show(clipped_there)),
             ("tag", word(self.tag), word(there.tag)),
             ("default", self.default.clone(), there.default.clone()),
             ("nullable", nullable(self, clipped_here), nullable(there, clipped_there)),
-            ("ignorable", dropped(self, clipped_here), dropped(there, clipped_there)),
+            ("ignorable", self.ignorable.to_string(), there.ignorable.to_string()),
         ];
         let changed: Vec<_> = attributes
             .into_iter()
