@@ -153,7 +153,7 @@ def peer(client):
 def work(client, bootstrap):
     """What each client does; blocks until it is done."""
     if client == "ottla":
-        command = ["cargo", "run", "--quiet", "-p", "ottla", "--example", "walkthrough"]
+        command = ["cargo", "run", "--quiet", "-p", "ottla", "--example", "capture"]
         subprocess.run(command, cwd=ROOT, env={**os.environ, "KAFKA": bootstrap}, check=True)
         return
     topic = f"capture-{client}"

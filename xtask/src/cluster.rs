@@ -230,7 +230,6 @@ log.cleaner.backoff.ms=200
 auto.create.topics.enable=false
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=400
-replica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector
 ";
 
 const CONTROLLER: &str = "CONTROLLER";

@@ -54,7 +54,9 @@ pub(crate) fn clear_remains(dir: &Path) -> Outcome {
         let Ok(pid) = pid else { continue };
         let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let ours = format!("{}/node-", dir.display());
-        if pid != address.pid && String::from_utf8_lossy(&command).contains(&ours) {
+        let command = String::from_utf8_lossy(&command);
+        // Somebody may be reading a node's log.
+        if pid != address.pid && command.contains(&ours) && command.contains("kafka.Kafka") {
             signal("KILL", i64::from(pid))?;
         }
     }

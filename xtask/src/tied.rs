@@ -26,7 +26,12 @@ pub(crate) fn run(program: &Command, limit: Duration) -> Outcome {
     let me = process::myself()?;
     let mut between = Command::new(me);
     between.arg(COMMAND).arg(limit.as_secs().to_string()).arg(program.get_program()).args(program.get_args());
-    between.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    for (name, value) in program.get_envs() {
+        match value {
+            Some(value) => between.env(name, value),
+            None => between.env_remove(name),
+        };
+    }
     if let Some(dir) = program.get_current_dir() {
         between.current_dir(dir);
     }

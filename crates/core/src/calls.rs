@@ -79,6 +79,28 @@ impl fmt::Display for Target {
     }
 }
 
+/// What any broker takes, and passes on to the controller. While it is silent no other one is asked: the change would be made
+/// twice, and of a token nobody would know the first.
+const CHANGES: [ApiKey; 9] = [
+    ApiKey::CREATE_ACLS,
+    ApiKey::DELETE_ACLS,
+    ApiKey::CREATE_DELEGATION_TOKEN,
+    ApiKey::RENEW_DELEGATION_TOKEN,
+    ApiKey::EXPIRE_DELEGATION_TOKEN,
+    ApiKey::ALTER_CLIENT_QUOTAS,
+    ApiKey::UNREGISTER_BROKER,
+    ApiKey::ADD_RAFT_VOTER,
+    ApiKey::REMOVE_RAFT_VOTER,
+];
+
+/// Codes that leave open whether the broker did, or will do, what it was asked to.
+const LEAVES_OPEN: [ErrorCode; 4] = [
+    ErrorCode::UNKNOWN_SERVER_ERROR,
+    ErrorCode::REQUEST_TIMED_OUT,
+    ErrorCode::NETWORK_EXCEPTION,
+    ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+];
+
 /// What to do next.
 #[derive(Debug)]
 pub enum Step {
@@ -186,11 +208,6 @@ impl Call {
         }
     }
 
-    /// What went wrong last.
-    pub fn last_cause(&self) -> Option<&Cause> {
-        self.last.as_ref()
-    }
-
     /// What to do now.
     pub fn poll_step(&mut self, now: Instant, metadata: &mut Metadata) -> Step {
         if let Some(end) = self.ended.take() {
@@ -230,6 +247,7 @@ impl Call {
         let is_silent = now >= *since + self.own_wait + OVERDUE_AFTER;
         let moved = match &self.target {
             Target::Broker(_) | Target::Coordinator { .. } => false,
+            Target::AnyBroker if CHANGES.contains(&self.api) => false,
             Target::AnyBroker => {
                 is_silent && metadata.brokers().any(|broker| *to != Destination::Broker(broker.id))
             }
@@ -256,8 +274,12 @@ impl Call {
     /// be looked up again, for [`Call::has_moved_to`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         let (_, _, since) = self.asked.as_ref()?;
-        matches!(self.target, Target::AnyBroker | Target::Controller | Target::Coordinator { .. })
-            .then(|| *since + self.own_wait + OVERDUE_AFTER)
+        let may_move = match self.target {
+            Target::AnyBroker => !CHANGES.contains(&self.api),
+            Target::Controller | Target::Coordinator { .. } => true,
+            Target::Broker(_) | Target::Leader { .. } => false,
+        };
+        may_move.then(|| *since + self.own_wait + OVERDUE_AFTER)
     }
 
     /// This broker was found to be the coordinator.
@@ -319,6 +341,7 @@ impl Call {
         message: Option<&str>,
         metadata: &mut Metadata,
     ) {
+        self.may_have_happened |= LEAVES_OPEN.contains(&code);
         if self.may_pass(code) {
             if code.needs_metadata() || self.target == Target::Controller {
                 metadata.request_refresh(now, None);
@@ -538,7 +561,9 @@ impl fmt::Display for CallError {
                     Target::AnyBroker => f.write_str("the time was over")?,
                     Target::Controller => f.write_str("no broker speaks for the controller yet")?,
                     Target::Broker(_) => f.write_str("the broker is not among those known")?,
-                    Target::Leader { .. } => f.write_str("no leader is known")?,
+                    Target::Leader { .. } => {
+                        f.write_str("no leader is known (its topic may be gone, or no replica be well)")?;
+                    }
                     Target::Coordinator { .. } => f.write_str("no coordinator was found")?,
                 }
             }

@@ -123,7 +123,7 @@ impl fmt::Display for Failure {
             Self::UnsupportedVersion { ours, theirs: None } => {
                 write!(f, "the broker does not offer this API (this client speaks {ours})")
             }
-            Self::Encode(error) => write!(f, "the request does not fit the broker's version: {error}"),
+            Self::Encode(error) => write!(f, "the request cannot be written: {error}"),
             Self::Decode(error) => write!(f, "malformed answer: {error}"),
         }
     }

@@ -288,6 +288,7 @@ impl FakeCluster {
         self.next_connection += 1;
         self.connections.insert(conn, Connection::new(node));
         self.counters.connected(node);
+        self.settle(now);
         Some(conn)
     }
 

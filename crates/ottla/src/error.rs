@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ottla_core::calls::{CallError, Cause, End};
-use ottla_core::error::{Failure, RequestError};
+use ottla_core::error::{Failure, RequestError, Rounded};
 use ottla_core::fetcher::{FetchFailure, Truncation};
 use ottla_core::producer::{DeliveryCause, DeliveryError, DeliveryOutcome};
 use ottla_wire::records::BatchError;
@@ -217,6 +217,10 @@ impl Error {
                 _ => None,
             },
             Self::Delivery(error) => error.recreated(),
+            Self::Fetch(error) => match error.failure {
+                FetchFailure::Recreated { old, new } => Some((old, new)),
+                _ => None,
+            },
             _ => None,
         }
     }
@@ -231,19 +235,20 @@ impl fmt::Display for Error {
         match self {
             Self::Config { setting, problem } => write!(f, "setting `{setting}` {problem}"),
             Self::Unreachable { after, last } => {
-                f.write_str("no broker of the bootstrap list gave an answer")?;
+                f.write_str("no broker gave an answer")?;
                 if let Some(after) = after {
-                    write!(f, " within {after:?}")?;
+                    write!(f, " within {}", Rounded(*after))?;
                 }
                 last.as_ref().map_or(Ok(()), |last| write!(f, ", last: {last}"))
             }
             Self::Topic { topic, code } if *code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
                 write!(
                     f,
-                    "topic {topic:?} does not exist, or may not be seen ({code}); looking it up does not create it"
+                    "topic {topic:?} does not exist, or may not be seen (Metadata is answered with {code}); looking it up does \
+                     not create it"
                 )
             }
-            Self::Topic { topic, code } => write!(f, "topic {topic:?} cannot be looked up: {code}"),
+            Self::Topic { topic, code } => write!(f, "topic {topic:?} cannot be looked up: Metadata is answered with {code}"),
             Self::Partition { topic, partition, partitions } => {
                 write!(f, "topic {topic:?} has no partition {partition}: there are {partitions}, from 0 on")
             }
@@ -299,7 +304,7 @@ pub struct FetchError {
 
 impl fmt::Display for FetchError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}: {}", self.topic, self.partition, self.failure)
+        write!(f, "Fetch of {}/{}: {}", self.topic, self.partition, self.failure)
     }
 }
 

@@ -37,12 +37,16 @@ fn picture(topic_id: Uuid, leader_id: i32, leader_epoch: i32) -> MetadataRespons
 
 impl Rig {
     fn new(target: Target) -> Self {
+        Self::of(ApiKey::LIST_OFFSETS, target)
+    }
+
+    fn of(api: ApiKey, target: Target) -> Self {
         let now = Instant::now();
         let mut metadata = Metadata::new(now, MetadataSettings::default(), vec![HostPort::new("boot", 1)], 0);
         metadata.want_topic(now, "t");
         metadata.handle_response(now, 0, &picture(ID, 1, 5));
         let pauses = Pauses::new(Backoff::RETRY, 0);
-        let call = Call::new(now, ApiKey::LIST_OFFSETS, target, 10 * SECOND, Duration::ZERO, pauses);
+        let call = Call::new(now, api, target, 10 * SECOND, Duration::ZERO, pauses);
         Self { now, metadata, call }
     }
 
@@ -142,7 +146,7 @@ fn an_error_says_who_was_missing() {
     let error = rig.gives_up();
     assert_eq!(
         error.to_string(),
-        "ListOffsets to the leader of t/0 was not sent within 10s: no leader is known"
+        "ListOffsets to the leader of t/0 was not sent within 10s: no leader is known (its topic may be gone, or no replica be well)"
     );
     let mut rig = Rig::new(Target::Controller);
     rig.hears(&MetadataResponse { controller_id: -1, ..picture(ID, 1, 5) });
@@ -226,6 +230,32 @@ fn a_call_to_any_broker_leaves_a_silent_one() {
     rig.now += OVERDUE_AFTER;
     assert!(rig.call.has_moved(rig.now, &rig.metadata));
     assert_ne!(rig.sends(), first);
+}
+
+/// A change that any broker takes is not asked for twice because the first one is slow.
+#[test]
+fn a_change_is_left_with_the_broker_that_was_asked() {
+    let mut rig = Rig::of(ApiKey::CREATE_DELEGATION_TOKEN, Target::AnyBroker);
+    rig.sends();
+    assert_eq!(rig.call.poll_timeout(), None);
+    rig.now += 3 * OVERDUE_AFTER;
+    assert!(!rig.call.has_moved(rig.now, &rig.metadata));
+}
+
+/// A broker that says that its time was over may be at it yet.
+#[test]
+fn a_code_that_leaves_open_what_was_done_is_remembered() {
+    for (code, may_have_happened) in
+        [(ErrorCode::REQUEST_TIMED_OUT, true), (ErrorCode::LEADER_NOT_AVAILABLE, false)]
+    {
+        let mut rig = Rig::at_leader();
+        rig.sends();
+        rig.answers(code);
+        rig.now += SECOND;
+        rig.sends();
+        rig.answers(ErrorCode::INVALID_REQUEST);
+        assert_eq!(rig.gives_up().may_have_happened, may_have_happened, "{code}");
+    }
 }
 
 /// Trap M3: a topic created again is another topic, and the error names both ids.

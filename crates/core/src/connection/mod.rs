@@ -165,7 +165,8 @@ pub struct Connection<T, H = ()> {
     next_correlation_id: i32,
     throttled_until: Option<Instant>,
     last_activity: Instant,
-    /// When the peer last answered: the first in flight has been served since then, not since it was sent.
+    /// When the peer last answered, or was done with a pause that it asked for: the first in flight has been served since
+    /// then, not since it was sent.
     last_answer: Instant,
     /// When the peer's silence was last reported.
     overdue_reported: Option<Instant>,
@@ -377,7 +378,11 @@ impl<T, H> Connection<T, H> {
             return self.close(CloseReason::Released);
         }
         self.expire_waiters(now);
-        self.throttled_until = self.throttled_until.filter(|until| *until > now);
+        if let Some(until) = self.throttled_until.filter(|until| *until <= now) {
+            self.throttled_until = None;
+            // Until then the peer owed nothing.
+            self.last_answer = self.last_answer.max(until);
+        }
         if let Some(since) = self.awaited_since() {
             if self.silence_ends(since).is_some_and(|end| end <= now) {
                 self.close(CloseReason::Silent(self.settings.request_timeout));
@@ -387,6 +392,18 @@ impl<T, H> Connection<T, H> {
             }
         } else if self.is_unused() && self.last_activity + self.settings.idle_timeout <= now {
             self.close(CloseReason::Idle);
+        }
+    }
+
+    /// Takes out the requests that have not left and that nobody wants any more.
+    pub fn withdraw(&mut self, is_wanted: impl Fn(&T) -> bool) {
+        for _ in 0..self.waiting.len() {
+            let Some(entry) = self.waiting.pop_front() else { return };
+            if is_wanted(&entry.token) {
+                self.waiting.push_back(entry);
+            } else {
+                self.done(entry.held);
+            }
         }
     }
 

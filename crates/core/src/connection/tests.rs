@@ -362,6 +362,36 @@ fn a_throttled_connection_holds_the_next_request_back() {
     assert_eq!(rig.sent().len(), 1);
 }
 
+/// Traps N5 and N13: a broker owes nothing while it holds the connection back, also what it had been asked before: neither
+/// overdue nor dead when the pause is over.
+#[test]
+fn a_pause_is_no_silence() {
+    for pause in [3, 40].map(Duration::from_secs) {
+        let mut rig = Rig::ready();
+        rig.send(1, LONG);
+        rig.sent();
+        rig.connection.throttle(rig.now, pause);
+        rig.wait(pause);
+        assert_eq!((rig.events(), rig.connection.closed()), (vec![], None));
+        rig.wait(OVERDUE_AFTER);
+        assert_eq!(rig.events(), ["late"]);
+    }
+}
+
+/// What has not left is taken back when nobody wants it any more, and gives back what it held.
+#[test]
+fn a_request_that_nobody_wants_any_more_does_not_leave() {
+    let mut rig = Rig::ready();
+    rig.connection.throttle(rig.now, Duration::from_secs(1));
+    rig.send(1, TIMEOUT);
+    rig.send_holding(2, TIMEOUT, "lane");
+    rig.send(3, TIMEOUT);
+    rig.connection.withdraw(|token| *token != 2);
+    assert_eq!(rig.events(), ["done lane"]);
+    rig.wait(Duration::from_secs(1));
+    assert_eq!(rig.sent().len(), 2);
+}
+
 /// Trap N9: what had not been written when the broker closed is known not to have been sent.
 #[test]
 fn a_request_that_had_not_left_is_known_not_to_be_sent() {

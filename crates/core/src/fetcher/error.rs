@@ -80,7 +80,7 @@ impl fmt::Display for FetchFailure {
             Self::Unknown { code } => write!(f, "no broker knows the topic any more: {code}"),
             Self::Recreated { old, new } => write!(
                 f,
-                "the topic was deleted and created again (its id was {old}, now it is {new}); add it anew"
+                "the topic was deleted and created again (its id was {old}, now it is {new}); remove it and add it again"
             ),
             Self::Request(error) => error.fmt(f),
         }

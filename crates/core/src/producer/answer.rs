@@ -14,7 +14,7 @@ use super::{
     Action, DeliveryCause, PartitionId, Producer, RefreshReason, RequestToken, SequenceReset, SplitBatch,
     Timer, Written,
 };
-use crate::connection::{OVERDUE_AGAIN, throttle_time};
+use crate::connection::{OVERDUE_AFTER, OVERDUE_AGAIN, throttle_time};
 use crate::error::{Outcome, RequestError};
 use crate::partition_queue::Acks;
 use crate::time::later;
@@ -279,6 +279,14 @@ impl<D> Producer<D> {
         let until = later(self.now, pause);
         self.metrics.throttled = self.metrics.throttled.saturating_add(pause);
         self.brokers.entry(broker_id).or_default().muted_until = Some(until);
+        // What is out there may be held back as long.
+        let overdue_at = later(until, OVERDUE_AFTER);
+        for (token, request) in &mut self.requests {
+            if request.broker_id == broker_id && request.overdue_at < overdue_at {
+                request.overdue_at = overdue_at;
+                self.timers.set(Timer::Request(*token), &mut request.timer, Some(overdue_at));
+            }
+        }
     }
 }
 

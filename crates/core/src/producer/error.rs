@@ -176,7 +176,7 @@ impl fmt::Display for DeliveryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { topic, partition, attempts, outcome, cause } = self;
         let attempt = if *attempts == 1 { "attempt" } else { "attempts" };
-        write!(f, "{topic}[{partition}]: {outcome} after {attempts} {attempt}: {cause}")
+        write!(f, "Produce to {topic}/{partition}: {outcome} after {attempts} {attempt}: {cause}")
     }
 }
 
@@ -202,6 +202,11 @@ impl fmt::Display for DeliveryCause {
             Self::Refused { broker, code, message: Some(message) } => {
                 write!(f, "broker {broker} answered {code}: {message}")
             }
+            Self::Refused { broker, code: code @ ErrorCode::MESSAGE_TOO_LARGE, message: None } => write!(
+                f,
+                "broker {broker} answered {code}: a record by itself is larger than the topic's `max.message.bytes`; send it in \
+                 parts, or raise that"
+            ),
             Self::Refused { broker, code, message: None } => write!(f, "broker {broker} answered {code}"),
             Self::Request(error) => error.fmt(f),
             Self::NotAnswered { broker } => write!(f, "broker {broker} answered without this partition"),

@@ -21,7 +21,8 @@ impl Client {
     /// The request goes where the table says ([`Request::ROUTE`]): to any broker, the controller, the leader of its
     /// partitions, the coordinator of its groups or transactional ids, the broker whose settings it is about. It is sent in
     /// the newest version that the broker knows and that can express all of it, and again after a lost connection, when the
-    /// leader or the coordinator has moved, and when the broker says that what is wrong may pass. A field left at its default
+    /// leader or the coordinator has moved, and when the broker says that what is wrong may pass. A broker that stays silent is
+    /// left for another one that can answer as well, but not with a change that the second one would make again. A field left at its default
     /// is what Kafka's schema says, which is not always what a client wants: `replica_id` has to be -1.
     ///
     /// ```
@@ -50,6 +51,8 @@ impl Client {
     /// - [`Error::Call`] with the broker's code and message when the answer as a whole is an error. What is wrong with
     ///   single topics, partitions or groups in an answer is the caller's to read: such an answer comes back as it is.
     ///   Only if *all* parts say that the request went to the wrong broker, so that nothing was done, is it sent again.
+    /// - [`Error::Topic`] and [`Error::Partition`] when no broker knows, for the whole time-out, a partition that the request
+    ///   names; [`Error::Unreachable`] when none answers at all.
     /// - [`Error::Request`] when the partitions, groups, ids or brokers that it names have different brokers: the error names
     ///   them, and a request for each is the way; when no version can express the request; and when the request does not
     ///   go this way: what a broker tells about itself needs [`call_broker`](Self::call_broker), and Produce, Fetch,
@@ -61,7 +64,8 @@ impl Client {
     /// holds back the next call on the connection that it came on, as the broker holds it back, and none of the others.
     ///
     /// # Cancel safety
-    /// Dropped, only the answer is lost: what was sent may be carried out.
+    /// Dropped before the request has left, nothing is sent; after that only the answer is lost: what was sent may be carried
+    /// out.
     pub async fn call<R: Request>(&self, request: R) -> Result<R::Response> {
         if R::ROUTE == Route::Broker && own_way(R::KEY).is_none() {
             let problem = "is answered by each broker for itself: name one with call_broker".to_owned();
@@ -80,7 +84,7 @@ impl Client {
     /// That of [`call`](Self::call).
     ///
     /// # Cancel safety
-    /// Dropped, only the answer is lost: what was sent may be carried out.
+    /// That of [`call`](Self::call).
     pub async fn call_broker<R: Request>(&self, broker_id: i32, request: R) -> Result<R::Response> {
         self.send(request, Some(broker_id)).await
     }

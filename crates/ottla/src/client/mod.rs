@@ -80,6 +80,12 @@ impl Client {
     }
 
     /// A client for the controller: creates and deletes topics.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`](crate::Error::Unreachable) when no broker answers within the request time-out.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: it only waits until a broker is known.
     pub async fn controller_client(&self) -> Result<ControllerClient> {
         self.cluster.ready(self.cluster.settings().request_timeout).await?;
         Ok(ControllerClient::new(self.cluster.clone()))
@@ -87,6 +93,12 @@ impl Client {
 
     /// A client for one partition, with the defaults of [`Client::partition`]. An unknown topic is asked for until
     /// the request time-out is over: it may just have been created.
+    ///
+    /// # Errors
+    /// Those of [`PartitionClientBuilder::build`].
+    ///
+    /// # Cancel safety
+    /// Nothing is lost: it only looks the topic up.
     pub async fn partition_client(&self, topic: impl AsRef<str>, partition: i32) -> Result<PartitionClient> {
         self.partition(topic, partition).build().await
     }

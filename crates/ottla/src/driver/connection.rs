@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use ottla_core::connection::{self, Answer, Connection, ConnectionSettings, Event, Outgoing};
-use ottla_core::error::{CloseReason, Peer, RequestError};
+use ottla_core::error::{CloseReason, Failure, Outcome, Peer, RequestError};
 use ottla_wire::ApiKey;
 use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::runtime::Handle as Runtime;
@@ -61,7 +61,7 @@ pub(crate) trait Sink: fmt::Debug + Send + Sync {
 #[derive(Debug)]
 struct Asked {
     reply: ReplyTo,
-    /// From when it was handed over until its outcome is used; none, unless somebody wants to know.
+    /// Of a request of somebody who has many out; who waits for one has it.
     span: Span,
 }
 
@@ -84,6 +84,7 @@ struct Lease {
 
 /// Locks are taken in the order of the fields.
 struct Shared {
+    peer: Arc<Peer>,
     /// The socket, while it is open.
     io: Mutex<Option<Io>>,
     state: Mutex<State>,
@@ -103,8 +104,10 @@ impl Handle {
     pub(crate) fn open(runtime: &Runtime, dial: Dial) -> Self {
         let Dial { peer, settings, transport, connect_timeout, not_before, on_overdue } = dial;
         let deadline = now().max(not_before) + connect_timeout;
-        let machine = Connection::new(now(), Arc::new(peer.clone()), settings.clone(), deadline);
+        let known = Arc::new(peer.clone());
+        let machine = Connection::new(now(), known.clone(), settings.clone(), deadline);
         let shared = Arc::new(Shared {
+            peer: known,
             io: Mutex::new(None),
             state: Mutex::new(State { machine, rings_at: None }),
             wake: Notify::new(),
@@ -126,9 +129,12 @@ impl Handle {
 
     /// The first half of [`send`](Self::send): the request's place among all others is taken.
     pub(crate) fn push(&self, outgoing: Outgoing, reply: ReplyTo, lane: Option<Lane>) {
-        let machine = &mut lock(&self.lease.shared.state).machine;
-        let span = reply.span(machine.peer(), outgoing.request.key());
-        machine.send(now(), outgoing, Asked { reply, span }, lane);
+        let shared = &self.lease.shared;
+        let span = match reply {
+            ReplyTo::Once { .. } => Span::none(),
+            ReplyTo::Sink { .. } => of_nobody(&shared.peer, outgoing.request.key()),
+        };
+        lock(&shared.state).machine.send(now(), outgoing, Asked { reply, span }, lane);
     }
 
     /// The second half: writes what may leave. It may wake others, so no lock may be held.
@@ -140,15 +146,14 @@ impl Handle {
         shared.dispatch();
     }
 
-    /// Sends a request for one waiter.
-    pub(crate) fn request(
-        &self,
-        outgoing: Outgoing,
-        lane: Option<Lane>,
-    ) -> oneshot::Receiver<Result<Answer, RequestError>> {
+    /// Sends a request for one waiter. Dropped before it has left, it is not sent.
+    pub(crate) fn request(&self, outgoing: Outgoing, lane: Option<Lane>) -> Pending {
         let (sender, receiver) = oneshot::channel();
+        let peer = self.lease.shared.peer.clone();
+        let api = outgoing.request.key();
+        let span = tracing::debug_span!("request", broker = %peer, %api, outcome = Empty);
         self.send(outgoing, ReplyTo::Once { sender }, lane);
-        receiver
+        Pending { receiver, peer, api, span, is_over: false }
     }
 
     /// The answer just used may ask for a pause (KIP-219), in milliseconds.
@@ -179,7 +184,7 @@ impl Handle {
 
     /// Who is at the other end.
     pub(crate) fn peer(&self) -> Arc<Peer> {
-        lock(&self.lease.shared.state).machine.peer().clone()
+        self.lease.shared.peer.clone()
     }
 }
 
@@ -225,17 +230,13 @@ impl Shared {
         loop {
             let mut state = lock(&self.state);
             let Some(event) = state.machine.poll_event() else { return };
-            let peer = matches!(event, Event::Overdue).then(|| state.machine.peer().clone());
             drop(state);
             match event {
                 Event::Answer { token, answer } => token.resolve(Ok(Some(answer))),
                 Event::Sent { token } => token.resolve(Ok(None)),
-                Event::Failed { token, error } => {
-                    tracing::trace!(broker = %error.peer, api = %error.api, error = %error.reason, "request has no answer");
-                    token.resolve(Err(error));
-                }
+                Event::Failed { token, error } => token.resolve(Err(error)),
                 Event::Done { held: lane } => drop(lane),
-                Event::Overdue => peer.iter().for_each(|peer| (self.on_overdue)(peer)),
+                Event::Overdue => (self.on_overdue)(&self.peer),
             }
         }
     }
@@ -247,35 +248,83 @@ impl fmt::Debug for Shared {
     }
 }
 
-impl ReplyTo {
-    /// What a request is known by to `tracing`. One waiter's belongs to what the waiter does; who has many out is nobody's.
-    fn span(&self, peer: &Peer, api: ApiKey) -> Span {
-        match self {
-            Self::Once { .. } => tracing::debug_span!("request", broker = %peer, %api, outcome = Empty),
-            Self::Sink { .. } => {
-                tracing::debug_span!(parent: None, "request", broker = %peer, %api, outcome = Empty)
-            }
+impl Asked {
+    /// Whether it is worth sending. Who has many requests out takes back by other means what has not left.
+    fn is_wanted(&self) -> bool {
+        match &self.reply {
+            ReplyTo::Once { sender } => !sender.is_closed(),
+            ReplyTo::Sink { .. } => true,
         }
     }
-}
 
-impl Asked {
+    /// Who waits is told first: a subscriber may panic.
     fn resolve(self, outcome: Result<Option<Answer>, RequestError>) {
-        let _entered = self.span.enter();
-        match &outcome {
-            Ok(Some(_)) => self.span.record("outcome", "answered"),
-            Ok(None) => self.span.record("outcome", "sent"),
-            Err(error) => self.span.record("outcome", field::display(&error.reason)),
-        };
-        match self.reply {
+        let Self { reply, span } = self;
+        match reply {
             // A waiter that is gone has no use for the answer.
             ReplyTo::Once { sender } => {
                 if let Some(outcome) = outcome.transpose() {
                     let _gone = sender.send(outcome);
                 }
             }
-            ReplyTo::Sink { sink, token } => sink.reply(token, outcome),
+            ReplyTo::Sink { sink, token } => {
+                let text = (!span.is_disabled()).then(|| said(&outcome));
+                sink.reply(token, outcome);
+                span.record("outcome", text);
+            }
         }
+    }
+}
+
+/// A request whose waiter is this.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    receiver: oneshot::Receiver<Result<Answer, RequestError>>,
+    peer: Arc<Peer>,
+    api: ApiKey,
+    span: Span,
+    is_over: bool,
+}
+
+impl Future for Pending {
+    type Output = Result<Answer, RequestError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let received = ready!(Pin::new(&mut self.receiver).poll(cx));
+        self.is_over = true;
+        // Nobody is left who could tell whether it was sent.
+        let outcome = received.unwrap_or_else(|_| {
+            let reason = Failure::Closed(CloseReason::Panicked);
+            Err(RequestError { peer: self.peer.clone(), api: self.api, outcome: Outcome::Unknown, reason })
+        });
+        match &outcome {
+            Ok(_) => self.span.record("outcome", "answered"),
+            Err(error) => self.span.record("outcome", field::display(&error.reason)),
+        };
+        Poll::Ready(outcome)
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.span.record("outcome", "no longer waited for");
+        }
+    }
+}
+
+/// The span of a request that no single caller waits for. It is made where a panic of the subscriber's would lose the request.
+fn of_nobody(peer: &Peer, api: ApiKey) -> Span {
+    let span = || tracing::debug_span!(parent: None, "request", broker = %peer, %api, outcome = Empty);
+    catch_unwind(AssertUnwindSafe(span)).unwrap_or_else(|_| Span::none())
+}
+
+/// An outcome, as a span has it.
+fn said(outcome: &Result<Option<Answer>, RequestError>) -> String {
+    match outcome {
+        Ok(Some(_)) => "answered".to_owned(),
+        Ok(None) => "sent".to_owned(),
+        Err(error) => error.reason.to_string(),
     }
 }
 
@@ -510,7 +559,9 @@ impl Io {
         }
         loop {
             if self.outgoing.is_empty() && !self.flushing {
-                self.outgoing.extend(lock(&shared.state).machine.poll_transmit(now()));
+                let machine = &mut lock(&shared.state).machine;
+                machine.withdraw(Asked::is_wanted);
+                self.outgoing.extend(machine.poll_transmit(now()));
                 if self.outgoing.is_empty() {
                     return Poll::Ready(Ok(()));
                 }

@@ -122,9 +122,6 @@ impl PartitionClientBuilder {
     }
 
     fn check(&self) -> Result<()> {
-        if self.topic.is_empty() {
-            return Err(Error::config("topic", "is empty"));
-        }
         if self.partition < 0 {
             return Err(Error::config(
                 "partition",

@@ -16,7 +16,7 @@ use ottla_wire::{ErrorCode, Str};
 
 use super::PartitionClient;
 use crate::client::wait;
-use crate::driver::cluster::{Purpose, Verdict};
+use crate::driver::cluster::{Plan, Purpose, Verdict};
 use crate::driver::{by_id_or_name, now};
 use crate::error::{Error, Result};
 use crate::record::RecordAndOffset;
@@ -70,7 +70,7 @@ impl PartitionClient {
         }
         if bytes.start < 0 || bytes.end < 1 || bytes.start > bytes.end {
             let problem = format!(
-                "is {}..{}: it must be a range from at least 0 to at least 1",
+                "is {}..{}: it must start at 0 or above, end at 1 or above, and not end before it starts",
                 bytes.start, bytes.end
             );
             return Err(Error::config("bytes", problem));
@@ -82,7 +82,8 @@ impl PartitionClient {
         let mut position = offset;
         loop {
             let remaining = end.saturating_duration_since(now());
-            let data = self.fetch(position, &bytes, remaining).await?;
+            let timeout = last.saturating_duration_since(now() + remaining);
+            let data = self.fetch(position, &bytes, remaining, timeout).await?;
             let high_watermark = data.high_watermark;
             let read = self.read(position, data, held)?;
             if !read.records.is_empty() || read.next <= position || now() >= last {
@@ -92,7 +93,13 @@ impl PartitionClient {
         }
     }
 
-    async fn fetch(&self, offset: i64, bytes: &Range<i32>, max_wait: Duration) -> Result<PartitionData> {
+    async fn fetch(
+        &self,
+        offset: i64,
+        bytes: &Range<i32>,
+        max_wait: Duration,
+        timeout: Duration,
+    ) -> Result<PartitionData> {
         let build = |leader: Option<Leader>| -> Box<dyn ottla_wire::AnyRequest> {
             let request = FetchRequest {
                 replica_id: -1,
@@ -118,7 +125,8 @@ impl PartitionClient {
             by_id_or_name(request, !self.topic.id.is_nil())
         };
         let judge = |answer: &Answer, response: FetchResponse| self.judge(offset, answer.version, response);
-        self.cluster.call::<FetchRequest, _>(self.plan(Purpose::Fetch, max_wait), build, judge).await
+        let plan = Plan { timeout: timeout + max_wait, ..self.plan(Purpose::Fetch, max_wait) };
+        self.cluster.call::<FetchRequest, _>(plan, build, judge).await
     }
 
     fn judge(&self, offset: i64, version: i16, response: FetchResponse) -> Verdict<PartitionData> {

@@ -41,6 +41,9 @@ pub enum OutOfRange {
     Ago(Duration),
 }
 
+/// What a string of the protocol can hold.
+const LONGEST_RACK: usize = 32_767;
+
 /// What all builders of streams have in common.
 #[derive(Debug, Clone)]
 pub(super) struct Settings {
@@ -83,8 +86,14 @@ impl Settings {
             }
         }
         if min_bytes < 0 || min_bytes > max_bytes {
-            let problem = format!("is {min_bytes}: it must be from 0 to `max_bytes`, which is {max_bytes}");
+            let problem = format!(
+                "is {min_bytes}: it must be from 0 to `max_bytes`, which is {max_bytes}; no answer would ever be enough"
+            );
             return Err(Error::config("min_bytes", problem));
+        }
+        if let Some(rack) = self.rack.as_ref().filter(|rack| rack.len() > LONGEST_RACK) {
+            let problem = format!("has {} bytes, and may have {LONGEST_RACK}", rack.len());
+            return Err(Error::config("rack", problem));
         }
         let settings = cluster.settings();
         let fetcher = FetcherSettings {

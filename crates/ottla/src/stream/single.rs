@@ -48,7 +48,7 @@ impl StreamConsumerBuilder {
 
     /// About so many bytes come in one answer at most. Default: 1 MiB.
     pub fn with_max_bytes(mut self, bytes: i32) -> Self {
-        (self.settings.max_bytes, self.settings.partition_max_bytes) = (bytes, bytes);
+        self.settings.partition_max_bytes = bytes;
         self
     }
 
@@ -81,7 +81,9 @@ impl StreamConsumerBuilder {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) for settings that cannot work.
     pub fn build(self) -> Result<StreamConsumer> {
-        let Self { client, start, settings } = self;
+        let Self { client, start, mut settings } = self;
+        // One partition's part is all of an answer.
+        settings.max_bytes = settings.partition_max_bytes;
         let place = start.to_place()?;
         let (fetcher, own) = settings.check(client.cluster())?;
         let member = Member::new(client.cluster(), fetcher, own);

@@ -254,7 +254,7 @@ async fn a_panic_or_refusal_at_a_status_fails_that_call_which_is_told_that_it_is
     assert_eq!(a.unwrap(), (0, 3));
     for (result, text) in [(panicked, "panicked in `deaggregate`"), (refused, "this word has no status")] {
         let error = result.unwrap_err();
-        assert!(error.to_string().contains(text) && error.to_string().contains("t[0]: written"), "{error}");
+        assert!(error.to_string().contains(text) && error.to_string().contains("t/0: written"), "{error}");
         assert!(error.may_have_happened() && !error.is_retriable());
     }
     assert_eq!(pipes.values("t", 0), ["a,panic in status,no status"]);
@@ -280,7 +280,7 @@ async fn an_aggregator_that_refuses_an_input_or_never_has_room_fails_that_call()
     let (producer, _pipes) = of_words().await;
     let error = aggregator_error(producer.produce("refuse").await);
     assert!(
-        error.to_string().contains("t[0]: not written: the aggregator refused: this word is refused"),
+        error.to_string().contains("t/0: not written: the aggregator refused: this word is refused"),
         "{error}"
     );
     let error = aggregator_error(producer.produce("never").await);

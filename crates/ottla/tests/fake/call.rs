@@ -427,6 +427,22 @@ async fn a_request_that_is_never_answered_ends_with_the_time_out() {
     assert_eq!(pipes.struck(silent), 1);
 }
 
+/// A call that is dropped before it has left is not carried out later: what its caller does then may contradict it.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_before_it_left_is_not_sent() {
+    let pipes = cluster(1, 1);
+    let client = pipes.builder().admin_connections(1).build().await.unwrap();
+    let throttle = Rule::new(Reaction::Throttle(secs(3))).api(ApiKey::INIT_PRODUCER_ID).times(1);
+    let throttle = pipes.rule(throttle);
+    client.call(producer(None)).await.unwrap();
+    assert_eq!(pipes.struck(throttle), 1);
+    let dropped = tokio::time::timeout(secs(1), client.call(producer(None))).await;
+    assert!(dropped.is_err(), "the connection is held back");
+    pass(secs(10)).await;
+    assert_eq!(pipes.requests(ApiKey::INIT_PRODUCER_ID), 1);
+    client.call(producer(None)).await.unwrap();
+}
+
 /// The lane of a call that was dropped is free again once its answer has come.
 #[tokio::test(start_paused = true)]
 async fn a_dropped_call_leaves_nothing_behind() {

@@ -48,6 +48,57 @@ async fn a_refusal_is_not_remembered() {
     look_up().await.unwrap();
 }
 
+/// One such name in a request for metadata would spoil it for all topics.
+#[tokio::test(start_paused = true)]
+async fn a_name_that_no_topic_can_have_is_refused_and_spoils_nothing() {
+    let (client, pipes) = world(1, 1).await;
+    let producer = client.producer().build().await.unwrap();
+    let long = "x".repeat(40_000);
+    for name in ["", ".", "..", "a b", "größe", &long[..250], &long] {
+        let asked = pipes.requests(ApiKey::METADATA);
+        let refused = [
+            client.partition_client(name, 0).await.map(drop).unwrap_err(),
+            producer.send(name, ottla::Record::new("a")).await.map(drop).unwrap_err(),
+        ];
+        for error in refused {
+            assert!(matches!(&error, Error::Config { setting: "topic", .. }), "{error}");
+            let text = error.to_string();
+            assert!(text.contains("1 to 249 characters") && text.len() < 250, "{text}");
+        }
+        assert_eq!(pipes.requests(ApiKey::METADATA), asked);
+    }
+    pipes.create(&long[..249], 1, 1);
+    client.partition_client(&long[..249], 0).await.unwrap();
+}
+
+/// Late metadata is taken as well: brokers that need three seconds for it are not asked in vain, one after the other.
+#[tokio::test(start_paused = true)]
+async fn metadata_that_comes_late_is_taken() {
+    let (client, pipes) = world(3, 1).await;
+    pipes.create("late", 1, 1);
+    let slow = Reaction::Delay(ottla_fake::Stage::BeforeApplying, secs(3));
+    pipes.rule(Rule::new(slow).api(ApiKey::METADATA));
+    let (found, took) = timed(client.partition_client("late", 0)).await;
+    found.unwrap();
+    assert!(took < secs(4), "{took:?}");
+}
+
+/// Trap N5: a throttle time in an answer to Metadata holds its connection back, too.
+#[tokio::test(start_paused = true)]
+async fn throttled_metadata_holds_the_next_one_back() {
+    let (client, pipes) = world(1, 1).await;
+    pipes.create("first", 1, 1);
+    pipes.create("second", 1, 1);
+    pipes.rule(Rule::new(Reaction::Throttle(secs(4))).api(ApiKey::METADATA).times(1));
+    client.partition_client("first", 0).await.unwrap();
+    let asked = pipes.requests(ApiKey::METADATA);
+    let waiting = tokio::spawn(async move { client.partition_client("second", 0).await });
+    // After two seconds another address of the same broker is asked.
+    pass(millis(1_900)).await;
+    assert_eq!(pipes.requests(ApiKey::METADATA), asked);
+    waiting.await.unwrap().unwrap();
+}
+
 /// B3: a topic that is created while somebody waits for it is found.
 #[tokio::test(start_paused = true)]
 async fn a_topic_created_meanwhile_is_found() {
@@ -87,12 +138,15 @@ async fn a_partition_that_is_missing_is_named_with_how_many_there_are() {
     assert!((secs(2)..secs(3)).contains(&took), "{took:?}");
 }
 
-/// B3: a name that no topic can have fails at once, with either handling.
+/// B3: an answer that will not change by itself fails at once, with either handling.
 #[tokio::test(start_paused = true)]
-async fn a_name_that_cannot_be_is_refused_at_once() {
-    let (client, _pipes) = world(1, 1).await;
-    let (result, took) = timed(client.partition_client("not a topic", 0)).await;
-    assert_eq!(result.unwrap_err().code(), Some(ErrorCode::INVALID_TOPIC_EXCEPTION));
+async fn a_topic_that_may_not_be_read_is_refused_at_once() {
+    let (client, pipes) = world(1, 1).await;
+    pipes.create("secret", 1, 1);
+    let refused = Reaction::Error(ErrorCode::TOPIC_AUTHORIZATION_FAILED);
+    pipes.rule(Rule::new(refused).api(ApiKey::METADATA).topic("secret"));
+    let (result, took) = timed(client.partition_client("secret", 0)).await;
+    assert_eq!(result.unwrap_err().code(), Some(ErrorCode::TOPIC_AUTHORIZATION_FAILED));
     assert!(took < secs(1), "{took:?}");
 }
 

@@ -190,7 +190,7 @@ async fn retention_that_overtakes_the_reader_follows_the_policy() {
     let mut stream = from(&partition, StartOffset::At(0));
     let error = stream.next().await.unwrap().unwrap_err();
     assert_eq!(error.code(), Some(ErrorCode::OFFSET_OUT_OF_RANGE));
-    assert!(error.to_string().starts_with("t/0: offset 0 is not in the log"), "{error}");
+    assert!(error.to_string().starts_with("Fetch of t/0: offset 0 is not in the log"), "{error}");
     assert!(stream.next().await.is_none());
     stream.seek(StartOffset::Earliest).unwrap();
     assert_eq!(values(&mut stream, 1).await, ["c"]);

@@ -100,7 +100,7 @@ fn a_batch_that_times_out_between_attempts_says_what_the_last_one_met() {
     assert_eq!(error.outcome, DeliveryOutcome::NotWritten);
     assert_eq!(
         error.to_string(),
-        "orders[0]: not written after 1 attempt: delivery time-out passed; \
+        "Produce to orders/0: not written after 1 attempt: delivery time-out passed; \
          last: broker 1 answered NOT_ENOUGH_REPLICAS (19)"
     );
 }

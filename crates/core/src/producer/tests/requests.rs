@@ -349,6 +349,22 @@ fn a_throttled_produce_was_applied() {
     assert_eq!(world.refreshes[0], (RefreshReason::Overdue, Some(1)));
 }
 
+/// Trap N5: what is out when a broker asks for a pause is late only after it.
+#[test]
+fn what_is_out_during_a_pause_is_not_late() {
+    let mut world = World::new();
+    let (first, second) = (world.open(0, 1), world.open(1, 1));
+    world.produce(first);
+    let request = world.one();
+    world.produce(second);
+    world.one();
+    let response = ProduceResponse { throttle_time_ms: 5_000, ..ProduceResponse::default() };
+    world.producer.handle_answer(world.now, request.token, VERSION, &response);
+    world.refreshes.clear();
+    world.pass(6 * SECOND);
+    assert!(!world.refreshes.contains(&(RefreshReason::Overdue, Some(1))), "{:?}", world.refreshes);
+}
+
 #[test]
 fn an_idle_machine_has_nothing_to_do_and_no_timer() {
     let mut world = World::new();

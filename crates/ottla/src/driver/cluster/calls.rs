@@ -186,7 +186,7 @@ impl Cluster {
 }
 
 /// The response in an answer. The pause that it asks for begins.
-fn decoded<R: Request>(
+pub(super) fn decoded<R: Request>(
     (answer, handle): (Answer, Handle),
 ) -> std::result::Result<(Answer, R::Response), RequestError> {
     match answer.decode::<R>() {

@@ -22,13 +22,15 @@ impl Cluster {
         timeout: Duration,
         patient: bool,
     ) -> Result<Arc<Topic>> {
+        check_topic(name)?;
         let deadline = now() + timeout;
         let mut changes = self.watch_metadata();
         let mut pauses = Pauses::new(self.settings.retry, self.random());
-        let mut heard = false;
+        let before = self.with_metadata(|metadata| metadata.queries());
         loop {
             changes.mark_unchanged();
             self.check_alive()?;
+            let heard = self.with_metadata(|metadata| metadata.answered() > before);
             let problem = match self.known_partition(name, index) {
                 Ok(topic) => return Ok(topic),
                 Err(problem) => problem,
@@ -50,7 +52,6 @@ impl Cluster {
                 self.with_metadata(|metadata| metadata.request_refresh(now(), None));
             }
             race(changes.changed(), tokio::time::sleep_until(deadline.into())).await;
-            heard = true;
         }
     }
 
@@ -81,12 +82,12 @@ impl Cluster {
             if self.with_metadata(|metadata| metadata.brokers().next().is_some()) {
                 return Ok(());
             }
+            if let Some((failure, true)) = lock(&self.last_failure).clone() {
+                return Err(Error::Unreachable { after: None, last: Some(failure) });
+            }
             // The metadata changes with an answer, or when everybody was asked in vain.
             if let Either::Second(()) = race(changes.changed(), tokio::time::sleep_until(deadline)).await {
                 return Err(self.no_metadata(timeout));
-            }
-            if let Some((failure, true)) = lock(&self.last_failure).clone() {
-                return Err(Error::Unreachable { after: None, last: Some(failure) });
             }
         }
     }
@@ -128,6 +129,25 @@ impl Cluster {
         Some(RequestError { peer, api: ApiKey::METADATA, outcome: Outcome::NotSent, reason })
     }
 }
+
+/// No topic has another name, and one that cannot even be written would spoil every request for metadata.
+fn check_topic(name: &str) -> Result<()> {
+    let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if (1..=LONGEST_TOPIC).contains(&name.len()) && name.bytes().all(is_legal) && !matches!(name, "." | "..")
+    {
+        return Ok(());
+    }
+    let shown: String = name.chars().take(60).collect();
+    let cut = if shown.len() < name.len() { " ..." } else { "" };
+    let problem = format!(
+        "is {shown:?}{cut}: a topic's name has 1 to {LONGEST_TOPIC} characters of a-z, A-Z, 0-9, '.', '_' and '-', and is \
+         neither \".\" nor \"..\""
+    );
+    Err(Error::config("topic", problem))
+}
+
+/// Kafka's own limit, which leaves room for what brokers append to it in file names.
+const LONGEST_TOPIC: usize = 249;
 
 /// Whether what the metadata says of a topic will not change by itself.
 fn is_final(problem: &Error) -> bool {

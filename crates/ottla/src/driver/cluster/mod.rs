@@ -28,7 +28,7 @@ use ottla_core::connection::{Answer, ConnectionSettings, Outgoing};
 use ottla_core::error::{CloseReason, Failure, Outcome, Peer, RequestError};
 use ottla_core::metadata::{Broker, Destination, Leader, Lookup, Metadata, MetadataSettings, Topic};
 use ottla_wire::{ApiKey, Str, Uuid};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
 use self::coordinators::Coordinators;
 use super::changes::{Changes, Watch};
@@ -320,12 +320,8 @@ impl Cluster {
         let Some(handle) = self.connection(to, purpose, owner) else {
             return Err(self.unknown_broker(to, api));
         };
-        match handle.request(outgoing, lane).await {
-            Ok(outcome) => outcome.map(|answer| (answer, handle)),
-            Err(oneshot::error::RecvError { .. }) => {
-                Err(self.not_sent(to, api, Failure::Closed(CloseReason::Released)))
-            }
-        }
+        let answer = handle.request(outgoing, lane).await?;
+        Ok((answer, handle))
     }
 
     fn lane(&self, to: &Destination, purpose: Purpose) -> Option<Arc<Lanes>> {

@@ -1,20 +1,24 @@
 //! The task that keeps the metadata fresh, for as long as somebody holds the cluster.
 
 use std::collections::HashMap;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 use std::time::Duration;
 
 use ottla_core::HostPort;
 use ottla_core::connection::{Answer, Outgoing};
-use ottla_core::error::{CloseReason, Failure, Outcome, RequestError};
+use ottla_core::error::{CloseReason, RequestError};
 use ottla_core::metadata::Destination;
 use ottla_wire::ApiKey;
 use ottla_wire::messages::metadata::MetadataRequest;
 use tokio::sync::Notify;
 
+use super::calls::decoded;
 use super::{CLIENT, Cluster, Purpose};
+use crate::driver::connection::Handle;
 use crate::driver::{Either, lock, now, race};
 
 /// Starts the task. It does not keep the cluster alive.
@@ -39,7 +43,8 @@ impl Drop for Guard {
 /// Keeps the metadata fresh for as long as somebody holds the cluster.
 async fn keep_fresh(guard: Guard, wake: Arc<Notify>) {
     let cluster = &guard.cluster;
-    let mut flight: Option<(u64, Flight)> = None;
+    // The last one is waited for; those before it may still be answered, late.
+    let mut flights: Vec<(u64, Flight)> = Vec::new();
     loop {
         let due = {
             let Some(cluster) = cluster.upgrade() else { return };
@@ -48,25 +53,41 @@ async fn keep_fresh(guard: Guard, wake: Arc<Notify>) {
                 (metadata.poll_action(now()), metadata.poll_timeout())
             });
             if let Some(query) = query {
-                flight = Some((query.flight, ask(&cluster, &query.to, query.request)));
+                flights.push((query.flight, ask(&cluster, &query.to, query.request)));
             }
             due.unwrap_or_else(now)
         };
         let timer = tokio::time::sleep_until(due.into());
-        let Some((number, answer)) = &mut flight else {
-            race(wake.notified(), timer).await;
-            continue;
-        };
-        if let Either::First(outcome) = race(answer, race(wake.notified(), timer)).await {
-            let number = *number;
-            flight = None;
+        if let Either::First((number, outcome)) =
+            race(landed(&mut flights), race(wake.notified(), timer)).await
+        {
             let Some(cluster) = cluster.upgrade() else { return };
+            if outcome.is_ok() {
+                flights.clear();
+            }
             cluster.refreshed(number, outcome);
         }
     }
 }
 
-type Flight = std::pin::Pin<Box<dyn Future<Output = Result<Answer, RequestError>> + Send>>;
+type Flight = Pin<Box<dyn Future<Output = Result<(Answer, Handle), RequestError>> + Send>>;
+
+/// The first of them that comes back; it is taken out.
+fn landed(
+    flights: &mut Vec<(u64, Flight)>,
+) -> impl Future<Output = (u64, Result<(Answer, Handle), RequestError>)> {
+    poll_fn(|cx| {
+        for at in 0..flights.len() {
+            let (number, flight) = &mut flights[at];
+            if let Poll::Ready(outcome) = flight.as_mut().poll(cx) {
+                let number = *number;
+                drop(flights.remove(at));
+                return Poll::Ready((number, outcome));
+            }
+        }
+        Poll::Pending
+    })
+}
 
 /// Does not keep the cluster alive while it waits.
 fn ask(cluster: &Arc<Cluster>, to: &Destination, request: MetadataRequest) -> Flight {
@@ -82,25 +103,18 @@ fn ask(cluster: &Arc<Cluster>, to: &Destination, request: MetadataRequest) -> Fl
         return Box::pin(async move { Err(gone) });
     };
     Box::pin(async move {
-        let outcome = handle.request(outgoing, None).await;
-        outcome.unwrap_or(Err(gone))
+        let answer = handle.request(outgoing, None).await?;
+        Ok((answer, handle))
     })
 }
 
 impl Cluster {
-    fn refreshed(&self, flight: u64, outcome: Result<Answer, RequestError>) {
-        let outcome = outcome.and_then(|answer| {
-            answer.decode::<MetadataRequest>().map_err(|error| RequestError {
-                peer: answer.peer,
-                api: ApiKey::METADATA,
-                outcome: Outcome::Unknown,
-                reason: Failure::Decode(error),
-            })
-        });
-        match outcome {
-            Ok(response) => {
-                self.with_metadata(|metadata| metadata.handle_response(now(), flight, &response));
+    fn refreshed(&self, flight: u64, outcome: Result<(Answer, Handle), RequestError>) {
+        match outcome.and_then(decoded::<MetadataRequest>) {
+            Ok((_, response)) => {
+                // Before anybody is told of the answer, and looks whether there is only a failure.
                 lock(&self.last_failure).take();
+                self.with_metadata(|metadata| metadata.handle_response(now(), flight, &response));
                 self.forget_connections();
             }
             Err(error) => {

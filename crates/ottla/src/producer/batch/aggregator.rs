@@ -157,7 +157,7 @@ impl AggregatorFailure {
 impl fmt::Display for AggregatorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { topic, partition, outcome, failure } = self;
-        write!(f, "{topic}[{partition}]: {outcome}: {failure}")
+        write!(f, "{topic}/{partition}: {outcome}: {failure}")
     }
 }
 

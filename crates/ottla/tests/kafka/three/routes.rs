@@ -54,15 +54,14 @@ async fn every_request_finds_the_broker_that_answers_it() {
     let (mut routes, mut problems) = (BTreeMap::<String, usize>::new(), Vec::new());
     for subject in subjects(&client).await {
         for &key in &keys {
-            let sent = || proxy.seen().iter().filter(|seen| seen.api_key == key.0).count();
-            let before = sent();
+            let before = proxy.count(key.0);
             match messages::visit(key, Called { client: &client, subject: &subject }).unwrap().await {
                 Ok(Some(route)) => *routes.entry(format!("{route:?}")).or_default() += 1,
                 Ok(None) => continue,
                 Err(problem) => problems.push(format!("{key} of broker {}: {problem}", subject.broker_id)),
             }
             // Those that the client sends on its own account as well cannot be counted.
-            let times = sent() - before;
+            let times = proxy.count(key.0) - before;
             if times != 1 && !ITS_OWN.contains(&key) {
                 problems.push(format!("{key} of broker {}: sent {times} times", subject.broker_id));
             }
