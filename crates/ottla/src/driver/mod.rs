@@ -8,24 +8,19 @@ pub(crate) mod fetcher;
 pub(crate) mod lanes;
 pub(crate) mod producer;
 mod race;
+pub(crate) mod sync;
 mod turns;
 mod versioned;
 
 pub(crate) use race::{Either, race};
+pub(crate) use sync::lock;
 pub(crate) use versioned::{AsGiven, ByVersion, by_id_or_name};
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// The machines' clock: tokio's, so that paused clocks work.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
-}
-
-/// Locks, whatever happened to whoever held the lock before: what is guarded is changed in single steps, and a
-/// panicked task's waiters must still be told.
-pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Whether a time comes before the alarm that is set.

@@ -8,7 +8,7 @@
 use std::future::Future;
 use std::ops::Deref;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, TryLockError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use super::alarm::Alarm;
 use super::changes::Watch;
+use super::sync::{Mutex, TryLockError};
 use super::{is_earlier, lock};
 
 /// How often in a row one who came by does the work of others. What is left is the task's.

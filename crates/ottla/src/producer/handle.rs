@@ -8,7 +8,7 @@ use ottla_core::metadata::{Lookup, Topic};
 use ottla_core::partition_queue::{BatchSettings, footprint};
 use ottla_core::producer::{DeliveryCause, DeliveryError, DeliveryOutcome, ProducerMetrics, Written};
 use ottla_wire::records::NewRecord;
-use ottla_wire::{Str, Uuid, records};
+use ottla_wire::{Str, Uuid};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::batch::FIRST_CHUNK;
@@ -16,11 +16,12 @@ use super::delivery::Delivery;
 use super::outbox::{AcceptedOne, How, Outbox, Span, WrittenBatch};
 use super::promise::{Fate, Promise};
 use super::topic::TopicShared;
+use super::wire::{wire_headers, wire_record};
 use crate::driver::cluster::Cluster;
 use crate::driver::producer::{Driver, Event};
 use crate::driver::{Either, lock, now, race};
 use crate::error::{Error, Result};
-use crate::record::{Payload, Record, Timestamp};
+use crate::record::{Record, Timestamp};
 
 /// How much a producer holds at most.
 #[derive(Debug, Clone, Copy)]
@@ -521,35 +522,4 @@ pub(super) fn all_of(results: Vec<Result<i64>>) -> Result<Vec<i64>> {
 pub(super) fn offset(topic: &str, partition: i32, written: Written) -> Result<i64> {
     let no_offset = || unsent(topic, partition, DeliveryOutcome::Written, DeliveryCause::NoOffset);
     written.base_offset.ok_or_else(no_offset)
-}
-
-/// A header as the queue takes it.
-pub(super) type WireHeader<'a> = (records::Payload<'a>, Option<records::Payload<'a>>);
-
-/// A record as the queue takes it; `now` says when it is, in ms since the epoch, if it has no timestamp of its own.
-#[inline(always)]
-pub(super) fn wire_record<'a>(
-    record: &'a Record<'_>,
-    headers: &'a [WireHeader<'a>],
-    now: impl FnOnce() -> i64,
-) -> NewRecord<'a> {
-    NewRecord {
-        key: record.key.as_ref().map(wire_payload),
-        value: record.value.as_ref().map(wire_payload),
-        headers,
-        timestamp: record.timestamp.map_or_else(now, |timestamp| timestamp.0),
-    }
-}
-
-#[inline]
-pub(super) fn wire_headers<'a>(record: &'a Record<'_>) -> Vec<WireHeader<'a>> {
-    record.headers.iter().map(|(key, value)| (wire_payload(key), value.as_ref().map(wire_payload))).collect()
-}
-
-#[inline(always)]
-fn wire_payload<'a>(payload: &'a Payload<'_>) -> records::Payload<'a> {
-    match payload {
-        Payload::Borrowed(bytes) => records::Payload::Borrowed(bytes),
-        Payload::Shared(bytes) => records::Payload::Shared(bytes),
-    }
 }

@@ -20,6 +20,7 @@ mod promise;
 #[cfg(feature = "sink")]
 mod sink;
 mod topic;
+mod wire;
 
 pub use batch::{
     Aggregator, AggregatorError, AggregatorFailure, BatchProducer, BatchProducerBuilder, BatchWriter,

@@ -1,7 +1,7 @@
 //! The outbox of a partition: its queue behind the lock that an append takes, and the room that is left.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ottla_core::partition_queue::{
@@ -12,9 +12,11 @@ use ottla_wire::Uuid;
 use ottla_wire::records::{BatchBuilder, ChunkPool, NewRecord};
 use tokio::sync::Semaphore;
 
-use super::handle::{Limits, Shared, WireHeader, wire_headers, wire_record};
+use super::handle::{Limits, Shared};
 use super::promise::{Begun, Fate, Promise, Waiter, WaitingEnd};
+use super::wire::{WireHeader, wire_headers, wire_record};
 use crate::driver::lock;
+use crate::driver::sync::Mutex;
 use crate::error::{Error, Result};
 use crate::record::{Record, Timestamp};
 

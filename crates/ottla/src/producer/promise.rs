@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::num::NonZeroU32;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use ottla_core::producer::Written;
 
 use crate::driver::lock;
+use crate::driver::sync::Mutex;
 use crate::error::{Error, Result};
 
 /// The end that tells. Dropped without a result it tells that its driver is gone, so that nobody waits for ever.

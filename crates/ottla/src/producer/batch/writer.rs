@@ -9,8 +9,8 @@ use ottla_wire::records::{
 };
 
 use super::InputTooLarge;
-use crate::producer::handle::{wire_headers, wire_record};
 use crate::producer::outbox::WrittenBatch;
+use crate::producer::wire::{wire_headers, wire_record};
 use crate::record::{Record, RecordAndOffset, Timestamp};
 
 /// The records of one batch, in the form that they have on the wire: what an [`Aggregator`](super::Aggregator) fills.

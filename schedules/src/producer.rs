@@ -1,0 +1,56 @@
+//! What the included files find around them in the client's `producer`.
+
+use std::time::Instant;
+
+use ottla_core::partition_queue::BatchSettings;
+
+use crate::record::Record;
+
+pub(crate) use handle::{Limits, Shared};
+pub(crate) use outbox::{AcceptedOne, How, Outbox};
+pub(crate) use promise::{Fate, Promise, Waiter};
+
+#[path = "../../crates/ottla/src/producer/outbox.rs"]
+mod outbox;
+#[path = "../../crates/ottla/src/producer/promise.rs"]
+mod promise;
+#[path = "../../crates/ottla/src/producer/wire.rs"]
+mod wire;
+
+/// Records of one partition under one lock, as `ProducerHandle::enqueue_run` appends them; whether the driver must be told.
+pub(crate) fn append_run(
+    outbox: &Outbox,
+    shared: &Shared,
+    now: Instant,
+    records: &[Record<'_>],
+    settings: &BatchSettings,
+    accepted: impl FnMut(AcceptedOne),
+) -> bool {
+    let (count, ready_changed) = outbox.append_run(shared, now, records, settings, accepted);
+    assert_eq!(count, records.len(), "there is room");
+    ready_changed
+}
+
+mod handle {
+    use tokio::sync::Semaphore;
+
+    /// As in the client.
+    #[derive(Debug, Clone, Copy)]
+    pub(crate) struct Limits {
+        pub(crate) batch_bytes: usize,
+        pub(crate) buffer: usize,
+        pub(crate) partition_buffer: usize,
+    }
+
+    /// What handles share with the driver: the memory of all outboxes.
+    #[derive(Debug)]
+    pub(crate) struct Shared {
+        pub(crate) memory: Semaphore,
+    }
+
+    impl Shared {
+        pub(crate) fn new(limits: Limits) -> Self {
+            Self { memory: Semaphore::new(limits.buffer) }
+        }
+    }
+}
