@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use ottla_fake::FakeCluster;
 
-use crate::plan::Plan;
-use crate::run::{Fate, Seen};
+use crate::plan::{Plan, StreamPlan};
+use crate::promise::{ACKNOWLEDGED, IN_ORDER, Kept, NO_HOT_LOOP, NOT_WRITTEN, ONCE, READERS, broken};
+use crate::run::{Fate, Followed, Seen};
 use crate::support::PipeTransport;
 
 /// Requests for each call of the application, and each second for each partition and node, at the very most: more is a hot
@@ -15,21 +16,44 @@ const REQUESTS_A_CALL: u64 = 3;
 const REQUESTS_A_SECOND: u64 = 4;
 
 /// Checks all of it; how many percent of the requests that were allowed have been made is what comes back.
-pub(crate) fn check(plan: &Plan, pipes: &PipeTransport, seen: &Seen, took: Duration) -> Result<u64, String> {
+pub(crate) fn check(plan: &Plan, pipes: &PipeTransport, seen: &Seen, took: Duration) -> Kept<u64> {
     for partition in 0..plan.partitions {
         let lost = pipes.control(|cluster, _| Lost::of(cluster, partition));
         let log = pipes.values("t", partition);
         written(partition, &log, seen, &lost)?;
         read(partition, &log, seen, &lost)?;
     }
-    let (calls, seconds) = (seen.calls.get(), took.as_secs());
+    for followed in seen.followed.borrow().iter() {
+        follows(followed, &pipes.values("t", followed.partition))?;
+    }
+    let (calls, steps, seconds) = (seen.calls.get(), seen.steps.get(), took.as_secs());
     let places = (plan.nodes + plan.partitions) as u64;
-    let allowed = calls * REQUESTS_A_CALL + seconds * places * REQUESTS_A_SECOND;
+    // Each stream may have a fetcher of its own, which asks every node again when its wait is over.
+    let polls = |stream: &StreamPlan| 1_000 / stream.max_wait.as_millis() as u64 + REQUESTS_A_SECOND;
+    let streams: u64 = plan.streams.iter().map(polls).sum();
+    let idle = places * REQUESTS_A_SECOND + plan.nodes as u64 * streams;
+    let allowed = calls * REQUESTS_A_CALL + steps + seconds * idle;
     let requests = pipes.control(|cluster, _| cluster.counters().all_requests());
     if requests > allowed {
-        return Err(format!("{requests} requests for {calls} calls in {seconds} s"));
+        let what =
+            format!("{requests} requests for {calls} calls and {steps} steps of streams in {seconds} s");
+        return Err(broken(NO_HOT_LOOP, what));
     }
     Ok(requests * 100 / allowed.max(1))
+}
+
+/// What a stream has of a partition is the log. What it had read before it began anew may be lost.
+fn follows(followed: &Followed, log: &[String]) -> Kept {
+    let Followed { stream, partition, since, values } = followed;
+    for (offset, value) in values.range(since..) {
+        let expected = log.get(*offset as usize);
+        if expected != Some(value) {
+            let what =
+                format!("stream {stream} has {value} at {offset} of {partition}, the log has {expected:?}");
+            return Err(broken(READERS, what));
+        }
+    }
+    Ok(())
 }
 
 /// Offsets of a partition at which an unclean election took what was there, as the cluster recorded it.
@@ -48,11 +72,12 @@ impl Lost {
 
 /// What was acknowledged is in the log once, at its offset; what was said not to be written is not there; nothing is
 /// there twice; records of a caller are in the order of its calls.
-fn written(partition: i32, log: &[String], seen: &Seen, lost: &Lost) -> Result<(), String> {
+fn written(partition: i32, log: &[String], seen: &Seen, lost: &Lost) -> Kept {
     let mut places: BTreeMap<&str, i64> = BTreeMap::new();
     for (offset, value) in (0..).zip(log) {
         if let Some(first) = places.insert(value, offset) {
-            return Err(format!("{value} is at {first} and at {offset} of partition {partition}"));
+            let what = format!("{value} is at {first} and at {offset} of partition {partition}");
+            return Err(broken(ONCE, what));
         }
     }
     let mut last: BTreeMap<&str, i64> = BTreeMap::new();
@@ -61,12 +86,15 @@ fn written(partition: i32, log: &[String], seen: &Seen, lost: &Lost) -> Result<(
         let place = places.get(value).copied();
         match sent.fate {
             Fate::Written(offset) if place != Some(offset) && !lost.has(offset) => {
-                return Err(format!(
-                    "{value} was acknowledged at {offset} of {partition} and is at {place:?}"
-                ));
+                let what = format!("{value} was acknowledged at {offset} of {partition} and is at {place:?}");
+                return Err(broken(ACKNOWLEDGED, what));
+            }
+            Fate::Somewhere if place.is_none() && lost.0.is_empty() => {
+                return Err(broken(ACKNOWLEDGED, format!("{value} was said to be in {partition}")));
             }
             Fate::NotWritten if place.is_some() => {
-                return Err(format!("{value} is at {place:?} of {partition} and was said not to be written"));
+                let what = format!("{value} is at {place:?} of {partition} and was said not to be written");
+                return Err(broken(NOT_WRITTEN, what));
             }
             _ => {}
         }
@@ -75,9 +103,9 @@ fn written(partition: i32, log: &[String], seen: &Seen, lost: &Lost) -> Result<(
         if let (Fate::Written(_), Some(place)) = (&sent.fate, place)
             && let Some(before) = last.insert(writer, place).filter(|before| *before > place)
         {
-            return Err(format!(
-                "{value} is at {place} of {partition}, before what was written earlier at {before}"
-            ));
+            let what =
+                format!("{value} is at {place} of {partition}, before what was written earlier at {before}");
+            return Err(broken(IN_ORDER, what));
         }
     }
     Ok(())
@@ -85,14 +113,13 @@ fn written(partition: i32, log: &[String], seen: &Seen, lost: &Lost) -> Result<(
 
 /// The reader got every record of the log once and in order. Where the log lost records it may have those, and lack what
 /// came in their place.
-fn read(partition: i32, log: &[String], seen: &Seen, lost: &Lost) -> Result<(), String> {
+fn read(partition: i32, log: &[String], seen: &Seen, lost: &Lost) -> Kept {
     let read = &seen.read.borrow()[partition as usize];
     for (offset, (got, value)) in (0..).zip(read) {
         let expected = log.get(offset as usize);
         if *got != offset || expected != Some(value) && !lost.has(offset) {
-            return Err(format!(
-                "the reader of {partition} got {value} at {got}, and at {offset} there is {expected:?}"
-            ));
+            let what = format!("the reader of {partition} got {value} at {got}, at {offset} is {expected:?}");
+            return Err(broken(READERS, what));
         }
     }
     // What was accepted late, for callers that had left, comes after the reader has left too.
@@ -104,10 +131,11 @@ fn read(partition: i32, log: &[String], seen: &Seen, lost: &Lost) -> Result<(), 
     let acknowledged = offsets.max().unwrap_or(0);
     // A reader that is told that its position is behind the end leaves.
     if (read.len() as i64) < acknowledged && !lost.has(read.len() as i64 - 1) {
-        return Err(format!(
+        let what = format!(
             "the reader of {partition} left after {} records, {acknowledged} were acknowledged",
             read.len()
-        ));
+        );
+        return Err(broken(READERS, what));
     }
     Ok(())
 }

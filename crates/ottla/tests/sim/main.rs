@@ -8,20 +8,27 @@
 
 #![allow(clippy::unwrap_used, reason = "where a test meets an error it did not expect, it ends")]
 
+mod aggregate;
 mod check;
 mod history;
+mod outcome;
 mod plan;
+mod promise;
 mod random;
+mod read;
 mod run;
 #[path = "../fake/support.rs"]
 #[allow(dead_code, reason = "it serves two targets")]
 mod support;
+mod write;
 
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
+use outcome::Outcome;
 use plan::Plan;
-use run::{Outcome, run};
+use promise::{Broken, NOTHING_WAITS};
+use run::run;
 
 /// Seeds of a plain `cargo test`.
 const FEW: u64 = 25;
@@ -50,28 +57,14 @@ fn seeds_keep_what_was_promised() {
         let result = run(&plan, None);
         let cost = processor_time().saturating_sub(before);
         match (result, &hunted) {
-            (Ok(outcome), _) => total.add(&Outcome { cost, most: (cost, seed), ..outcome }),
-            (Err(problem), Some(hunted)) if problem.contains(hunted) => panic!("seed {seed}: {problem}"),
-            (Err(problem), Some(_)) => println!("not hunted for: seed {seed}: {problem}"),
-            (Err(problem), None) => panic!("{}", explain(plan, problem)),
+            (Ok(outcome), _) => total.add(&outcome.that_cost(cost, seed)),
+            (Err(broken), Some(hunted)) if broken.is(hunted) => panic!("seed {seed}: {broken}"),
+            (Err(broken), Some(_)) => println!("not hunted for: seed {seed}: {broken}"),
+            (Err(broken), None) => panic!("{}", explain(plan, broken)),
         }
     }
     println!("{seeds} seeds from {from}: {total}");
     println!("a run: {:.2} ms of processor time", total.cost.as_secs_f64() * 1e3 / seeds.max(1) as f64);
-}
-
-/// Seeds that once found a mistake, and what it was.
-const FOUND: [(u64, &str); 1] = [(62, "one of the first; nobody wrote down what it was")];
-
-#[test]
-fn seeds_that_found_mistakes_find_them_no_more() {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    for (seed, what) in FOUND {
-        let plan = Plan::of(seed);
-        if let Err(problem) = run(&plan, None) {
-            panic!("it was: {what}\n{}", explain(plan, problem));
-        }
-    }
 }
 
 /// What this thread has cost so far; zero where the system does not say.
@@ -95,7 +88,7 @@ impl Watch {
                     Ok(seed) => now = Some(seed),
                     Err(mpsc::RecvTimeoutError::Disconnected) => return,
                     Err(mpsc::RecvTimeoutError::Timeout) => {
-                        println!("seed {}: a loop without end", now.unwrap_or_default());
+                        println!("seed {}: {NOTHING_WAITS}: a loop without end", now.unwrap_or_default());
                         std::process::exit(1);
                     }
                 }
@@ -128,21 +121,21 @@ fn a_seed_does_the_same_again() {
     }
 }
 
-/// The fewest faults that still show the problem, and what happened.
-fn explain(mut plan: Plan, mut problem: String) -> String {
+/// The fewest faults that still break the same promise, and what happened.
+fn explain(mut plan: Plan, mut broken: Broken) -> String {
     let mut at = 0;
     while at < plan.faults.len() {
         let mut fewer = plan.clone();
         fewer.faults.remove(at);
         match run(&fewer, None) {
-            Ok(_) => at += 1,
-            Err(same) => (plan, problem) = (fewer, same),
+            Err(same) if same.promise == broken.promise => (plan, broken) = (fewer, same),
+            _ => at += 1,
         }
     }
     let history = history::History::default();
     let _same = run(&plan, Some(&history));
     format!(
-        "seed {}: {problem}\n\n{plan:#?}\n\n{}\n\nseed {}: {problem}",
+        "seed {}: {broken}\n\n{plan:#?}\n\n{}\n\nseed {}: {broken}",
         plan.seed,
         history.lines().join("\n"),
         plan.seed

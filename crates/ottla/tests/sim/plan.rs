@@ -33,7 +33,42 @@ pub(crate) struct Plan {
     pub(crate) awaits: u64,
     /// When the client closes a connection that nobody uses.
     pub(crate) idle_timeout: Duration,
+    /// Those who have a producer of their own close it now and then, and go on with another one.
+    pub(crate) closes: bool,
+    pub(crate) streams: Vec<StreamPlan>,
+    pub(crate) aggregators: Vec<AggregatorPlan>,
     pub(crate) faults: Vec<Fault>,
+}
+
+/// A stream, and what its reader does.
+#[derive(Debug, Clone)]
+pub(crate) struct StreamPlan {
+    /// That partition alone, by a `StreamConsumer`; or all of them, by a `RecordStream`.
+    pub(crate) partition: Option<i32>,
+    /// By `next_batch`, or record by record.
+    pub(crate) in_batches: bool,
+    pub(crate) max_wait: Duration,
+    pub(crate) prefetch_bytes: usize,
+    pub(crate) max_bytes: i32,
+    /// What is not in the log makes it start over, and is no error.
+    pub(crate) resets: bool,
+    /// One in so many steps does something else than read: pause, seek, remove, add, build anew; 0 for none.
+    pub(crate) restless: u64,
+    /// It holds what it was told for a while.
+    pub(crate) is_slow: bool,
+}
+
+/// A batch producer, and those who give it inputs.
+#[derive(Debug, Clone)]
+pub(crate) struct AggregatorPlan {
+    /// For the whole topic, by a producer; or for that partition, by its client.
+    pub(crate) partition: Option<i32>,
+    pub(crate) tasks: u64,
+    pub(crate) inputs: u64,
+    pub(crate) linger: Duration,
+    pub(crate) maximum: usize,
+    /// One in so many inputs does harm; 0 for none.
+    pub(crate) harm: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -59,22 +94,29 @@ pub(crate) enum Kind {
     Lag { partition: i32, node: i32 },
     /// A follower falls behind, leaves the ISR, and then leads: what it lacks is lost.
     Unclean { partition: i32, node: i32 },
+    /// The node forgets its fetch sessions.
+    Evict { node: i32 },
 }
 
-/// As they stand in counts.
-pub(crate) const KINDS: [&str; 7] = ["rule", "kill", "pause", "move", "cut", "lag", "unclean"];
-
 impl Kind {
-    /// Its place in [`KINDS`].
-    pub(crate) fn number(&self) -> usize {
+    /// As it stands in counts.
+    pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Rule { .. } => 0,
-            Self::Kill { .. } => 1,
-            Self::Pause { .. } => 2,
-            Self::Move { .. } => 3,
-            Self::Cut => 4,
-            Self::Lag { .. } => 5,
-            Self::Unclean { .. } => 6,
+            Self::Rule { reaction, .. } => match reaction {
+                Reaction::Delay(..) => "delay",
+                Reaction::Silence(_) => "silence",
+                Reaction::Disconnect(_) => "disconnect",
+                Reaction::Corrupt(_) => "corrupt",
+                Reaction::Throttle(_) => "throttle",
+                _ => "error",
+            },
+            Self::Kill { .. } => "kill",
+            Self::Pause { .. } => "pause",
+            Self::Move { .. } => "move",
+            Self::Cut => "cut",
+            Self::Lag { .. } => "lag",
+            Self::Unclean { .. } => "unclean",
+            Self::Evict { .. } => "evict",
         }
     }
 
@@ -90,6 +132,26 @@ impl Kind {
             8 => Self::Unclean { partition, node },
             _ => Self::Rule { api: api(random), node, reaction: reaction(random) },
         }
+    }
+}
+
+/// What streams meet: it comes on top, so that what other seeds have is what it was.
+fn of_streams(random: &mut Random, nodes: i32, partitions: i32) -> Kind {
+    const APIS: [ApiKey; 3] = [ApiKey::FETCH, ApiKey::LIST_OFFSETS, ApiKey::OFFSET_FOR_LEADER_EPOCH];
+    const CODES: [ErrorCode; 5] = [
+        ErrorCode::OFFSET_NOT_AVAILABLE,
+        ErrorCode::FETCH_SESSION_ID_NOT_FOUND,
+        ErrorCode::FENCED_LEADER_EPOCH,
+        ErrorCode::UNKNOWN_LEADER_EPOCH,
+        ErrorCode::NOT_LEADER_OR_FOLLOWER,
+    ];
+    let node = 1 + i32::try_from(random.below(nodes as u64)).unwrap();
+    let partition = i32::try_from(random.below(partitions as u64)).unwrap();
+    match random.below(6) {
+        0 => Kind::Evict { node },
+        1 | 2 => Kind::Unclean { partition, node },
+        3 => Kind::Rule { api: Some(ApiKey::FETCH), node, reaction: Reaction::Error(random.pick(&CODES)) },
+        _ => Kind::Rule { api: Some(random.pick(&APIS)), node, reaction: reaction(random) },
     }
 }
 
@@ -134,6 +196,14 @@ impl Plan {
                 kind: Kind::of(&mut random, nodes, partitions),
             })
             .collect();
+        let mut own = Random::new(seed).branch(3);
+        // A run without faults shows how long calls take when nothing is wrong.
+        let on_top = if faults.is_empty() { 0 } else { own.below(4) };
+        faults.extend((0..on_top).map(|_| Fault {
+            at: own.millis(0..10_000),
+            lasts: own.millis(1..4_000),
+            kind: of_streams(&mut own, nodes, partitions),
+        }));
         faults.sort_by_key(|fault| fault.at);
         let mut more = Random::new(seed).branch(2);
         Self {
@@ -153,8 +223,47 @@ impl Plan {
             awaits: more.pick(&[0, 4, 20]),
             leaves: more.one_in(3),
             idle_timeout: Duration::from_secs(more.pick(&[2, 10, 60])),
+            closes: own.one_in(2),
+            streams: (0..own.below(4)).map(|_| StreamPlan::of(&mut own, partitions)).collect(),
+            aggregators: (0..own.below(3)).map(|_| AggregatorPlan::of(&mut own, partitions)).collect(),
             faults,
         }
+    }
+}
+
+impl StreamPlan {
+    fn of(random: &mut Random, partitions: i32) -> Self {
+        Self {
+            partition: random.one_in(3).then(|| i32::try_from(random.below(partitions as u64)).unwrap()),
+            in_batches: random.one_in(2),
+            max_wait: random.pick(&[Duration::from_millis(50), Duration::from_millis(300)]),
+            prefetch_bytes: usize::try_from(random.within(500..40_000)).unwrap(),
+            max_bytes: i32::try_from(random.within(500..20_000)).unwrap(),
+            resets: random.one_in(3),
+            restless: random.pick(&[0, 10, 40]),
+            is_slow: random.one_in(4),
+        }
+    }
+}
+
+impl AggregatorPlan {
+    fn of(random: &mut Random, partitions: i32) -> Self {
+        Self {
+            partition: random.one_in(2).then(|| i32::try_from(random.below(partitions as u64)).unwrap()),
+            tasks: random.within(1..6),
+            inputs: random.within(5..30),
+            linger: random.millis(1..30),
+            // Within the smallest batch of a producer.
+            maximum: usize::try_from(random.within(300..1_000)).unwrap(),
+            harm: random.pick(&[0, 5, 20]),
+        }
+    }
+}
+
+impl Plan {
+    /// Of a producer: little, so that it is full now and then.
+    pub(crate) fn buffer_memory(&self) -> usize {
+        self.batch_size * 16
     }
 }
 
