@@ -47,6 +47,7 @@ pub(super) const STATES: &[(&str, &str)] = &[
     ("fetcher", "fetched from a follower"),
     ("fetcher", "nobody reads"),
     ("fetcher", "paused"),
+    ("fetcher", "paused for long"),
     ("fetcher", "reset by policy"),
     ("fetcher", "resumed"),
     ("fetcher", "truncated"),

@@ -37,9 +37,13 @@ pub(super) struct Plan {
     pub(super) reset: Reset,
     /// Some of what is written is of transactions, which end one way or the other.
     pub(super) has_transactions: bool,
+    /// Of each partition: hardly anything is written to it, so that leaders come and go without a record.
+    pub(super) is_quiet: Vec<bool>,
     pub(super) read_committed: bool,
     /// When users do something else than read.
     pub(super) whims: Vec<Duration>,
+    /// Partitions that are paused at some time, until everybody else has read everything.
+    pub(super) pauses: Vec<(i32, Duration)>,
     pub(super) faults: Vec<Fault>,
     /// From when on nothing is wrong any more, and nobody seeks.
     pub(super) heal: Duration,
@@ -195,14 +199,22 @@ impl Seeded for Plan {
             partition_max_bytes: draw.pick(&[1, 500, 4_000]),
             reset: Reset::To(draw.pick(&[Place::Earliest, Place::Earliest, Place::Latest])),
             has_transactions: draw.chance(40),
+            is_quiet: Vec::new(),
             read_committed: draw.chance(50),
             whims: Vec::new(),
+            pauses: Vec::new(),
             faults: Vec::new(),
             heal: draw.millis(2_000, 8_000),
         };
+        plan.is_quiet = (0..plan.partitions).map(|_| draw.chance(30)).collect();
         let mut whims = Draw::new(seed, 21);
         let end = plan.heal.as_micros() as u64;
         plan.whims = (0..whims.pick(&[0, 2, 6, 15])).map(|_| whims.micros(0, end)).collect();
+        if whims.chance(30) {
+            let drawn: Vec<_> =
+                (0..plan.partitions).map(|it| (it, whims.chance(40), whims.micros(0, end))).collect();
+            plan.pauses = drawn.into_iter().filter(|it| it.1).map(|(it, _, at)| (it, at)).collect();
+        }
         let mut faults = Draw::new(seed, 22);
         for _ in 0..faults.pick(&[0, 1, 2, 4, 8, 15]) {
             let fault = fault(&mut faults, &plan);

@@ -89,8 +89,8 @@ impl World {
         let log = self.cluster.partition(TOPIC, partition).map(|it| (it.log().start(), it.high_watermark()));
         let (start, end) = log.unwrap_or_default();
         match draw.below(10) {
-            0..4 => Place::Earliest,
-            4 => Place::Latest,
+            0..3 => Place::Earliest,
+            3 | 4 => Place::Latest,
             5 if !self.is_healed => Place::Offset(end + 1_000),
             _ => Place::Offset(draw.between(start.unsigned_abs(), end.unsigned_abs()) as i64),
         }
@@ -279,6 +279,14 @@ impl World {
                 self.note(|| format!("nobody reads {id:?}"));
                 self.readers[reader].is_lazy = true;
             }
+        }
+    }
+
+    pub(super) fn pause_for_long(&mut self, partition: i32) {
+        let reads = |it: &Reader| it.partition == partition && !it.is_gone && !it.is_paused;
+        if let Some(reader) = self.readers.iter().position(reads) {
+            self.coverage.hit("fetcher", "paused for long");
+            self.pause_or_resume(reader);
         }
     }
 

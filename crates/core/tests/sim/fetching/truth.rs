@@ -28,7 +28,9 @@ pub(super) struct Truth {
     owed: Vec<PartitionId>,
     /// Of the last answer, by partition.
     whole: BTreeMap<i32, usize>,
-    largest: usize,
+    /// The largest batch that came, and what the largest answer had beside its records.
+    largest_batch: usize,
+    largest_rest: usize,
 }
 
 /// Who is read, since which seek and by which leader: as long as that stays, what is fetched is of use.
@@ -45,7 +47,8 @@ impl Truth {
             asked: BTreeMap::new(),
             owed: Vec::new(),
             whole: BTreeMap::new(),
-            largest: 0,
+            largest_batch: 0,
+            largest_rest: 0,
         }
     }
 
@@ -72,7 +75,6 @@ impl Truth {
     pub(super) fn answer(&mut self, token: RequestToken, bytes: usize) {
         self.last = Some(token);
         self.frames.insert(token, bytes);
-        self.largest = self.largest.max(bytes);
     }
 
     /// How many bytes of whole batches the last answer had of a partition.
@@ -103,6 +105,9 @@ impl Truth {
     }
 }
 
+/// What is asked for in any case is this part of a budget.
+const LITTLE: usize = 16;
+
 impl World {
     /// Each byte is counted, once, and there are never more of them than there may be.
     pub(super) fn check_memory(&mut self) {
@@ -113,11 +118,14 @@ impl World {
                 format!("{held} bytes are held, {counted} counted, and {by_streams} charged to streams")
             });
         }
-        let budgets: usize = self.streams.values().map(|stream| stream.budget).sum();
+        let budgets = self.streams.values().map(|stream| stream.budget);
+        let (budgets, largest) = (budgets.clone().sum::<usize>(), budgets.max().unwrap_or_default());
         let nodes = self.plan.nodes.unsigned_abs() as usize;
-        // A stream that holds nothing, or nothing but what is paused, may always ask each node for something.
+        // A stream that holds nothing, or nothing but what is paused, may always ask each node for a little. The first batch of
+        // an answer comes whole.
         let paused = self.readers.iter().filter(|reader| reader.was_paused && !reader.is_gone).count();
-        let beside = (nodes * self.streams.len() + paused) * self.truth.largest;
+        let little = largest / LITTLE + self.truth.largest_batch + self.truth.largest_rest;
+        let beside = (nodes * self.streams.len() + paused) * little;
         let most = self.plan.pool.map_or(budgets, |pool| budgets.min(pool)) + beside;
         if held > most {
             self.violate("no more is held than there is room for", || format!("{held} of {most} bytes"));
@@ -157,14 +165,19 @@ impl World {
         }
     }
 
-    pub(super) fn look_at_answer(&mut self, out: &Out, response: &FetchResponse) {
+    pub(super) fn look_at_answer(&mut self, out: &Out, frame_bytes: usize, response: &FetchResponse) {
         self.truth.whole.clear();
+        let rows = response.responses.iter().flat_map(|topic| &topic.partitions);
+        let records: usize = rows.filter_map(|row| row.records.as_ref()).map(RecordSet::len).sum();
+        self.truth.largest_rest = self.truth.largest_rest.max(frame_bytes - records);
         self.cover_session(out.node, response.error_code, response.session_id);
         for row in response.responses.iter().flat_map(|topic| &topic.partitions) {
             let (partition, code) = (row.partition_index, row.error_code);
             let records = row.records.as_ref().map(RecordSet::to_bytes).unwrap_or_default();
             let is_damaged = batches(records.clone()).any(|batch| batch.is_err());
-            let whole = batches(records.clone()).flatten().map(|batch| batch.bytes().len()).sum();
+            let batches = batches(records.clone()).flatten().map(|batch| batch.bytes().len());
+            let (whole, largest) = (batches.clone().sum(), batches.max().unwrap_or_default());
+            self.truth.largest_batch = self.truth.largest_batch.max(largest);
             self.truth.whole.insert(partition, if is_damaged { records.len() } else { whole });
             let answered = if whole > 0 { "records come" } else { "no records come" };
             self.cover_code("a fetch", code, answered);

@@ -75,6 +75,10 @@ pub(super) enum Event {
     Whim {
         number: u64,
     },
+    /// It is not read for long.
+    Pause {
+        partition: i32,
+    },
     FaultBegins {
         fault: usize,
     },
@@ -196,6 +200,9 @@ impl World {
         for (number, at) in (0..).zip(self.plan.whims.clone()) {
             self.at(self.start + at, Event::Whim { number });
         }
+        for (partition, at) in self.plan.pauses.clone() {
+            self.at(self.start + at, Event::Pause { partition });
+        }
         self.at(self.start + self.plan.heal, Event::Heal);
     }
 
@@ -264,6 +271,7 @@ impl World {
             Event::LastWords => (0..self.plan.partitions).for_each(|partition| self.last_words(partition)),
             Event::Turn { reader } => self.turn(reader),
             Event::Whim { number } => self.whim(number),
+            Event::Pause { partition } => self.pause_for_long(partition),
             Event::FaultBegins { fault } => self.fault_begins(fault),
             Event::FaultEnds { fault } => self.fault_ends(fault),
             Event::Heal => self.heal(),
@@ -391,7 +399,9 @@ impl World {
             self.work += count;
         }
         if !self.is_healed {
-            let (low, high) = draw.pick(&[(1, 30), (1, 30), (50, 800)]);
+            let is_quiet = self.plan.is_quiet[partition.unsigned_abs() as usize];
+            let paces = if is_quiet { [(300, 3_000); 3] } else { [(1, 30), (1, 30), (50, 800)] };
+            let (low, high) = draw.pick(&paces);
             let at = self.now + draw.millis(low, high);
             self.at(at, Event::Append { partition });
         }
@@ -413,7 +423,7 @@ impl World {
     }
 
     pub(super) fn fetched(&mut self, out: Out, frame_bytes: usize, response: FetchResponse) {
-        self.look_at_answer(&out, &response);
+        self.look_at_answer(&out, frame_bytes, &response);
         for row in response.responses.iter().flat_map(|topic| &topic.partitions) {
             let hint =
                 Leader { broker_id: row.current_leader.leader_id, epoch: row.current_leader.leader_epoch };
