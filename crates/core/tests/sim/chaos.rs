@@ -495,6 +495,13 @@ fn leave_out(answer: &mut Answer, how: u8) -> bool {
             }
         }
         2 => brokers.truncate(1),
+        // As a broker answers that has just created the topic, or believes so.
+        4 => {
+            for topic in topics {
+                (topic.error_code, topic.topic_id) = (ErrorCode::LEADER_NOT_AVAILABLE, Uuid::NIL);
+                topic.partitions.clear();
+            }
+        }
         _ => topics.iter_mut().for_each(|topic| drop(topic.partitions.pop())),
     }
     is_some

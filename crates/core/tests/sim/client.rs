@@ -14,10 +14,10 @@ use ottla_core::connection::{
     Answer, Connection, ConnectionSettings, Event as Happened, Outgoing, throttle_time,
 };
 use ottla_core::error::{CloseReason, Failure, Outcome, Peer, RequestError};
-use ottla_core::metadata::{Broker, Destination, Leader, Metadata, MetadataSettings};
+use ottla_core::metadata::{Broker, Destination, Leader, Lookup, Metadata, MetadataSettings};
 use ottla_core::producer::RequestToken;
-use ottla_wire::messages::metadata::{MetadataRequest, MetadataResponse};
-use ottla_wire::{ApiKey, Request, Uuid};
+use ottla_wire::messages::metadata::{MetadataRequest, MetadataResponse, MetadataResponseTopic};
+use ottla_wire::{ApiKey, ErrorCode, Request, Uuid};
 
 use crate::plan::Plan;
 use crate::random::Draw;
@@ -549,11 +549,14 @@ impl World {
 
     /// Older leader epochs are passed over, a few times in a row.
     fn take_metadata(&mut self, flight: u64, response: &MetadataResponse) {
-        let (mut before, mut sizes) = (Vec::new(), Vec::new());
+        let (mut before, mut sizes, mut nameless) = (Vec::new(), Vec::new(), Vec::new());
         for topic in &response.topics {
             let known = self.client.metadata.topic_by_id(topic.topic_id).cloned();
             // Created again since, it is another topic.
-            let Some(known) = known.filter(|known| known.id == topic.topic_id) else { continue };
+            let Some(known) = known.filter(|known| known.id == topic.topic_id) else {
+                nameless.extend(self.known_without(topic));
+                continue;
+            };
             for row in &topic.partitions {
                 let Some(partition) = known.partition(row.partition_index) else { continue };
                 let streak =
@@ -564,6 +567,14 @@ impl World {
             sizes.push((topic.topic_id, known.partitions.len()));
         }
         self.client.metadata.handle_response(self.now, flight, response);
+        for (id, size) in nameless {
+            let left = self.client.metadata.topic_by_id(id).map(|topic| topic.partitions.len());
+            if left.is_none_or(|left| left < size) {
+                self.violate("nothing known is lost", || {
+                    format!("topic {id} had {size} partitions, and {left:?} after an answer without an id")
+                });
+            }
+        }
         for (id, size) in sizes {
             let known = self.client.metadata.topic_by_id(id).map(|topic| topic.partitions.len());
             // Two topics that are given the same wrong id take each other's place.
@@ -584,6 +595,13 @@ impl World {
                 });
             }
         }
+    }
+
+    /// The topic that an answer without an id is about, if that says something of it, and its partitions.
+    fn known_without(&mut self, answer: &MetadataResponseTopic) -> Option<(Uuid, usize)> {
+        let says = answer.error_code.is_none() || answer.error_code == ErrorCode::LEADER_NOT_AVAILABLE;
+        let Lookup::Known(known) = self.client.metadata.topic(answer.name.as_deref()?) else { return None };
+        (says && answer.topic_id.is_nil() && !known.id.is_nil()).then(|| (known.id, known.partitions.len()))
     }
 
     /// A broker told in passing who leads (KIP-951).

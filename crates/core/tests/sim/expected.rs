@@ -2,7 +2,7 @@
 //! nothing there.
 
 /// What goes wrong, by kind, and where one kind has several effects by effect.
-pub(crate) const KINDS: [&str; 47] = [
+pub(crate) const KINDS: [&str; 48] = [
     "AddNode",
     "AtPartition: delay",
     "AtPartition: disconnect",
@@ -27,6 +27,7 @@ pub(crate) const KINDS: [&str; 47] = [
     "LateError",
     "MetadataFreeze",
     "MetadataGap: brokers",
+    "MetadataGap: ids",
     "MetadataGap: leaders",
     "MetadataGap: partitions",
     "MetadataGap: topics",

@@ -38,7 +38,10 @@ const FOUND: [(u64, &str); 5] = [
     (3, "a batch was written under a new epoch before those that were under way under the old one"),
     (1_265, "an answer without a topic id took all that was known of the topic"),
     (11_017, "of the simulation: 47 ms, while readers asked on and on and a writer waited for its time-out"),
-    (31_684, "a late answer for a partition that was forgotten was said to be of one that nobody had asked for"),
+    (
+        31_684,
+        "a late answer for a partition that was forgotten was said to be of one that nobody had asked for",
+    ),
     (
         98_009,
         "a client that had slept had forgotten its topics, and believed the first answer with another id",

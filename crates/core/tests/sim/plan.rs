@@ -168,7 +168,7 @@ pub(crate) enum FaultKind {
         how: u8,
         times: u64,
     },
-    /// A metadata answer that leaves something out: topics, leaders, brokers, or some partitions.
+    /// A metadata answer that leaves something out: topics, leaders, brokers, some partitions, or ids and partitions.
     MetadataGap {
         how: u8,
         times: u64,
@@ -293,10 +293,8 @@ impl FaultKind {
                 format!("{kind}: {}", rows[usize::from(*how).min(2)])
             }
             Self::MetadataGap { how, .. } => {
-                format!(
-                    "{kind}: {}",
-                    ["topics", "leaders", "brokers", "partitions"][usize::from(*how).min(3)]
-                )
+                let gaps = ["topics", "leaders", "brokers", "partitions", "ids"];
+                format!("{kind}: {}", gaps[usize::from(*how).min(4)])
             }
             Self::OldApiVersions { cuts } => format!("{kind}: {}", if *cuts { "cuts" } else { "refuses" }),
             _ => kind.to_owned(),
@@ -383,10 +381,15 @@ impl Seeded for Plan {
         plan.faults.extend(rare_faults(&mut more, &plan));
         meetings::add(&mut plan);
         plan.faults.extend(new_node(&plan));
-        let mut closes = Draw::new(seed, 10);
+        let mut later = Draw::new(seed, 10);
         let budget = plan.client.budget as u64;
-        plan.client.buffer_memory = closes.between(budget, 4 * budget) as usize;
-        plan.closes = closes.chance(10).then(|| closes.micros(300_000, plan.heal.as_micros() as u64));
+        plan.client.buffer_memory = later.between(budget, 4 * budget) as usize;
+        plan.closes = later.chance(10).then(|| later.micros(300_000, plan.heal.as_micros() as u64));
+        if later.chance(4) {
+            let at = later.micros(500_000, plan.heal.as_micros() as u64 * 9 / 10);
+            let until = (at + later.millis(500, 4_000)).min(plan.heal);
+            plan.faults.push(Fault { at, until, kind: FaultKind::MetadataGap { how: 4, times: 2 } });
+        }
         plan
     }
 

@@ -29,8 +29,14 @@ fn fetcher_seeds() {
 
 /// Seeds that once found a mistake, and what it was.
 const FOUND: [(u64, &str); 2] = [
-    (236, "a start at the end of the log, in an epoch without records, was taken for a truncation after an election"),
-    (482, "with a budget full of what is paused, the first of several brokers was asked for ever and the others never"),
+    (
+        236,
+        "a start at the end of the log, in an epoch without records, was taken for a truncation after an election",
+    ),
+    (
+        482,
+        "with a budget full of what is paused, the first of several brokers was asked for ever and the others never",
+    ),
 ];
 
 #[test]
