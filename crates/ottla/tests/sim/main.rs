@@ -26,8 +26,8 @@ use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 use outcome::Outcome;
-use plan::Plan;
-use promise::{Broken, NOTHING_WAITS};
+use plan::{Fault, Kind, Plan};
+use promise::{Broken, NOTHING_WAITS, ONCE, broken};
 use run::run;
 
 /// Seeds of a plain `cargo test`.
@@ -122,16 +122,8 @@ fn a_seed_does_the_same_again() {
 }
 
 /// The fewest faults that still break the same promise, and what happened.
-fn explain(mut plan: Plan, mut broken: Broken) -> String {
-    let mut at = 0;
-    while at < plan.faults.len() {
-        let mut fewer = plan.clone();
-        fewer.faults.remove(at);
-        match run(&fewer, None) {
-            Err(same) if same.promise == broken.promise => (plan, broken) = (fewer, same),
-            _ => at += 1,
-        }
-    }
+fn explain(plan: Plan, broken: Broken) -> String {
+    let (plan, broken) = shrink(plan, broken, |fewer| run(fewer, None).err());
     let history = history::History::default();
     let _same = run(&plan, Some(&history));
     format!(
@@ -140,4 +132,37 @@ fn explain(mut plan: Plan, mut broken: Broken) -> String {
         history.lines().join("\n"),
         plan.seed
     )
+}
+
+/// Leaves out faults one at a time, as long as what is left breaks the same promise.
+fn shrink(mut plan: Plan, mut broken: Broken, run: impl Fn(&Plan) -> Option<Broken>) -> (Plan, Broken) {
+    let mut at = 0;
+    while at < plan.faults.len() {
+        let mut fewer = plan.clone();
+        fewer.faults.remove(at);
+        match run(&fewer) {
+            Some(same) if same.promise == broken.promise => (plan, broken) = (fewer, same),
+            _ => at += 1,
+        }
+    }
+    (plan, broken)
+}
+
+/// A run that breaks another promise with fewer faults is not what is looked for.
+#[test]
+fn shrinking_keeps_to_the_promise_that_was_broken() {
+    let fault = |kind| Fault { at: Duration::ZERO, lasts: Duration::ZERO, kind };
+    let faults = [Kind::Cut, Kind::Kill { node: 1 }, Kind::Pause { node: 1 }, Kind::Evict { node: 1 }];
+    let plan = Plan { faults: faults.map(fault).into(), ..Plan::of(0) };
+    let run = |plan: &Plan| {
+        let has = |kind| plan.faults.iter().any(|fault| fault.kind.name() == kind);
+        match (has("kill") && has("evict"), has("cut")) {
+            (true, _) => Some(broken(ONCE, "both")),
+            (false, true) => Some(broken(NOTHING_WAITS, "something else")),
+            (false, false) => None,
+        }
+    };
+    let (left, why) = shrink(plan.clone(), run(&plan).unwrap(), run);
+    let left: Vec<_> = left.faults.iter().map(|fault| fault.kind.name()).collect();
+    assert_eq!((left, why), (vec!["kill", "evict"], broken(ONCE, "both")));
 }

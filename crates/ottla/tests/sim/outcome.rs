@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// What should come up in some hundred seeds; what does not is said so.
-const EXPECTED: [&str; 38] = [
+const EXPECTED: [&str; 40] = [
     // Faults.
     "error",
     "delay",
@@ -33,6 +33,8 @@ const EXPECTED: [&str; 38] = [
     "close",
     "left",
     "all at once",
+    "by key",
+    "anywhere",
     // What aggregators do.
     "aggregated",
     "refused",

@@ -131,6 +131,8 @@ impl World {
             let partition = i32::try_from(random.below(plan.partitions as u64)).unwrap();
             if is_run {
                 self.pour_all(&plan, &producer, values, &mut poured).await?;
+            } else if plan.closes && number % 16 < 4 {
+                self.pour_anywhere(&plan, (&producer, &topic), values.swap_remove(0), &mut poured).await?;
             } else {
                 let value = values.swap_remove(0);
                 let waits = plan.awaits > 0 && random.one_in(plan.awaits);
@@ -198,6 +200,39 @@ impl World {
                 Err(error) => Promise::Kept(fate(&error)?),
             }
         };
+        poured.push(Poured { partition, value, promise });
+        Ok(())
+    }
+
+    /// One record to a partition that the producer chooses: by key, to a topic by its name; or any.
+    async fn pour_anywhere(
+        &self,
+        plan: &Plan,
+        (producer, topic): (&Producer, &TopicProducer),
+        value: String,
+        poured: &mut Vec<Poured>,
+    ) -> Kept {
+        let (limit, record) = (plan.delivery_timeout, Record::new(value.as_str()));
+        let has_key = value.len().is_multiple_of(2);
+        let enqueued = if has_key {
+            let call = producer.enqueue("t", record.key(value.as_str()));
+            self.in_time("enqueue", CALL_TIMEOUT, limit, call).await?
+        } else {
+            self.in_time("enqueue", Duration::ZERO, limit, topic.enqueue(record)).await?
+        };
+        self.count(if has_key { "by key" } else { "anywhere" }, 1);
+        let (partition, promise) = match enqueued {
+            Ok(delivery) => (delivery.partition(), Promise::Open(delivery)),
+            Err(Error::Delivery(error)) => (error.partition, Promise::Kept(fate(&Error::Delivery(error))?)),
+            Err(error @ (Error::Topic { .. } | Error::Call(_))) => {
+                self.note(|| format!("the topic cannot be found: {error}"));
+                return Ok(());
+            }
+            Err(error) => return fate(&error).map(drop),
+        };
+        if has_key && partition != partition_of(value.as_bytes(), plan.partitions) {
+            return Err(broken(ONE_OUTCOME, format!("{value} went to {partition}, which is not its key's")));
+        }
         poured.push(Poured { partition, value, promise });
         Ok(())
     }
