@@ -28,7 +28,7 @@ fn fetcher_seeds() {
 }
 
 /// Seeds that once found a mistake, and what it was.
-const FOUND: [(u64, &str); 2] = [
+const FOUND: [(u64, &str); 3] = [
     (
         236,
         "a start at the end of the log, in an epoch without records, was taken for a truncation after an election",
@@ -36,6 +36,10 @@ const FOUND: [(u64, &str); 2] = [
     (
         482,
         "with a budget full of what is paused, the first of several brokers was asked for ever and the others never",
+    ),
+    (
+        68_913,
+        "of the simulation: a damaged batch came whole, as any first one does, and was more than there was room for",
     ),
 ];
 

@@ -177,6 +177,8 @@ impl World {
             let is_damaged = batches(records.clone()).any(|batch| batch.is_err());
             let batches = batches(records.clone()).flatten().map(|batch| batch.bytes().len());
             let (whole, largest) = (batches.clone().sum(), batches.max().unwrap_or_default());
+            // How large a damaged one is, nobody can tell.
+            let largest = if is_damaged { records.len() } else { largest };
             self.truth.largest_batch = self.truth.largest_batch.max(largest);
             self.truth.whole.insert(partition, if is_damaged { records.len() } else { whole });
             let answered = if whole > 0 { "records come" } else { "no records come" };
