@@ -1,4 +1,5 @@
-//! Builds the two pieces of C: the program `librdkafka`, whose `main` is C, and a library that counts allocations.
+//! Builds what is C: the program `librdkafka`, whose `main` is C, and a library that counts
+//! allocations.
 
 use std::env::var;
 use std::error::Error;
@@ -14,14 +15,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(var("OUT_DIR")?);
     let compiler = var("CC").unwrap_or_else(|_| "cc".to_owned());
 
-    let object = out.join("librdkafka.o");
     let headers = PathBuf::from(var("DEP_RDKAFKA_ROOT")?).join("src");
-    run(Command::new(&compiler)
-        .args(["-std=gnu11", "-O2", "-g1", "-Wall", "-Wextra", "-c", "native/librdkafka.c", "-I"])
-        .arg(headers)
-        .arg("-o")
-        .arg(&object))?;
-    println!("cargo:rustc-link-arg-bin=librdkafka={}", object.display());
+    for (program, source) in [("librdkafka", "producer.c")] {
+        let object = out.join(source).with_extension("o");
+        run(Command::new(&compiler)
+            .args(["-std=gnu11", "-O2", "-g1", "-Wall", "-Wextra", "-c"])
+            .arg(format!("native/{source}"))
+            .arg("-I")
+            .arg(&headers)
+            .arg("-o")
+            .arg(&object))?;
+        println!("cargo:rustc-link-arg-bin={program}={}", object.display());
+    }
 
     let counter = out.join("allocations.so");
     run(Command::new(&compiler)

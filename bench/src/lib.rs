@@ -5,7 +5,8 @@
 //! load       one round: tasks that append until it is over
 //! rounds     warm-up, alternation, and what all rounds say together
 //! arrival    everything that was acknowledged is there, once and in order; nothing else is
-//! producing  producers by turns, each round in a process of its own (feature `peers`)
+//! contest    clients by turns, each round in a process of its own: what a round came to, targets, plots
+//! producing  what producers are given to do, and what is asked of ottla (rounds need feature `peers`)
 //! topics     made for a program, deleted after it
 //! report     figures, tables, and targets that were met or not
 //! ```
@@ -14,9 +15,9 @@
 
 pub mod arrival;
 pub mod clients;
+pub mod contest;
 pub mod counting;
 pub mod load;
-#[cfg(feature = "peers")]
 pub mod producing;
 pub mod report;
 pub mod rounds;

@@ -115,7 +115,7 @@ async fn append<A: Appender>(
 }
 
 /// What a record begins with.
-pub(crate) fn mark(partition: i32, number: u64) -> [u8; MARK] {
+pub fn mark(partition: i32, number: u64) -> [u8; MARK] {
     let mut mark = [0; MARK];
     let (at, count) = mark.split_at_mut(4);
     at.copy_from_slice(&partition.to_be_bytes());
@@ -124,7 +124,7 @@ pub(crate) fn mark(partition: i32, number: u64) -> [u8; MARK] {
 }
 
 /// Bytes of [`mark`].
-pub(crate) const MARK: usize = 12;
+pub const MARK: usize = 12;
 
 /// What this process has spent so far.
 pub fn cpu_time() -> Duration {

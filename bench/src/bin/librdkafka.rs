@@ -1,4 +1,4 @@
-//! A round of librdkafka's C API. `main` is in `native/librdkafka.c`; this has the library linked to it.
+//! A round of librdkafka's C API. `main` is in `native/producer.c`; this has the library linked to it.
 
 #![no_main]
 

@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::words::Words;
 use crate::Result;
+use crate::contest::{Codec, Words};
 
 /// The work of one round, the same for every client.
 #[derive(Debug, Clone)]
@@ -41,17 +41,6 @@ pub enum Payloads {
     Borrowed,
     /// `Bytes`, shared with the client.
     Shared,
-}
-
-/// How batches are compressed, each at its usual level.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Codec {
-    /// Not at all.
-    None,
-    /// LZ4.
-    Lz4,
-    /// Zstandard, level 3.
-    Zstd,
 }
 
 /// What every client is set to, if it has the setting.
@@ -120,29 +109,6 @@ impl FromStr for Payloads {
             "borrowed" => Ok(Self::Borrowed),
             "shared" => Ok(Self::Shared),
             _ => Err(format!("neither borrowed nor shared: {name}")),
-        }
-    }
-}
-
-impl fmt::Display for Codec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Lz4 => "lz4",
-            Self::Zstd => "zstd",
-        })
-    }
-}
-
-impl FromStr for Codec {
-    type Err = String;
-
-    fn from_str(name: &str) -> Result<Self, String> {
-        match name {
-            "none" => Ok(Self::None),
-            "lz4" => Ok(Self::Lz4),
-            "zstd" => Ok(Self::Zstd),
-            _ => Err(format!("neither none, lz4 nor zstd: {name}")),
         }
     }
 }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::{Load, Outcome, Source};
+use super::{Load, Source};
 use crate::Result;
 use crate::clients::producers::Producing;
-use crate::load::cpu_times;
+use crate::contest::{Measure, Outcome, percentiles};
 
 /// Opens the client, warms it up, lets it work, closes it.
 pub async fn run<P: Producing>(load: Load) -> Result<Outcome> {
@@ -32,20 +32,16 @@ async fn flat_out<P: Producing>(client: &P, source: &mut Source, load: &Load) ->
     let measure = Measure::start(source.count);
     source.start(load.time);
     client.produce(source).await?;
-    measure.end(source)
+    measure.end(source.count, source.ends.clone())
 }
 
 /// A burst each millisecond, and somebody who waits for the acknowledgements in turn.
 async fn paced<P: Producing>(client: &P, source: &mut Source, load: &Load, rate: u64) -> Result<Outcome> {
     burst_each_millisecond(client, source, load.warm_up, rate).await?;
     let measure = Measure::start(source.count);
-    let mut latencies = burst_each_millisecond(client, source, load.time, rate).await?;
-    let mut outcome = measure.end(source)?;
-    latencies.sort_unstable();
-    outcome.latency = [0.5, 0.99, 0.999].map(|share| {
-        let at = (latencies.len() as f64 * share).ceil() as usize;
-        latencies.get(at.saturating_sub(1)).copied().unwrap_or_default()
-    });
+    let latencies = burst_each_millisecond(client, source, load.time, rate).await?;
+    let mut outcome = measure.end(source.count, source.ends.clone())?;
+    outcome.latency = percentiles(latencies);
     Ok(outcome)
 }
 
@@ -85,40 +81,4 @@ where
         latencies.push(due.elapsed());
     }
     Ok(latencies)
-}
-
-/// What has been spent when it began.
-#[derive(Debug)]
-pub struct Measure {
-    start: Instant,
-    cpu: (Duration, Duration),
-    count: u64,
-}
-
-impl Measure {
-    /// From now on.
-    pub fn start(count: u64) -> Self {
-        Self { cpu: cpu_times(), start: Instant::now(), count }
-    }
-
-    /// Until now.
-    pub fn end(self, source: &Source) -> Result<Outcome> {
-        let (elapsed, (user, system)) = (self.start.elapsed(), cpu_times());
-        Ok(Outcome {
-            records: source.count - self.count,
-            elapsed,
-            user: user.saturating_sub(self.cpu.0),
-            system: system.saturating_sub(self.cpu.1),
-            peak: peak()?,
-            ends: source.ends.clone(),
-            latency: Default::default(),
-        })
-    }
-}
-
-/// Most memory that this process ever had, in KiB.
-fn peak() -> Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::{Codec, Load, Payloads};
+use super::{Load, Payloads};
+use crate::contest::Codec;
+use crate::contest::report::Asked;
+use crate::contest::targets::{Cpu, Rate, Target};
 
 /// A workload.
 #[derive(Debug, Clone, Copy)]
@@ -25,27 +28,20 @@ pub struct Row {
     pub delay_ms: u32,
     /// Whether real brokers are given it, too.
     pub real: bool,
-    /// What is asked of CPU time and throughput.
+    /// What is asked of ottla.
     pub target: Target,
 }
 
-/// What is asked.
-#[derive(Debug, Clone, Copy)]
-pub enum Target {
-    /// CPU a record at most so many times the frames', or a third of the best peer's, whichever is larger; twice the
-    /// best peer's throughput.
-    Multiple(f64),
-    /// CPU a record at most 1.2 times the codec's; never behind in throughput.
-    Codec,
-    /// Ahead of every peer in both.
-    Ahead,
-    /// At least the best peer's throughput.
-    Throughput,
-    /// p50 and p99 at most the best peer's.
-    Latency,
-}
-
 impl Row {
+    /// What its report has to know. Of real brokers, which are most of what is measured then, it is asked only not to be
+    /// behind.
+    pub fn asked(&self, real: bool) -> Asked {
+        let never_behind =
+            Target { cpu: None, rate: self.target.rate.map(|_| Rate::NeverBehind), ..self.target };
+        let target = if real { never_behind } else { self.target };
+        Asked { title: self.title, paced: self.rate > 0, codec: self.codec, target }
+    }
+
     /// What each client has to do for it.
     pub fn load(
         &self,
@@ -71,6 +67,17 @@ impl Row {
     }
 }
 
+/// CPU at most so many times the frames', or a third of the best peer's; twice the best peer's throughput.
+const fn multiple(times: f64) -> Target {
+    Target { cpu: Some(Cpu::LimitOrThird(times)), rate: Some(Rate::Times(2.0)), latency: false }
+}
+
+/// The codec's own cost and a fifth; never behind.
+const CODEC: Target = Target { cpu: Some(Cpu::Limit(1.2)), rate: Some(Rate::NeverBehind), latency: false };
+
+/// Ahead of every peer in both.
+const AHEAD: Target = Target { cpu: Some(Cpu::Ahead), rate: Some(Rate::Ahead), latency: false };
+
 const PLAIN: Row = Row {
     id: "borrowed",
     title: "100 B, one partition, borrowed bytes",
@@ -81,7 +88,7 @@ const PLAIN: Row = Row {
     rate: 0,
     delay_ms: 0,
     real: true,
-    target: Target::Multiple(5.0),
+    target: multiple(5.0),
 };
 
 /// All of them.
@@ -92,16 +99,10 @@ pub const ROWS: [Row; 9] = [
         title: "100 B, one partition, `Bytes`",
         payloads: Payloads::Shared,
         real: false,
-        target: Target::Multiple(6.5),
+        target: multiple(6.5),
         ..PLAIN
     },
-    Row {
-        id: "keyed",
-        title: "100 B, 12 partitions, keyed",
-        partitions: 12,
-        target: Target::Multiple(7.5),
-        ..PLAIN
-    },
+    Row { id: "keyed", title: "100 B, 12 partitions, keyed", partitions: 12, target: multiple(7.5), ..PLAIN },
     Row {
         id: "lz4",
         title: "1 KiB, 12 partitions, keyed, lz4",
@@ -109,7 +110,7 @@ pub const ROWS: [Row; 9] = [
         partitions: 12,
         codec: Codec::Lz4,
         real: false,
-        target: Target::Codec,
+        target: CODEC,
         ..PLAIN
     },
     Row {
@@ -119,31 +120,24 @@ pub const ROWS: [Row; 9] = [
         partitions: 12,
         codec: Codec::Zstd,
         real: false,
-        target: Target::Codec,
+        target: CODEC,
         ..PLAIN
     },
-    Row { id: "small", title: "10 B, one partition", size: 10, real: false, target: Target::Ahead, ..PLAIN },
-    Row {
-        id: "large",
-        title: "10 KiB, one partition",
-        size: 10 << 10,
-        real: false,
-        target: Target::Ahead,
-        ..PLAIN
-    },
+    Row { id: "small", title: "10 B, one partition", size: 10, real: false, target: AHEAD, ..PLAIN },
+    Row { id: "large", title: "10 KiB, one partition", size: 10 << 10, real: false, target: AHEAD, ..PLAIN },
     Row {
         id: "delay",
         title: "100 B, one partition, answers 2 ms late",
         delay_ms: 2,
         real: false,
-        target: Target::Throughput,
+        target: Target { cpu: None, rate: Some(Rate::NeverBehind), latency: false },
         ..PLAIN
     },
     Row {
         id: "latency",
         title: "100 B, one partition, 20,000 records/s",
         rate: 20_000,
-        target: Target::Latency,
+        target: Target { cpu: None, rate: None, latency: true },
         ..PLAIN
     },
 ];

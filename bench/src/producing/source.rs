@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ottla::partition_of;
 
-use super::{Codec, Load};
+use super::Load;
+use crate::contest::Codec;
 use crate::load::{MARK, mark};
 
 /// Records to hand over, until the time is up.
@@ -40,8 +41,7 @@ impl Source {
     /// With values and keys made.
     pub fn new(load: &Load) -> Self {
         let count = if load.codec == Codec::None { PLAIN } else { COMPRESSED };
-        let mut numbers = Numbers(1);
-        let values = (0..count).map(|_| value(load, &mut numbers)).collect();
+        let values = values(load.codec, load.size).map(Bytes::from).take(count).collect();
         let keys = (0..if load.keyed { KEYS } else { 0 }).map(|key: u64| {
             let key = Bytes::copy_from_slice(&key.to_be_bytes());
             let partition = partition_of(&key, load.partitions);
@@ -98,11 +98,17 @@ impl Source {
     }
 }
 
-/// Plain values are noise. Those to compress are text with a quarter of noise, as log lines are.
-fn value(load: &Load, numbers: &mut Numbers) -> Bytes {
-    let mut value = Vec::with_capacity(load.size + 32);
-    while value.len() < load.size {
-        match load.codec {
+/// Values of so many bytes without an end, the same in each process. Plain ones are noise. Those to compress are text with a
+/// quarter of noise, as log lines are.
+pub fn values(codec: Codec, size: usize) -> impl Iterator<Item = Vec<u8>> {
+    let mut numbers = Numbers(1);
+    std::iter::repeat_with(move || value(codec, size, &mut numbers))
+}
+
+fn value(codec: Codec, size: usize, numbers: &mut Numbers) -> Vec<u8> {
+    let mut value = Vec::with_capacity(size + 32);
+    while value.len() < size {
+        match codec {
             Codec::None => value.extend_from_slice(&numbers.next().to_le_bytes()),
             _ => {
                 let word = WORDS[numbers.next() as usize % WORDS.len()];
@@ -110,8 +116,8 @@ fn value(load: &Load, numbers: &mut Numbers) -> Bytes {
             }
         }
     }
-    value.truncate(load.size);
-    value.into()
+    value.truncate(size);
+    value
 }
 
 /// xorshift64: the same values in each process.

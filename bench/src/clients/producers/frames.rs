@@ -13,9 +13,9 @@ use ottla::wire::records::{BatchBuilder, ChunkPool, NewRecord, Payload, SealedBa
 use ottla::wire::{decode_response, encode_request};
 
 use crate::Result;
+use crate::contest::{Measure, Outcome};
 use crate::producing::load::settings;
-use crate::producing::round::Measure;
-use crate::producing::{Load, Outcome, Source};
+use crate::producing::{Load, Source};
 
 /// Full batches, made before, through one connection, by one thread; as many in flight as clients may have.
 pub fn frames(load: &Load) -> Result<Outcome> {
@@ -32,7 +32,7 @@ pub fn frames(load: &Load) -> Result<Outcome> {
     replay(&mut stream, &frames, &counts, &mut source, load.warm_up)?;
     let measure = Measure::start(source.count);
     replay(&mut stream, &frames, &counts, &mut source, load.time)?;
-    measure.end(&source)
+    measure.end(source.count, source.ends)
 }
 
 fn replay(
@@ -114,7 +114,7 @@ const VERSION: i16 = 12;
 pub fn codec_alone(load: &Load) -> Result<Outcome> {
     let mut source = Source::new(load);
     let batches = batches(&mut source, load.partitions)?;
-    let (codec, mut compressor) = (super::ottla::codec(load.codec), Compressor::default());
+    let (codec, mut compressor) = (load.codec.ottla(), Compressor::default());
     source.count = 0;
     source.ends.fill(0);
     let mut measure = None;
@@ -128,5 +128,5 @@ pub fn codec_alone(load: &Load) -> Result<Outcome> {
             source.count += batch.count() as u64;
         }
     }
-    measure.ok_or("nothing was measured")?.end(&source)
+    measure.ok_or("nothing was measured")?.end(source.count, source.ends)
 }

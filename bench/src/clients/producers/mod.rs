@@ -2,11 +2,15 @@
 //! in flight, and no wait for each.
 
 mod frames;
+mod kacrab;
+mod krafka;
 mod ottla;
 mod rdkafka;
 mod rskafka;
 
 pub use self::frames::{codec_alone, frames};
+pub use self::kacrab::Kacrab;
+pub use self::krafka::Krafka;
 pub use self::ottla::Ottla;
 pub use self::rdkafka::{RdKafkaBase, RdKafkaFuture};
 pub use self::rskafka::RsKafka;

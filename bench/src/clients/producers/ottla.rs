@@ -4,13 +4,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use ottla::wire::compression::{self, Compression};
 use ottla::{ClientBuilder, Producer, Record, TopicProducer};
 
 use super::Producing;
 use crate::Result;
 use crate::producing::load::settings;
-use crate::producing::{Codec, Item, Load, Payloads, Source};
+use crate::producing::{Item, Load, Payloads, Source};
 
 /// A producer and its topic.
 #[derive(Debug)]
@@ -27,7 +26,7 @@ impl Producing for Ottla {
         let client = ClientBuilder::new(vec![load.bootstrap.clone()]).build().await?;
         let producer = client
             .producer()
-            .compression(codec(load.codec))
+            .compression(load.codec.ottla())
             .linger(settings::LINGER)
             .batch_size(settings::BATCH)
             .buffer_memory(settings::BUFFER)
@@ -75,16 +74,6 @@ fn keyed<'a>(record: Record<'a>, key: Option<&'a Bytes>) -> Record<'a> {
         Some(key) => record.key(&key[..]),
         None => record,
     }
-}
-
-/// As ottla names it, at its usual level.
-pub(super) fn codec(codec: Codec) -> compression::Codec {
-    match codec {
-        Codec::None => Compression::None,
-        Codec::Lz4 => Compression::Lz4,
-        Codec::Zstd => Compression::Zstd,
-    }
-    .into()
 }
 
 /// ottla's own, with errors that fit here.

@@ -17,8 +17,9 @@ use tokio::task::JoinSet;
 
 use super::Producing;
 use crate::Result;
+use crate::contest::Codec;
 use crate::producing::load::settings;
-use crate::producing::{Codec, Item, Load, Source};
+use crate::producing::{Item, Load, Source};
 
 /// The partitions of a topic.
 #[derive(Debug)]

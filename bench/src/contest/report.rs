@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 
 use super::plot;
-use super::rows::{Row, Target};
+use super::targets::{Medians, Target, note_latency};
 use super::{Codec, Outcome};
 use crate::Result;
 use crate::report::{Targets, ms};
@@ -24,13 +25,26 @@ pub struct Contest {
 /// Who is no client but a limit.
 const LIMITS: [&str; 2] = ["frames", "codec alone"];
 
-impl Row {
+/// A workload, as far as what it came to depends on it.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// As it stands over its table.
+    pub title: &'static str,
+    /// Whether lateness is what counts.
+    pub paced: bool,
+    /// How batches are compressed.
+    pub codec: Codec,
+    /// What is asked of ottla.
+    pub target: Target,
+}
+
+impl Asked {
     /// What nobody can be faster than.
     pub fn limit(&self) -> Option<&'static str> {
-        match (self.rate, self.codec) {
-            (0, Codec::None) => Some(LIMITS[0]),
-            (0, _) => Some(LIMITS[1]),
-            _ => None,
+        match (self.paced, self.codec) {
+            (true, _) => None,
+            (false, Codec::None) => Some(LIMITS[0]),
+            (false, _) => Some(LIMITS[1]),
         }
     }
 }
@@ -65,21 +79,31 @@ impl Contest {
     }
 
     /// The medians of all peers.
-    fn peers(&self, figure: impl Fn(&Outcome) -> f64) -> Vec<f64> {
-        let peers = self.clients.iter().filter(|name| **name != "ottla" && !LIMITS.contains(name));
-        peers.filter_map(|name| self.figure(name, &figure)).map(|spread| spread.median).collect()
+    fn peers(&self, figure: fn(&Outcome) -> f64) -> Vec<f64> {
+        let peers = self.clients.iter().filter(|name| !name.starts_with(OTTLA) && !LIMITS.contains(name));
+        peers.filter_map(|name| self.figure(name, figure)).map(|spread| spread.median).collect()
     }
 
-    /// A plot for each figure, with its name.
-    pub fn plots(&self, row: &Row) -> Vec<(&'static str, String)> {
+    /// A plot for each figure, in files whose names begin like this.
+    pub fn write_plots(&self, asked: &Asked, directory: &Path, name: &str) -> Result<()> {
+        std::fs::create_dir_all(directory)?;
+        for (figure, svg) in self.plots(asked) {
+            std::fs::write(directory.join(format!("{name}-{figure}.svg")), svg)?;
+        }
+        Ok(())
+    }
+
+    fn plots(&self, asked: &Asked) -> Vec<(&'static str, String)> {
         let plot = |name, unit, figure: fn(&Outcome) -> f64| {
             let bars =
                 self.clients.iter().filter_map(|it| Some(((*it).to_owned(), self.figure(it, figure)?)));
-            (name, plot::bars(row.title, unit, &bars.collect::<Vec<_>>()))
+            (name, plot::bars(asked.title, unit, &bars.collect::<Vec<_>>()))
         };
-        match row.rate {
-            0 => vec![plot("rate", "records/s", Outcome::rate), plot("cpu", "CPU ns a record", Outcome::cpu)],
-            _ => vec![
+        match asked.paced {
+            false => {
+                vec![plot("rate", "records/s", Outcome::rate), plot("cpu", "CPU ns a record", Outcome::cpu)]
+            }
+            true => vec![
                 plot("p50", "p50, ms", |it| ms(it.latency[0])),
                 plot("p99", "p99, ms", |it| ms(it.latency[1])),
             ],
@@ -88,18 +112,18 @@ impl Contest {
 }
 
 /// The table of a row, and whether its targets were met.
-pub fn report(row: &Row, contest: &Contest) -> String {
-    let mut text = format!("### {}\n\n", row.title);
-    match row.rate {
-        0 => flat_out(&mut text, contest),
-        _ => paced(&mut text, contest),
+pub fn report(asked: &Asked, contest: &Contest) -> String {
+    let mut text = format!("### {}\n\n", asked.title);
+    match asked.paced {
+        false => flat_out(&mut text, contest),
+        true => paced(&mut text, contest),
     }
     for (client, failure) in &contest.failures {
         // Writing to a string always succeeds.
         let _ok = writeln!(text, "\n{client} is left out: {failure}");
     }
     text.push('\n');
-    text.push_str(targets(row, contest).text());
+    text.push_str(targets(asked, contest).text());
     text.push('\n');
     text
 }
@@ -142,51 +166,27 @@ fn spread(Spread { median, min, max }: Spread) -> String {
     format!("{} ({}..{})", plot::short(median), plot::short(min), plot::short(max))
 }
 
-fn targets(row: &Row, contest: &Contest) -> Targets {
+fn targets(asked: &Asked, contest: &Contest) -> Targets {
     let mut targets = Targets::default();
-    let own = |figure: &dyn Fn(&Outcome) -> f64| contest.figure("ottla", figure).map(|spread| spread.median);
-    let limit = |name| contest.figure(name, Outcome::cpu).map(|spread| spread.median);
-    let (best_rate, best_cpu) =
-        (largest(contest.peers(Outcome::rate)), smallest(contest.peers(Outcome::cpu)));
-    let at_least = |factor: f64| best_rate.map(|best| best * factor);
-    let (cpu, rate) = match row.target {
-        Target::Multiple(times) => {
-            let multiple = limit(LIMITS[0]).map(|limit| limit * times);
-            let third = best_cpu.map(|best| best / 3.0);
-            (multiple.zip(third).map(|(multiple, third)| multiple.max(third) * TOLERANCE), at_least(2.0))
-        }
-        Target::Codec => (limit(LIMITS[1]).map(|limit| limit * 1.2 * TOLERANCE), at_least(1.0 / TOLERANCE)),
-        Target::Ahead => (best_cpu, best_rate),
-        Target::Throughput => (None, at_least(1.0 / TOLERANCE)),
-        Target::Latency => {
-            for (at, name) in ["p50", "p99"].into_iter().enumerate() {
-                let figure = |it: &Outcome| ms(it.latency[at]);
-                if let (Some(own), Some(best)) = (own(&figure), smallest(contest.peers(figure))) {
-                    let (own_ms, most) = (plot::short(own), plot::short(best * TOLERANCE));
-                    targets.note(own <= best * TOLERANCE, &format!("{name} at most {most} ms"), &own_ms);
-                }
-            }
-            (None, None)
-        }
+    let median =
+        |client: &str, figure: fn(&Outcome) -> f64| contest.figure(client, figure).map(|it| it.median);
+    let medians = |figure: fn(&Outcome) -> f64, best: fn(f64, f64) -> f64| Medians {
+        own: median(OTTLA, figure),
+        limit: asked.limit().and_then(|limit| median(limit, figure)),
+        best: contest.peers(figure).into_iter().reduce(best),
     };
-    if let (Some(most), Some(own)) = (cpu, own(&Outcome::cpu)) {
-        let most_ns = plot::short(most);
-        targets.note(own <= most, &format!("CPU at most {most_ns} ns a record"), &plot::short(own));
+    if asked.target.latency {
+        note_latency(&mut targets, "p50", medians(|it| ms(it.latency[0]), f64::min));
+        note_latency(&mut targets, "p99", medians(|it| ms(it.latency[1]), f64::min));
     }
-    if let (Some(least), Some(own)) = (rate, own(&Outcome::rate)) {
-        let least_rate = plot::short(least);
-        targets.note(own >= least, &format!("at least {least_rate} records/s"), &plot::short(own));
+    if let Some(cpu) = asked.target.cpu {
+        cpu.note(&mut targets, medians(Outcome::cpu, f64::min));
+    }
+    if let Some(rate) = asked.target.rate {
+        rate.note(&mut targets, medians(Outcome::rate, f64::max));
     }
     targets
 }
 
-/// For what is "at most" and "never behind".
-const TOLERANCE: f64 = 1.05;
-
-fn largest(figures: Vec<f64>) -> Option<f64> {
-    figures.into_iter().reduce(f64::max)
-}
-
-fn smallest(figures: Vec<f64>) -> Option<f64> {
-    figures.into_iter().reduce(f64::min)
-}
+/// Whose targets they are; other ways to use it have names that begin so.
+const OTTLA: &str = "ottla";

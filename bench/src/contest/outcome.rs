@@ -1,16 +1,17 @@
 //! What a round came to.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::words::Words;
 use crate::Result;
+use crate::load::cpu_times;
 
 /// What one client did in one round, warm-up left out except where it is said.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// Acknowledged.
+    /// Acknowledged, or delivered.
     pub records: u64,
-    /// From the first record handed over to the last acknowledgement.
+    /// From the first record to the last: handed over and acknowledged, or delivered.
     pub elapsed: Duration,
     /// CPU time of the client's process in user mode.
     pub user: Duration,
@@ -70,4 +71,40 @@ impl Outcome {
             latency: [time("p50")?, time("p99")?, time("p999")?],
         })
     }
+}
+
+/// What has been spent when it began.
+#[derive(Debug)]
+pub struct Measure {
+    start: Instant,
+    cpu: (Duration, Duration),
+    count: u64,
+}
+
+impl Measure {
+    /// From now on; so many records were there before.
+    pub fn start(count: u64) -> Self {
+        Self { cpu: cpu_times(), start: Instant::now(), count }
+    }
+
+    /// Until now; so many records are there in all, and so many in each partition.
+    pub fn end(self, count: u64, ends: Vec<u64>) -> Result<Outcome> {
+        let (elapsed, (user, system)) = (self.start.elapsed(), cpu_times());
+        Ok(Outcome {
+            records: count - self.count,
+            elapsed,
+            user: user.saturating_sub(self.cpu.0),
+            system: system.saturating_sub(self.cpu.1),
+            peak: peak()?,
+            ends,
+            latency: Default::default(),
+        })
+    }
+}
+
+/// Most memory that this process ever had, in KiB.
+fn peak() -> Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }

@@ -1,17 +1,11 @@
 /* One round of librdkafka's C API, as `producing round` does it for the other clients: the same words in, the same
  * words out, the same records. A program of its own, so that our Rust calls no C. */
 
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <pthread.h>
-#include <sys/resource.h>
-#include <time.h>
 
-#include "rdkafka.h"
+#include "round.h"
 
-enum { KEYS = 1000, PLAIN = 100, COMPRESSED = 4000, LOOK_EVERY = 64, POLL_EVERY = 1000, MARK = 12, BURST_NS = 1000000 };
+enum { KEYS = 1000, PLAIN = 100, COMPRESSED = 4000, LOOK_EVERY = 64, POLL_EVERY = 1000, BURST_NS = 1000000 };
 
 typedef struct {
         const char *bootstrap, *topic, *codec;
@@ -30,20 +24,7 @@ typedef struct {
 
 static uint64_t numbers = 1;
 static uint64_t failures;
-static int64_t *latencies;
-static size_t latency_count, latency_room;
 static volatile int counting, stopping;
-
-static void die(const char *what) {
-        fprintf(stderr, "librdkafka: %s\n", what);
-        exit(1);
-}
-
-static int64_t now_ns(void) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return now.tv_sec * 1000000000LL + now.tv_nsec;
-}
 
 static uint64_t next_number(void) {
         numbers ^= numbers << 13;
@@ -166,37 +147,6 @@ static void paced(rd_kafka_t *rk, rd_kafka_topic_t *topic, source_t *source, con
         rd_kafka_flush(rk, 60000);
 }
 
-static void set(rd_kafka_conf_t *conf, const char *name, const char *value) {
-        char error[512];
-        if (rd_kafka_conf_set(conf, name, value, error, sizeof(error)) != RD_KAFKA_CONF_OK)
-                die(error);
-}
-
-static int by_value(const void *a, const void *b) {
-        int64_t left = *(const int64_t *)a, right = *(const int64_t *)b;
-        return (left > right) - (left < right);
-}
-
-static int64_t percentile(double share) {
-        size_t at = (size_t)((double)latency_count * share + 0.999999);
-        return latency_count ? latencies[at ? at - 1 : 0] : 0;
-}
-
-static long peak_kib(void) {
-        char line[256];
-        long peak = 0;
-        FILE *status = fopen("/proc/self/status", "r");
-        while (status && fgets(line, sizeof(line), status))
-                sscanf(line, "VmHWM: %ld", &peak);
-        if (status)
-                fclose(status);
-        return peak;
-}
-
-static int64_t ns(struct timeval time) {
-        return time.tv_sec * 1000000000LL + time.tv_usec * 1000LL;
-}
-
 static load_t parse(int argc, char **argv) {
         load_t load = {.codec = "none", .partitions = 1, .size = 100};
         for (int at = 1; at < argc; at++) {
@@ -266,12 +216,7 @@ int main(int argc, char **argv) {
                 pthread_join(poller, NULL);
         if (failures)
                 die("records were not written");
-        qsort(latencies, latency_count, sizeof(int64_t), by_value);
-        printf("records=%" PRIu64 " elapsed=%" PRId64 " user=%" PRId64 " system=%" PRId64 " peak=%ld",
-               source.handed_over - first, elapsed, ns(after.ru_utime) - ns(before.ru_utime),
-               ns(after.ru_stime) - ns(before.ru_stime), peak_kib());
-        printf(" p50=%" PRId64 " p99=%" PRId64 " p999=%" PRId64 " ends=", percentile(0.5), percentile(0.99),
-               percentile(0.999));
+        print_round(source.handed_over - first, elapsed, &before, &after);
         for (int at = 0; at < load.partitions; at++)
                 printf("%s%" PRIu64, at ? "," : "", source.ends[at]);
         printf("\n");

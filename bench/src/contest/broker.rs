@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use ottla::wire::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use ottla::wire::{decode_response, encode_request};
 
+use super::Codec;
 use crate::Result;
 
 /// A null broker, which ends when this is dropped.
@@ -19,15 +20,21 @@ pub struct NullBroker {
 }
 
 impl NullBroker {
-    /// The program is next to this one.
+    /// The program is next to this one. Answers leave so many ms late.
     pub fn start(partitions: i32, delay_ms: u32) -> Result<Self> {
+        Self::with(partitions, &[delay_ms.to_string()])
+    }
+
+    /// One that has records to fetch: values of so many bytes in batches of this codec.
+    pub fn with_records(partitions: i32, size: usize, codec: Codec) -> Result<Self> {
+        Self::with(partitions, &["0".to_owned(), size.to_string(), codec.to_string()])
+    }
+
+    fn with(partitions: i32, args: &[String]) -> Result<Self> {
         let mut program = std::env::current_exe()?;
         program.set_file_name("null_broker");
         let mut command = Command::new(program);
-        command.arg(partitions.to_string());
-        if delay_ms > 0 {
-            command.arg(delay_ms.to_string());
-        }
+        command.arg(partitions.to_string()).args(args);
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut address = String::new();
         BufReader::new(child.stdout.take().ok_or("no stdout")?).read_line(&mut address)?;
