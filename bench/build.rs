@@ -1,4 +1,4 @@
-//! Builds what is C: the program `librdkafka`, whose `main` is C, and a library that counts
+//! Builds what is C: the programs `librdkafka` and `librdkafka_consumer`, whose `main` is C, and a library that counts
 //! allocations.
 
 use std::env::var;
@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let compiler = var("CC").unwrap_or_else(|_| "cc".to_owned());
 
     let headers = PathBuf::from(var("DEP_RDKAFKA_ROOT")?).join("src");
-    for (program, source) in [("librdkafka", "producer.c")] {
+    for (program, source) in [("librdkafka", "producer.c"), ("librdkafka_consumer", "consumer.c")] {
         let object = out.join(source).with_extension("o");
         run(Command::new(&compiler)
             .args(["-std=gnu11", "-O2", "-g1", "-Wall", "-Wextra", "-c"])

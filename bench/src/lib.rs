@@ -7,6 +7,7 @@
 //! arrival    everything that was acknowledged is there, once and in order; nothing else is
 //! contest    clients by turns, each round in a process of its own: what a round came to, targets, plots
 //! producing  what producers are given to do, and what is asked of ottla (rounds need feature `peers`)
+//! consuming  the same for consumers
 //! topics     made for a program, deleted after it
 //! report     figures, tables, and targets that were met or not
 //! ```
@@ -15,6 +16,7 @@
 
 pub mod arrival;
 pub mod clients;
+pub mod consuming;
 pub mod contest;
 pub mod counting;
 pub mod load;

@@ -1,5 +1,7 @@
 //! The clients that are compared, each behind [`Appender`], each used the way its own experts would.
 
+#[cfg(feature = "peers")]
+pub mod consumers;
 mod ottla;
 #[cfg(feature = "peers")]
 pub mod producers;
