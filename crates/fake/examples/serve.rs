@@ -15,7 +15,10 @@ use ottla_fake::net::Server;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
-    let nodes: i32 = arguments.next().map_or(Ok(1), |nodes| nodes.parse())?;
+    let nodes = arguments.next().unwrap_or_else(|| "1".to_owned());
+    let Ok(nodes) = nodes.parse::<i32>() else {
+        return Err(format!("{nodes:?} is no number of nodes: serve [nodes] [topic:partitions ...]").into());
+    };
     let server = Server::start(FakeCluster::builder().nodes(nodes).auto_create_topics(true).build_now())?;
     for topic in arguments {
         let (name, partitions) = topic.split_once(':').unwrap_or((&topic, "1"));
@@ -43,22 +46,30 @@ fn obey(server: &Server, line: &str) -> Result<(), Box<dyn Error>> {
     let words: Vec<&str> = line.split_whitespace().collect();
     match words[..] {
         ["kill", node] => {
-            let node = node.parse()?;
+            let node = known(server, node)?;
             server.control(|cluster, now| cluster.kill(now, node));
         }
         ["pause", node] => {
-            let node = node.parse()?;
+            let node = known(server, node)?;
             server.control(|cluster, now| cluster.pause(now, node));
         }
         ["restart", node] => {
-            let node = node.parse()?;
+            let node = known(server, node)?;
             server.control(|cluster, now| cluster.restart(now, node));
         }
         ["move", topic, partition, node] => {
-            let (partition, node) = (partition.parse()?, node.parse()?);
+            let (partition, node) = (partition.parse()?, known(server, node)?);
             server.control(|cluster, now| cluster.move_leader(now, topic, partition, node))?;
         }
         _ => return Err("kill, pause or restart a node, or move a topic's partition to a node".into()),
     }
     Ok(())
+}
+
+fn known(server: &Server, node: &str) -> Result<i32, String> {
+    let ids = server.control(|cluster, _| cluster.node_ids());
+    ids.iter()
+        .copied()
+        .find(|id| id.to_string() == node)
+        .ok_or_else(|| format!("there are the nodes {ids:?}"))
 }

@@ -23,6 +23,45 @@
 //! [`Reader::default_budget`], for a compressed batch [`compression::Limits`], for a record on its own
 //! [`records::MAX_HEADERS`]. Whoever keeps many records counts them.
 //!
+//! A request, its answer, and a batch of records, without a client:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use ottla_wire::messages::metadata::{MetadataRequest, MetadataRequestTopic, MetadataResponse};
+//! use ottla_wire::records::{BatchBuilder, ChunkPool, Decoder, Limits, NewRecord, Payload, Stamp, batches};
+//! use ottla_wire::{compression::{Codec, Compression}, decode_response, encode_request, encode_response};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let topic = MetadataRequestTopic { name: Some("orders".into()), ..Default::default() };
+//! let request = MetadataRequest { topics: Some(vec![topic]), ..Default::default() };
+//! let frame: Bytes = encode_request(&request, 12, 7, Some("my-service"))?.into_bytes(); // to the socket
+//!
+//! // From the socket: four bytes of size, and then the payload, which is what is read here.
+//! # let _sent = frame;
+//! # let frame = encode_response::<MetadataRequest>(&MetadataResponse::default(), 12, 7)?.into_bytes();
+//! let payload = frame.slice(4..);
+//! let (correlation_id, response) = decode_response::<MetadataRequest>(&payload, 12)?;
+//! assert_eq!((correlation_id, response.topics.len()), (7, 0));
+//!
+//! let mut pool = ChunkPool::default();
+//! let mut builder = BatchBuilder::new();
+//! let value = Some(Payload::Borrowed(b"created"));
+//! builder.append(&mut pool, &NewRecord { key: None, value, headers: &[], timestamp: 1_700_000_000_000 })?;
+//! let sealed = builder.seal(&Codec::from(Compression::Lz4), &mut pool)?;
+//! let written = sealed.record_set(&Stamp::default()).to_bytes(); // the `records` of a Produce request
+//!
+//! let mut decoder = Decoder::new(Limits::default());
+//! for batch in batches(written) {
+//!     let batch = batch?;
+//!     batch.check_crc()?;
+//!     for record in &batch.decode(&mut decoder)? {
+//!         assert_eq!(record?.value, Some(&b"created"[..]));
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Source: the [protocol guide](https://kafka.apache.org/protocol) and, for the messages, the schema files that
 //! Apache Kafka 4.3 publishes inside its jars.
 
