@@ -99,7 +99,6 @@ pub enum Lookup {
 pub struct Metadata {
     settings: MetadataSettings,
     bootstrap: Vec<HostPort>,
-    cluster_id: Option<Arc<str>>,
     controller_id: Option<i32>,
     brokers: BTreeMap<i32, Broker>,
     topics: HashMap<Arc<str>, Entry, FixedState>,
@@ -146,7 +145,6 @@ impl Metadata {
     pub fn new(now: Instant, settings: MetadataSettings, bootstrap: Vec<HostPort>, seed: u64) -> Self {
         Self {
             bootstrap,
-            cluster_id: None,
             controller_id: None,
             brokers: BTreeMap::new(),
             topics: HashMap::default(),
@@ -162,11 +160,6 @@ impl Metadata {
             pauses: Pauses::new(settings.backoff, seed),
             settings,
         }
-    }
-
-    /// The cluster's id, where it has one.
-    pub fn cluster_id(&self) -> Option<&Arc<str>> {
-        self.cluster_id.as_ref()
     }
 
     /// The broker that takes requests for the controller.
@@ -261,7 +254,6 @@ impl Metadata {
             self.forget_brokers();
             return self.handle_failure(now, flight);
         }
-        self.cluster_id = response.cluster_id.as_deref().map(Into::into);
         self.controller_id = (response.controller_id >= 0).then_some(response.controller_id);
         if !response.brokers.is_empty() {
             self.brokers = response
