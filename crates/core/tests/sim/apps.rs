@@ -477,7 +477,8 @@ impl World {
             let name = topic_name(it.plan.topic);
             let Some(topic) = self.cluster.topic(&name) else { continue };
             let Some(partition) = topic.partition(it.plan.partition) else { continue };
-            let end = partition.high_watermark();
+            // What only the leader has acknowledged is shown when the others have it.
+            let end = partition.log().end();
             if it.topic_id != Some(topic.id()) || it.position != end || !it.knows_end {
                 behind.push(format!("reader {number} is at {} of {end}", it.position));
             }

@@ -34,10 +34,14 @@ fn seeds() {
 }
 
 /// Seeds that once found a mistake, and what it was.
-const FOUND: [(u64, &str); 5] = [
+const FOUND: [(u64, &str); 6] = [
     (3, "a batch was written under a new epoch before those that were under way under the old one"),
     (1_265, "an answer without a topic id took all that was known of the topic"),
     (11_017, "of the simulation: 47 ms, while readers asked on and on and a writer waited for its time-out"),
+    (
+        17_577,
+        "of the simulation: a producer was closed, and nobody waited until readers could see what it had written",
+    ),
     (
         31_684,
         "a late answer for a partition that was forgotten was said to be of one that nobody had asked for",
