@@ -58,7 +58,10 @@ impl Place {
     /// Starts `xtask test` with a filter, which leaves out what is not about brokers.
     fn start(&self, mode: &str, args: &[&str]) -> Child {
         let path = std::env::var("PATH").unwrap();
-        Command::new(env!("CARGO_BIN_EXE_xtask"))
+        // A run in the background of a script ignores SIGINT, and so would whatever it starts.
+        Command::new("env")
+            .arg("--default-signal=INT")
+            .arg(env!("CARGO_BIN_EXE_xtask"))
             .arg("test")
             .args(args)
             .args(["--", "a"])
