@@ -581,7 +581,10 @@ impl fmt::Display for CallError {
         }
         let last_says_so = matches!(last, Some(Cause::Request(error)) if error.outcome == Outcome::Unknown);
         if *may_have_happened && !last_says_so {
-            f.write_str(" (an earlier one may have been carried out)")?;
+            f.write_str(match attempts {
+                0 | 1 => " (it may have been carried out)",
+                _ => " (one of them may have been carried out)",
+            })?;
         }
         last.as_ref().map_or(Ok(()), |last| write!(f, ", last: {last}"))
     }

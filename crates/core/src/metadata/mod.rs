@@ -269,6 +269,10 @@ impl Metadata {
         self.last_success = now;
         self.asking_since = None;
         self.pauses.reset();
+        if flight != 0 && flight < self.flights {
+            // Late: what was asked for since then is still to be answered.
+            return;
+        }
         let aged = now + self.settings.max_age;
         self.refresh = Refresh::Idle { due: self.again.take().map_or(aged, |again| again.min(aged)) };
     }

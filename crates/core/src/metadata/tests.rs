@@ -116,6 +116,26 @@ fn one_refresh_is_under_way_at_a_time() {
     assert!(rig.poll().is_none());
 }
 
+/// A late answer says what it says, and what was asked for since then is still to be answered.
+#[test]
+fn a_late_answer_leaves_the_newer_question_open() {
+    let mut rig = Rig::knowing(&[1, 2]);
+    rig.metadata.request_refresh(rig.now, None);
+    let late = rig.query();
+    rig.pass(Duration::from_secs(2));
+    let newer = rig.query();
+    let before = newer.flight;
+    rig.answer(late, &answer(&[1, 2, 3]));
+    assert!(rig.metadata.broker(3).is_some());
+    assert!(rig.metadata.answered() < before);
+    rig.fail(newer);
+    let next = rig.query();
+    rig.answer(next, &answer(&[1, 2]));
+    assert!(rig.metadata.answered() > before);
+    rig.pass(Duration::from_secs(60));
+    assert!(rig.poll().is_none());
+}
+
 #[test]
 fn answers_are_refreshed_when_they_are_old() {
     let mut rig = Rig::knowing(&[1]);

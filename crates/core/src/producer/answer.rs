@@ -278,7 +278,8 @@ impl<D> Producer<D> {
         let Some(pause) = throttle_time(throttle_time_ms) else { return };
         let until = later(self.now, pause);
         self.metrics.throttled = self.metrics.throttled.saturating_add(pause);
-        self.brokers.entry(broker_id).or_default().muted_until = Some(until);
+        let muted_until = &mut self.brokers.entry(broker_id).or_default().muted_until;
+        *muted_until = (*muted_until).max(Some(until));
         // What is out there may be held back as long.
         let overdue_at = later(until, OVERDUE_AFTER);
         for (token, request) in &mut self.requests {

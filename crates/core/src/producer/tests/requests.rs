@@ -353,16 +353,26 @@ fn a_throttled_produce_was_applied() {
 #[test]
 fn what_is_out_during_a_pause_is_not_late() {
     let mut world = World::new();
-    let (first, second) = (world.open(0, 1), world.open(1, 1));
-    world.produce(first);
+    let id = world.open(0, 1);
+    world.produce(id);
     let request = world.one();
-    world.produce(second);
-    world.one();
-    let response = ProduceResponse { throttle_time_ms: 5_000, ..ProduceResponse::default() };
-    world.producer.handle_answer(world.now, request.token, VERSION, &response);
-    world.refreshes.clear();
+    world.answer(&request, ErrorCode::NONE, 0);
+    world.fill(id, 2);
+    assert_eq!(world.sent.len(), 2);
+    let topic = TopicProduceResponse {
+        topic_id: topic_id(),
+        partition_responses: vec![answer(0, ErrorCode::NONE, 1)],
+        ..TopicProduceResponse::default()
+    };
+    let response =
+        ProduceResponse { responses: vec![topic], throttle_time_ms: 5_000, ..ProduceResponse::default() };
+    let token = world.sent[0].token;
+    world.producer.handle_answer(world.now, token, VERSION, &response);
+    world.run();
     world.pass(6 * SECOND);
-    assert!(!world.refreshes.contains(&(RefreshReason::Overdue, Some(1))), "{:?}", world.refreshes);
+    assert_eq!(world.refreshes, []);
+    world.pass(2 * SECOND);
+    assert_eq!(world.refreshes[0], (RefreshReason::Overdue, Some(1)));
 }
 
 #[test]

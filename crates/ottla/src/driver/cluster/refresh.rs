@@ -62,10 +62,9 @@ async fn keep_fresh(guard: Guard, wake: Arc<Notify>) {
             race(landed(&mut flights), race(wake.notified(), timer)).await
         {
             let Some(cluster) = cluster.upgrade() else { return };
-            if outcome.is_ok() {
-                flights.clear();
-            }
             cluster.refreshed(number, outcome);
+            let answered = cluster.with_metadata(|metadata| metadata.answered());
+            flights.retain(|(number, _)| *number > answered);
         }
     }
 }
