@@ -2,51 +2,20 @@
 //! something done to the wires, for its time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use ottla_fake::{Answer, FakeCluster, NodeState, Partition, Reaction, Rule, RuleId, Stage};
+use ottla_fake::{Answer, FakeCluster, NodeState, Partition, Reaction, Rule, Stage};
 use ottla_wire::messages::produce::{PartitionProduceResponse, ProduceResponse};
 use ottla_wire::{ApiKey, ErrorCode, RecordSet, Uuid, VersionRange};
 
 use crate::plan::{FaultKind, Plan, Strike};
+use crate::strikes::{Changed, Strikes};
 use crate::world::{Event, Phase, World, create_topic, topic_name};
 
-/// How often a rule that changes answers found something to change.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Changed(Arc<AtomicU64>);
-
-impl Changed {
-    /// The reaction that changes answers up to so many times. Whether there was something to change is what `change` says.
-    pub(crate) fn by(
-        times: u64,
-        change: impl Fn(&mut Answer) -> bool + Send + Sync + 'static,
-    ) -> (Reaction, Self) {
-        let changed = Self::default();
-        let count = changed.0.clone();
-        let change = move |answer: &mut Answer| {
-            if count.load(Ordering::Relaxed) < times && change(answer) {
-                count.fetch_add(1, Ordering::Relaxed);
-            }
-        };
-        (Reaction::alter(change), changed)
-    }
-
-    pub(crate) fn times(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
 pub(crate) struct Chaos {
-    /// The rules of each fault.
-    rules: BTreeMap<usize, RuleId>,
-    /// Of those that change answers: how often there was something to change.
-    changed: BTreeMap<usize, Changed>,
+    strikes: Strikes,
     /// Faults without a rule that have begun, and what had met one of their kind by then.
     begun: BTreeMap<usize, u64>,
-    /// How often those struck: in how many ways something went otherwise than without them.
-    struck: BTreeMap<usize, u64>,
     /// An answer may not match its request.
     pub(crate) misanswered: bool,
     /// The end of the client's last stall.
@@ -70,10 +39,8 @@ impl Chaos {
     pub(crate) fn new(plan: &Plan) -> Self {
         let any = |is_one: fn(&FaultKind) -> bool| plan.faults.iter().any(|fault| is_one(&fault.kind));
         Self {
-            rules: BTreeMap::new(),
+            strikes: Strikes::default(),
             begun: BTreeMap::new(),
-            changed: BTreeMap::new(),
-            struck: BTreeMap::new(),
             misanswered: any(|kind| matches!(kind, FaultKind::Misanswer { .. })),
             damages_frames: any(|kind| matches!(kind, FaultKind::CorruptFrame { .. })),
             throttles: any(|kind| matches!(kind, FaultKind::Throttle { .. })),
@@ -93,8 +60,7 @@ impl Chaos {
 
     /// How often faults struck so far, or may have.
     pub(crate) fn strikes(&self, cluster: &FakeCluster) -> u64 {
-        let by_rules = self.rules.values().map(|rule| cluster.struck(*rule));
-        by_rules.sum::<u64>() + self.begun.len() as u64
+        self.strikes.by_rules(cluster) + self.begun.len() as u64
     }
 }
 
@@ -104,20 +70,14 @@ impl World {
         self.note(|| format!("FAULT {fault} begins: {what}"));
         if let Some((rule, changed)) = rule(&what.kind) {
             let id = self.cluster.add_rule(rule);
-            self.chaos.rules.insert(fault, id);
-            self.chaos.changed.extend(changed.map(|changed| (fault, changed)));
-            return;
+            return self.chaos.strikes.follow(fault, id, changed);
         }
         let until = self.start + what.until;
         let before = self.met(&what.kind).unwrap_or_default();
         self.chaos.begun.insert(fault, before);
         if self.strike(&what.kind, until) {
-            self.count_strikes(fault, 1);
+            self.chaos.strikes.add(fault, 1);
         }
-    }
-
-    fn count_strikes(&mut self, fault: usize, times: u64) {
-        *self.chaos.struck.entry(fault).or_default() += times;
     }
 
     /// How often something has met a fault of this kind so far, where it strikes only what it meets.
@@ -239,13 +199,13 @@ impl World {
     pub(crate) fn fault_ends(&mut self, fault: usize) {
         let what = self.plan.faults[fault].clone();
         self.note(|| format!("fault {fault} ends"));
-        if let Some(rule) = self.chaos.rules.get(&fault) {
-            return self.cluster.remove_rule(self.now, *rule);
+        if let Some(rule) = self.chaos.strikes.rule(fault) {
+            return self.cluster.remove_rule(self.now, rule);
         }
         let before = self.chaos.begun.get(&fault).copied().unwrap_or_default();
         let met = self.met(&what.kind).map_or(0, |met| met - before);
         let struck = self.relieve(&what.kind);
-        self.count_strikes(fault, met + struck);
+        self.chaos.strikes.add(fault, met + struck);
     }
 
     /// Ends what is no rule. How often it has struck, if that shows only now.
@@ -355,10 +315,7 @@ impl World {
 
     pub(crate) fn count_faults(&mut self) {
         for (fault, what) in self.plan.faults.iter().enumerate() {
-            let changed = self.chaos.changed.get(&fault).map(Changed::times);
-            let by_rule = self.chaos.rules.get(&fault).map(|rule| self.cluster.struck(*rule));
-            let struck = changed.or(by_rule);
-            let struck = struck.or_else(|| self.chaos.struck.get(&fault).copied()).unwrap_or_default();
+            let struck = self.chaos.strikes.of(fault, &self.cluster);
             self.coverage.hit("fault planned", what.kind.name());
             if struck > 0 {
                 self.coverage.add("fault struck", what.kind.name(), struck);

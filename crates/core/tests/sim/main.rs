@@ -21,6 +21,7 @@ mod plan;
 mod produce;
 mod random;
 mod run;
+mod strikes;
 mod truth;
 mod world;
 

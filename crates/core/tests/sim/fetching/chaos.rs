@@ -1,26 +1,21 @@
 //! What goes wrong for the fetcher, how often it really did, and that it is over in the end.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use ottla_core::metadata::Leader;
-use ottla_fake::{Answer, NodeState, Partition, Reaction, Rule, RuleId};
+use ottla_fake::{Answer, NodeState, Partition, Reaction, Rule};
 use ottla_wire::messages::fetch::FetchResponse;
 use ottla_wire::{ApiKey, ErrorCode, RecordSet};
 
 use super::plan::{Fault, FaultKind};
 use super::world::{Event, TOPIC, World};
-use crate::chaos::Changed;
+use crate::strikes::{Changed, Strikes};
 
 /// The faults that have begun.
 #[derive(Debug, Default)]
 pub(super) struct Chaos {
-    rules: BTreeMap<usize, RuleId>,
-    /// Of rules that change answers: how often they found something to change.
-    changed: BTreeMap<usize, Changed>,
-    /// Of those without a rule: how often they made a difference.
-    struck: BTreeMap<usize, u64>,
+    strikes: Strikes,
     /// What metadata tells, and the fault that is to blame.
     pub(super) old_leaders: Option<(usize, Vec<Option<Leader>>)>,
 }
@@ -39,9 +34,7 @@ impl World {
         self.work += 5;
         if let Some((rule, changed)) = rule(&what.kind) {
             let id = self.cluster.add_rule(rule);
-            self.chaos.rules.insert(fault, id);
-            self.chaos.changed.extend(changed.map(|changed| (fault, changed)));
-            return;
+            return self.chaos.strikes.follow(fault, id, changed);
         }
         let struck = self.strike(fault, &what.kind);
         self.count_strikes(fault, struck);
@@ -50,15 +43,15 @@ impl World {
     pub(super) fn fault_ends(&mut self, fault: usize) {
         let kind = self.plan.faults[fault].kind.clone();
         self.note(|| format!("fault {fault} ends"));
-        if let Some(rule) = self.chaos.rules.get(&fault) {
-            return self.cluster.remove_rule(self.now, *rule);
+        if let Some(rule) = self.chaos.strikes.rule(fault) {
+            return self.cluster.remove_rule(self.now, rule);
         }
         let struck = self.relieve(&kind);
         self.count_strikes(fault, struck);
     }
 
     pub(super) fn count_strikes(&mut self, fault: usize, struck: bool) {
-        *self.chaos.struck.entry(fault).or_default() += u64::from(struck);
+        self.chaos.strikes.add(fault, u64::from(struck));
     }
 
     /// Does what is no rule. Whether it made a difference at once.
@@ -163,10 +156,7 @@ impl World {
     /// How often each fault struck.
     pub(super) fn count_faults(&mut self) {
         for (fault, what) in self.plan.faults.iter().enumerate() {
-            let changed = self.chaos.changed.get(&fault).map(Changed::times);
-            let by_rule = self.chaos.rules.get(&fault).map(|rule| self.cluster.struck(*rule));
-            let struck = changed.or(by_rule);
-            let struck = struck.or_else(|| self.chaos.struck.get(&fault).copied()).unwrap_or_default();
+            let struck = self.chaos.strikes.of(fault, &self.cluster);
             self.coverage.hit("fetcher: fault planned", what.kind.name());
             if struck > 0 {
                 self.coverage.add("fetcher: fault struck", what.kind.name(), struck);
