@@ -1,7 +1,5 @@
 //! What the included files find around them in the client's `driver`.
 
-use std::time::Instant;
-
 pub mod engine;
 
 pub(crate) use sync::lock;
@@ -18,11 +16,6 @@ pub(crate) mod sync {
     pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
         mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
-}
-
-/// As in the client.
-pub(crate) fn is_earlier(due: Option<Instant>, rings_at: Option<Instant>) -> bool {
-    due.is_some_and(|due| rings_at.is_none_or(|rings_at| due < rings_at))
 }
 
 /// No time passes.

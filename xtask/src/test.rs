@@ -1,10 +1,10 @@
 //! `cargo xtask test`: every test there is, against brokers that live as long as the run.
 //!
 //! In order: the tests that need no broker; those of the libraries once more, optimised, with overflow checks; the
-//! simulations, from seeds that follow from the commit, and whether the bite marks still apply; the wire table against Kafka's classes; other programs against the fake; the target `kafka` against one node and three; the
-//! walk-through against the embedded fake, each supported release and librdkafka's mock cluster; the brokers' logs; the
-//! fake's answers against those of three nodes. A step that does not succeed is reported and the next one runs; the exit
-//! code tells.
+//! simulations, from seeds that follow from the commit; the wire table against Kafka's classes; other programs against the
+//! fake; whether the bite marks still apply; the target `kafka` against one node and three; the walk-through against the
+//! embedded fake, each supported release and librdkafka's mock cluster; the brokers' logs; the fake's answers against those
+//! of three nodes. A step that does not succeed is reported and the next one runs; the exit code tells.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -243,11 +243,10 @@ impl Call {
     /// asked is silent and another one could stand in for it. With KRaft any broker stands in for the controller, and
     /// each metadata answer names one at random: another name alone says nothing, and what was sent is being done.
     pub fn has_moved(&mut self, now: Instant, metadata: &Metadata) -> bool {
-        let Some((to, leader, since)) = &self.asked else { return false };
-        let is_silent = now >= *since + self.own_wait + OVERDUE_AFTER;
+        let is_silent = self.poll_timeout().is_some_and(|at| at <= now);
+        let Some((to, leader, _)) = &self.asked else { return false };
         let moved = match &self.target {
             Target::Broker(_) | Target::Coordinator { .. } => false,
-            Target::AnyBroker if CHANGES.contains(&self.api) => false,
             Target::AnyBroker => {
                 is_silent && metadata.brokers().any(|broker| *to != Destination::Broker(broker.id))
             }
@@ -270,8 +269,9 @@ impl Call {
         moved
     }
 
-    /// When [`Call::has_moved`] should be asked even if the metadata has not changed. For a coordinator, when it should
-    /// be looked up again, for [`Call::has_moved_to`].
+    /// When the broker asked counts as silent, and [`Call::has_moved`] should be asked even if the metadata has not changed;
+    /// `None` where nobody can stand in for it. For a coordinator, when it should be looked up again, for
+    /// [`Call::has_moved_to`].
     pub fn poll_timeout(&self) -> Option<Instant> {
         let (_, _, since) = self.asked.as_ref()?;
         let may_move = match self.target {

@@ -397,6 +397,9 @@ impl<T, H> Connection<T, H> {
 
     /// Takes out the requests that have not left and that nobody wants any more.
     pub fn withdraw(&mut self, is_wanted: impl Fn(&T) -> bool) {
+        if self.waiting.iter().all(|entry| is_wanted(&entry.token)) {
+            return;
+        }
         for _ in 0..self.waiting.len() {
             let Some(entry) = self.waiting.pop_front() else { return };
             if is_wanted(&entry.token) {

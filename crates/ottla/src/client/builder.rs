@@ -8,7 +8,7 @@ use ottla_core::backoff::Backoff;
 use ottla_core::connection::ConnectionSettings;
 use ottla_core::metadata::MetadataSettings;
 
-use super::Client;
+use super::{Client, check_length};
 use crate::driver::cluster::{Cluster, Settings};
 use crate::error::{Error, Result};
 use crate::transport::{TcpTransport, Transport};
@@ -267,12 +267,7 @@ impl ClientBuilder {
                 format!("is {}: it must be from {MIN_RESPONSE} to {}", self.max_response_bytes, i32::MAX);
             return Err(Error::config("max_response_bytes", problem));
         }
-        if self.client_id.len() > i16::MAX as usize {
-            return Err(Error::config(
-                "client_id",
-                format!("has {} bytes: at most 32767 fit", self.client_id.len()),
-            ));
-        }
+        check_length("client_id", &self.client_id)?;
         for (part, value) in [("name", &self.software.0), ("version", &self.software.1)] {
             if !is_legal_software(value) {
                 let problem = format!(

@@ -180,6 +180,14 @@ impl ControllerClient {
     }
 }
 
+/// Whether a text fits a string of the protocol.
+pub(crate) fn check_length(setting: &'static str, text: &str) -> Result<()> {
+    if text.len() > i16::MAX as usize {
+        return Err(Error::config(setting, format!("has {} bytes: at most {} fit", text.len(), i16::MAX)));
+    }
+    Ok(())
+}
+
 /// A wait in milliseconds, as calls take it.
 pub(crate) fn wait(setting: &'static str, ms: i32) -> Result<Duration> {
     u64::try_from(ms)

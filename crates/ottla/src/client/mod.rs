@@ -6,8 +6,8 @@ mod controller;
 
 pub use builder::ClientBuilder;
 pub(crate) use builder::check_duration;
-pub(crate) use controller::wait;
 pub use controller::{ControllerClient, NewTopic};
+pub(crate) use controller::{check_length, wait};
 
 use std::sync::Arc;
 use std::time::Duration;

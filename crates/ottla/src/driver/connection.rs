@@ -27,7 +27,8 @@ use tracing::field::{self, Empty};
 use tracing::{Instrument, Span};
 
 use super::alarm::Alarm;
-use super::{is_earlier, lanes::Lane, lock, now};
+use super::turns::is_earlier;
+use super::{lanes::Lane, lock, now};
 use crate::transport::{Socket, Transport};
 
 /// How much room a read gets at least.
@@ -104,17 +105,17 @@ impl Handle {
     pub(crate) fn open(runtime: &Runtime, dial: Dial) -> Self {
         let Dial { peer, settings, transport, connect_timeout, not_before, on_overdue } = dial;
         let deadline = now().max(not_before) + connect_timeout;
-        let known = Arc::new(peer.clone());
-        let machine = Connection::new(now(), known.clone(), settings.clone(), deadline);
+        let peer = Arc::new(peer);
+        let machine = Connection::new(now(), peer.clone(), settings.clone(), deadline);
+        let span = tracing::debug_span!(parent: None, "connection", broker = %peer);
         let shared = Arc::new(Shared {
-            peer: known,
+            peer,
             io: Mutex::new(None),
             state: Mutex::new(State { machine, rings_at: None }),
             wake: Notify::new(),
             on_overdue,
         });
-        let route = Route { peer, transport, connect_timeout, not_before };
-        let span = tracing::debug_span!(parent: None, "connection", broker = %route.peer);
+        let route = Route { transport, connect_timeout, not_before };
         let task = drive(Guard { shared: shared.clone() }, route, settings.max_response_bytes);
         runtime.spawn(task.instrument(span));
         Self { lease: Arc::new(Lease { shared }) }
@@ -343,9 +344,8 @@ impl Drop for Guard {
     }
 }
 
-/// Where a connection leads, and how it gets there.
+/// How a connection gets to its peer.
 struct Route {
-    peer: Peer,
     transport: Arc<dyn Transport>,
     connect_timeout: Duration,
     not_before: Instant,
@@ -359,7 +359,7 @@ async fn drive(guard: Guard, route: Route, max_response_bytes: usize) {
         // Brokers that cut the connection on ApiVersions are dialled again at once, for a lower version.
         let pause = std::mem::take(&mut first).then_some(route.not_before);
         let Some(socket) = open(shared, &route, &mut alarm, pause).await else { break };
-        tracing::debug!(broker = %route.peer, "connected");
+        tracing::debug!(broker = %shared.peer, "connected");
         lock(&shared.state).machine.handle_connected(now());
         *lock(&shared.io) = Some(Io::new(socket, max_response_bytes));
         let reason = serve(shared, &mut alarm).await;
@@ -368,7 +368,7 @@ async fn drive(guard: Guard, route: Route, max_response_bytes: usize) {
         let reason_text = reason.to_string();
         let again = lock(&shared.state).machine.handle_closed(reason);
         let next = if again { "dialled again at once" } else { "dialled again when it is needed" };
-        tracing::debug!(broker = %route.peer, reason = reason_text, next, "connection ended");
+        tracing::debug!(broker = %shared.peer, reason = reason_text, next, "connection ended");
         shared.dispatch();
         if !again {
             break;
@@ -387,7 +387,7 @@ async fn open(
         if let Some(not_before) = not_before {
             tokio::time::sleep_until(not_before.into()).await;
         }
-        route.transport.connect(&route.peer.address, route.connect_timeout).await
+        route.transport.connect(&shared.peer.address, route.connect_timeout).await
     });
     let mut wake = pin!(shared.wake.notified());
     loop {
@@ -403,12 +403,12 @@ async fn open(
         match connected.await {
             Some(Ok(socket)) => return Some(socket),
             Some(Err(error)) => {
-                let cause = match route.peer.broker_id {
+                let cause = match shared.peer.broker_id {
                     Some(id) => format!("{error} (the address is the advertised listener of broker {id})"),
                     None => error.to_string(),
                 };
                 tracing::warn!(
-                    broker = %route.peer, error = %cause, next = "dialled again after the reconnect back-off, when it is needed",
+                    broker = %shared.peer, error = %cause, next = "dialled again after the reconnect back-off, when it is needed",
                     "cannot connect"
                 );
                 lock(&shared.state).machine.handle_connect_failure(cause.into());

@@ -22,8 +22,3 @@ use std::time::Instant;
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
-
-/// Whether a time comes before the alarm that is set.
-pub(crate) fn is_earlier(due: Option<Instant>, rings_at: Option<Instant>) -> bool {
-    due.is_some_and(|due| rings_at.is_none_or(|rings_at| due < rings_at))
-}

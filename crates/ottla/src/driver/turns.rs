@@ -16,8 +16,8 @@ use tokio::sync::Notify;
 
 use super::alarm::Alarm;
 use super::changes::Watch;
+use super::lock;
 use super::sync::{Mutex, TryLockError};
-use super::{is_earlier, lock};
 
 /// How often in a row one who came by does the work of others. What is left is the task's.
 const ROUNDS: usize = 16;
@@ -226,4 +226,9 @@ async fn attend<D: Driven>(guard: Guard<Arc<D>>, mut changes: Watch) {
         .await;
         event.into_iter().for_each(|event| driver.post(event));
     }
+}
+
+/// Whether a time comes before the alarm that is set.
+pub(crate) fn is_earlier(due: Option<Instant>, rings_at: Option<Instant>) -> bool {
+    due.is_some_and(|due| rings_at.is_none_or(|rings_at| due < rings_at))
 }

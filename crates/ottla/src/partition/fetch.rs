@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ottla_core::connection::Answer;
@@ -82,8 +82,7 @@ impl PartitionClient {
         let mut position = offset;
         loop {
             let remaining = end.saturating_duration_since(now());
-            let timeout = last.saturating_duration_since(now() + remaining);
-            let data = self.fetch(position, &bytes, remaining, timeout).await?;
+            let data = self.fetch(position, &bytes, remaining, last).await?;
             let high_watermark = data.high_watermark;
             let read = self.read(position, data, held)?;
             if !read.records.is_empty() || read.next <= position || now() >= last {
@@ -98,7 +97,7 @@ impl PartitionClient {
         offset: i64,
         bytes: &Range<i32>,
         max_wait: Duration,
-        timeout: Duration,
+        last: Instant,
     ) -> Result<PartitionData> {
         let build = |leader: Option<Leader>| -> Box<dyn ottla_wire::AnyRequest> {
             let request = FetchRequest {
@@ -125,7 +124,8 @@ impl PartitionClient {
             by_id_or_name(request, !self.topic.id.is_nil())
         };
         let judge = |answer: &Answer, response: FetchResponse| self.judge(offset, answer.version, response);
-        let plan = Plan { timeout: timeout + max_wait, ..self.plan(Purpose::Fetch, max_wait) };
+        let timeout = last.saturating_duration_since(now());
+        let plan = Plan { timeout, ..self.plan(Purpose::Fetch, max_wait) };
         self.cluster.call::<FetchRequest, _>(plan, build, judge).await
     }
 

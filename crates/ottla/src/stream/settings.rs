@@ -5,7 +5,7 @@ use std::time::Duration;
 use ottla_core::fetcher::{FetcherSettings, Place, Reset, StreamSettings};
 use ottla_wire::Str;
 
-use crate::client::wait;
+use crate::client::{check_length, wait};
 use crate::driver::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::partition::IsolationLevel;
@@ -40,9 +40,6 @@ pub enum OutOfRange {
     /// It goes on with the first record that is younger than this (KIP-1106).
     Ago(Duration),
 }
-
-/// What a string of the protocol can hold.
-const LONGEST_RACK: usize = 32_767;
 
 /// What all builders of streams have in common.
 #[derive(Debug, Clone)]
@@ -91,9 +88,8 @@ impl Settings {
             );
             return Err(Error::config("min_bytes", problem));
         }
-        if let Some(rack) = self.rack.as_ref().filter(|rack| rack.len() > LONGEST_RACK) {
-            let problem = format!("has {} bytes, and may have {LONGEST_RACK}", rack.len());
-            return Err(Error::config("rack", problem));
+        if let Some(rack) = &self.rack {
+            check_length("rack", rack)?;
         }
         let settings = cluster.settings();
         let fetcher = FetcherSettings {
