@@ -32,6 +32,7 @@ pub(crate) fn append_run(
 }
 
 mod handle {
+    use ottla_wire::records::Chunks;
     use tokio::sync::Semaphore;
 
     /// As in the client.
@@ -42,15 +43,17 @@ mod handle {
         pub(crate) partition_buffer: usize,
     }
 
-    /// What handles share with the driver: the memory of all outboxes.
+    /// What handles share with the driver: the memory of all outboxes, and the chunks that batches are built in.
     #[derive(Debug)]
     pub(crate) struct Shared {
+        pub(super) limits: Limits,
+        pub(crate) chunks: Chunks,
         pub(crate) memory: Semaphore,
     }
 
     impl Shared {
         pub(crate) fn new(limits: Limits) -> Self {
-            Self { memory: Semaphore::new(limits.buffer) }
+            Self { limits, chunks: Chunks::new(1024, 64), memory: Semaphore::new(limits.buffer) }
         }
     }
 }

@@ -208,6 +208,28 @@ impl Call {
         }
     }
 
+    /// For simulations, which count where they get to: its state, by name.
+    #[doc(hidden)]
+    pub fn state(&self) -> &'static str {
+        let (target, may_have_happened) = (&self.target, self.may_have_happened);
+        match (&self.ended, &self.asked, &self.last) {
+            (Some(_), ..) => "is to be given up",
+            (None, None, None) if matches!(target, Target::Coordinator { .. }) => "wants a coordinator",
+            (None, None, None) => "nobody was asked",
+            (None, None, Some(_)) => "no coordinator was found",
+            (None, Some(_), None) if may_have_happened => "has left a broker, and may have happened",
+            (None, Some(_), None) => "somebody was asked",
+            (None, Some(_), Some(Cause::Request(_))) if may_have_happened => {
+                "no answer, and may have happened"
+            }
+            (None, Some(_), Some(Cause::Request(_))) => "no answer, and has not happened",
+            (None, Some(_), Some(Cause::Code { .. })) if may_have_happened => {
+                "an error, and may have happened"
+            }
+            (None, Some(_), Some(Cause::Code { .. })) => "an error, and has not happened",
+        }
+    }
+
     /// What to do now.
     pub fn poll_step(&mut self, now: Instant, metadata: &mut Metadata) -> Step {
         if let Some(end) = self.ended.take() {

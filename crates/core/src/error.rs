@@ -101,6 +101,11 @@ pub enum Failure {
 }
 
 impl Failure {
+    /// Whether the request itself cannot be put to this broker.
+    pub fn is_of_request(&self) -> bool {
+        matches!(self, Self::UnsupportedVersion { .. } | Self::Encode(_))
+    }
+
     /// Whether trying again, here or elsewhere, can help.
     pub fn is_retriable(&self) -> bool {
         match self {
@@ -155,6 +160,20 @@ impl CloseReason {
     /// Whether a new connection can be expected to fare better.
     pub fn is_retriable(&self) -> bool {
         !matches!(self, Self::Protocol(_) | Self::Panicked)
+    }
+
+    /// For simulations: what ended connections are called.
+    pub(crate) fn state(&self) -> &'static str {
+        match self {
+            Self::Idle => "closed: idle",
+            Self::Released => "closed: released",
+            Self::ByPeer => "closed: by the peer",
+            Self::Moved => "closed: moved",
+            Self::Io(_) => "closed: not to be reached",
+            Self::Silent(_) => "closed: silent",
+            Self::Protocol(_) => "closed: not understood",
+            Self::Panicked => "closed: panicked",
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The state machines of the ottla Kafka client: all that takes time, is retried, or has several things in flight.
 //!
-//! No I/O, no clock, no runtime, no locks: time and randomness are arguments, so that thousands of simulated runs
+//! No I/O, no clock, no runtime: time and randomness are arguments, so that thousands of simulated runs
 //! fit into a second, and a run repeats from its seed. `ottla` wraps these machines in tasks and sockets.
 //!
 //! Every machine has the same four kinds of method: plain getters; commands such as `send` or `push`;

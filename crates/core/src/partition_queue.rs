@@ -9,10 +9,13 @@
 //! batches are resolved. It knows neither brokers nor sequences, and does no compression: a taken batch is sealed by
 //! the caller, outside of whatever lock guards the queue.
 
+mod credit;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::time::{Duration, Instant};
 
+pub use credit::Credit;
 use ottla_wire::compression::{Codec, CompressionError};
 use ottla_wire::records::{BatchBuilder, ChunkPool, NewRecord, Payload, RecordError, SealedBatch};
 
@@ -51,6 +54,9 @@ pub struct BatchSettings {
     /// How long a batch that is not full waits for more records, unless somebody [waits](PartitionQueue::hurry) for it.
     /// `None`: it waits only while its broker has something in flight.
     pub linger: Option<Duration>,
+    /// Bytes of the batch at most, encoded and before compression, where that is less than what the queue allows. A record
+    /// that is larger has a batch of its own, up to the queue's limit.
+    pub max_bytes: usize,
 }
 
 /// Who must have a batch before it counts as written.
@@ -176,7 +182,8 @@ impl<D> PartitionQueue<D> {
         let empty = BatchBuilder::new().encoded_len();
         let open = self.open.as_ref().filter(|open| open.settings == *settings);
         let used = open.map_or(empty, |open| open.builder.encoded_len());
-        if records.len() > 1 && used + most > self.max_batch_bytes && empty + most <= self.max_batch_bytes {
+        let limit = self.batch_bytes.min(settings.max_bytes);
+        if records.len() > 1 && used + most > limit && empty + most <= limit {
             self.close_open();
         }
         Ok(())
@@ -185,8 +192,8 @@ impl<D> PartitionQueue<D> {
     /// Appends one record to the open batch, or to a new one when it would not fit or has other settings.
     /// `new_delivery` is called once for a new batch, whose delivery time-out starts at `now`.
     ///
-    /// The caller has made sure of the record's [`footprint`] in its memory budget; the queue counts it until
-    /// [`release`](Self::release).
+    /// The caller has made sure of the record's [`footprint`] in its memory budget, by a [`Credit`] for example; the queue
+    /// counts it until [`release`](Self::release).
     #[inline(always)]
     pub fn append(
         &mut self,
@@ -271,6 +278,19 @@ impl<D> PartitionQueue<D> {
         self.memory = self.memory.saturating_sub(memory);
     }
 
+    /// For simulations, which count where they get to: its state, by name.
+    #[doc(hidden)]
+    pub fn state(&self) -> &'static str {
+        match (self.closed.front(), &self.open) {
+            (None, None) if self.memory == 0 => "empty",
+            (None, None) => "all is taken, and not released",
+            (None, Some(open)) if open.is_awaited => "open, and awaited",
+            (None, Some(_)) => "open, and lingers",
+            (Some(_), None) => "closed",
+            (Some(_), Some(_)) => "closed, with an open one behind",
+        }
+    }
+
     /// Bytes held by the partition's records: in the queue, and taken but not released.
     pub fn memory(&self) -> usize {
         self.memory
@@ -298,7 +318,7 @@ impl<D> PartitionQueue<D> {
         if now < first || now > last || open.settings != *settings {
             return None;
         }
-        open.builder.append_within(pool, record, self.batch_bytes)
+        open.builder.append_within(pool, record, self.batch_bytes.min(settings.max_bytes))
     }
 
     /// Appends to a new batch.
@@ -457,6 +477,7 @@ mod tests {
         request_timeout: Duration::from_secs(30),
         delivery_timeout: Duration::from_secs(120),
         linger: None,
+        max_bytes: usize::MAX,
     };
 
     fn record(value: &[u8]) -> NewRecord<'_> {
@@ -655,6 +676,32 @@ mod tests {
         assert_eq!(world.append(300, &SETTINGS).unwrap().0, 4, "one that is larger goes alone");
         assert_eq!(world.append(10, &SETTINGS).unwrap().0, 5);
         assert_eq!(world.append(10, &SETTINGS).unwrap().0, 5);
+    }
+
+    #[test]
+    fn a_batch_may_be_held_smaller_than_the_queue_allows() {
+        let mut world = World::new();
+        let alone = BatchBuilder::new().len_with(&record(&[7; 100])).unwrap();
+        let smaller = BatchSettings { max_bytes: alone + 150, ..SETTINGS };
+        let placed: Vec<_> = (0..4).map(|_| world.append(100, &smaller).unwrap().0).collect();
+        assert_eq!(placed, [1, 1, 2, 2]);
+        assert_eq!(world.append(300, &smaller).unwrap().0, 3, "one that is larger goes alone");
+        let placed: Vec<_> = (0..3).map(|_| world.append(100, &SETTINGS).unwrap().0).collect();
+        assert_eq!(placed, [4, 4, 4], "up to 400 bytes without it");
+    }
+
+    #[test]
+    fn records_that_belong_together_share_a_batch_where_smaller_ones_are_made() {
+        let (small, smaller) = (SETTINGS, BatchSettings { max_bytes: 300, ..SETTINGS });
+        for (shrunk, settings) in [(300, small), (usize::MAX, smaller)] {
+            let mut world = World::new();
+            world.queue.shrink(shrunk.saturating_mul(2));
+            assert_eq!(world.append(60, &settings).unwrap().0, 1);
+            let value = [7; 60];
+            world.queue.prepare(&[record(&value), record(&value)], &settings).unwrap();
+            let placed: Vec<_> = (0..2).map(|_| world.append(60, &settings).unwrap().0).collect();
+            assert_eq!(placed, [2, 2], "{shrunk}");
+        }
     }
 
     #[test]

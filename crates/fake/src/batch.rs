@@ -75,7 +75,7 @@ impl Acceptable {
 
 /// The bits of the attributes that name the codec.
 const CODEC: i16 = 7;
-const LOG_APPEND_TIME: i16 = 1 << 3;
+pub(crate) const LOG_APPEND_TIME: i16 = 1 << 3;
 
 /// What a Produce request of `version` brought for one partition: exactly one batch, of the current format.
 pub(crate) fn only_batch(records: Option<Bytes>, version: i16) -> Result<RecordBatch, Refusal> {
@@ -192,13 +192,22 @@ fn recompress(
     draft.encode_as(wanted).ok_or_else(|| Refusal::by_log(ErrorCode::UNKNOWN_SERVER_ERROR))
 }
 
-/// The batch with the records that `keep` says, at their old offsets; `None` when none is left.
-pub(crate) fn retain(stored: &StoredBatch, keep: impl Fn(&OwnedRecord) -> bool) -> Option<StoredBatch> {
+/// The batch with the records that `keep` says, at their old offsets; `None` when none is left, unless it stays without.
+pub(crate) fn retain(
+    stored: &StoredBatch,
+    keep: impl Fn(&OwnedRecord) -> bool,
+    may_be_empty: bool,
+) -> Option<StoredBatch> {
     let base = stored.header.base_offset;
     let mut draft = Draft::like(&stored.header);
     draft.records = stored.records().iter().filter(|r| keep(r)).map(|r| DraftRecord::of(r, base)).collect();
     if draft.records.is_empty() {
-        return None;
+        if !may_be_empty {
+            return None;
+        }
+        draft.base_timestamp = stored.header.max_timestamp;
+        let (header, bytes) = draft.encode();
+        return Some(StoredBatch { header, bytes });
     }
     let compression = stored.header.attributes.compression().unwrap_or(Compression::None);
     let (header, bytes) = draft.encode_as(compression)?;

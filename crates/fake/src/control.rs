@@ -263,6 +263,12 @@ impl FakeCluster {
         self.faults.struck(id)
     }
 
+    /// How often a rule had a request wait its [`Delay`](crate::Reaction::Delay): less than it [`struck`](Self::struck) where
+    /// another rule cut a connection, silenced it, or held the request.
+    pub fn delayed(&self, id: RuleId) -> u64 {
+        self.faults.delayed(id)
+    }
+
     /// Lets go what a rule holds.
     pub fn release(&mut self, now: Instant, id: RuleId) {
         self.advance(now);

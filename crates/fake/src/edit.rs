@@ -4,7 +4,9 @@
 
 use std::time::Instant;
 
-use crate::batch::{Draft, NewRecord};
+use ottla_wire::records::TimestampType::LogAppendTime;
+
+use crate::batch::{Draft, LOG_APPEND_TIME, NewRecord};
 use crate::cluster::FakeCluster;
 use crate::control::ControlError;
 use crate::log::Marker;
@@ -71,7 +73,13 @@ impl FakeCluster {
         }
         self.advance(now);
         let id = self.id_of(topic)?;
+        let wall_ms = self.wall_ms(now);
+        let is_stamped = self.topics.by_id(id).is_some_and(|it| it.config.timestamp_type == LogAppendTime);
         let found = self.partition_of(topic, partition)?;
+        if is_stamped {
+            draft.attributes |= LOG_APPEND_TIME;
+            draft.max_timestamp = wall_ms;
+        }
         draft.base_offset = found.log.end();
         draft.leader_epoch = found.leader_epoch;
         let (header, bytes) = draft.encode();
@@ -93,11 +101,12 @@ impl FakeCluster {
         self.change(now, topic, partition, |p| p.log.raise_start(offset))
     }
 
-    /// Removes records that later ones replace, as the log cleaner does, up to the last batch.
+    /// Removes records that later ones replace, and those of aborted transactions, as the log cleaner does, up to the last
+    /// batch and the first open transaction.
     pub fn compact(&mut self, now: Instant, topic: &str, partition: i32) -> Result<(), ControlError> {
         self.change(now, topic, partition, |p| {
             let limit = p.log.batches().last().map_or(0, |batch| batch.header.base_offset);
-            p.log.compact(limit.min(p.high_watermark));
+            p.log.compact(limit.min(p.last_stable_offset()));
         })
     }
 

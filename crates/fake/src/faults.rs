@@ -33,7 +33,9 @@ pub enum Reaction {
     /// As [`Error`](Self::Error), but all of it was applied: the outcome that the answer denies is in the log. An API
     /// that changes nothing answers as with `Error`.
     ErrorAfterApplying(ErrorCode),
-    /// The request waits that long; its connection serves nothing else meanwhile.
+    /// The request waits that long; its connection serves nothing else meanwhile. Delays of several rules add up, so that
+    /// one may say how slow a node is anyway, and another one what comes on top; a [`Hold`](Self::Hold) at the same stage takes
+    /// their place.
     Delay(Stage, Duration),
     /// The request waits until [`FakeCluster::release`](crate::FakeCluster::release).
     Hold(Stage),
@@ -257,6 +259,7 @@ struct Installed {
     active: bool,
     met: u64,
     struck: u64,
+    delayed: u64,
 }
 
 impl Faults {
@@ -271,7 +274,7 @@ impl Faults {
     pub(crate) fn add(&mut self, rule: Rule) -> RuleId {
         let id = RuleId(self.next);
         self.next += 1;
-        self.rules.push(Installed { id, rule, active: true, met: 0, struck: 0 });
+        self.rules.push(Installed { id, rule, active: true, met: 0, struck: 0, delayed: 0 });
         id
     }
 
@@ -290,6 +293,17 @@ impl Faults {
 
     pub(crate) fn struck(&self, id: RuleId) -> u64 {
         self.rules.iter().find(|installed| installed.id == id).map_or(0, |installed| installed.struck)
+    }
+
+    pub(crate) fn delayed(&self, id: RuleId) -> u64 {
+        self.rules.iter().find(|installed| installed.id == id).map_or(0, |installed| installed.delayed)
+    }
+
+    /// A request waits because of this rule.
+    pub(crate) fn delay(&mut self, by: RuleId) {
+        for installed in self.rules.iter_mut().filter(|installed| installed.id == by) {
+            installed.delayed += 1;
+        }
     }
 
     /// The reactions of the rules that strike `arrival`.

@@ -153,17 +153,11 @@ impl FetchSessions {
             InSession::Continues(id) => {
                 answer.session_id = id;
                 let Some(session) = self.sessions.get_mut(&(node, id)) else { return };
-                let rows = session.answered(&answer.responses);
-                answer.responses = std::mem::take(&mut answer.responses)
-                    .into_iter()
-                    .filter_map(|mut topic| {
-                        let (name, topic_id) = (topic.topic.clone(), topic.topic_id);
-                        topic
-                            .partitions
-                            .retain(|row| rows.contains(&(name.clone(), topic_id, row.partition_index)));
-                        (!topic.partitions.is_empty()).then_some(topic)
-                    })
-                    .collect();
+                let mut is_given = session.answered(&answer.responses).into_iter();
+                answer.responses.retain_mut(|topic| {
+                    topic.partitions.retain(|_| is_given.next().unwrap_or(false));
+                    !topic.partitions.is_empty()
+                });
             }
         }
     }
@@ -211,19 +205,25 @@ impl Session {
         topics
     }
 
-    /// Takes note of an answer. What of it has to be given.
-    fn answered(&mut self, topics: &[FetchableTopicResponse]) -> Vec<(Str, Uuid, i32)> {
+    /// Takes note of an answer. Whether each of its rows has to be given.
+    fn answered(&mut self, topics: &[FetchableTopicResponse]) -> Vec<bool> {
         let mut given = Vec::new();
+        // Rows come in the order of the session, so that the next one is mostly where the last one was.
+        let mut next = 0;
         for topic in topics {
             for row in &topic.partitions {
                 let is_row = |known: &Cached| known.is(&topic.topic, topic.topic_id, row.partition_index);
-                let Some(at) = self.partitions.iter().position(is_row) else { continue };
-                if self.partitions[at].update(row) {
-                    given.push((topic.topic.clone(), topic.topic_id, row.partition_index));
-                }
+                let found = match self.partitions.get(next) {
+                    Some(known) if is_row(known) => Some(next),
+                    _ => self.partitions.iter().position(is_row),
+                };
+                given.push(found.is_some_and(|at| self.partitions[at].update(row)));
+                let Some(at) = found else { continue };
+                next = at + 1;
                 if row.records.as_ref().map_or(0, RecordSet::len) > 0 {
                     let read = self.partitions.remove(at);
                     self.partitions.push(read);
+                    next = at;
                 }
             }
         }

@@ -50,7 +50,7 @@ pub use control::ControlError;
 pub use faults::{Arrival, Reaction, Rule, RuleId, Stage, Target};
 pub use log::{AbortedTransaction, Log, Marker, StoredBatch};
 pub use oracle::{Accepted, Counters, Lost};
-pub use ottla_wire::{ApiKey, ErrorCode};
+pub use ottla_wire::{ApiKey, ErrorCode, VersionRange};
 pub use partition::Partition;
 pub use producers::{Producer, Producers, WINDOW, Written};
 pub use topics::Topic;

@@ -257,10 +257,11 @@ impl Log {
 
     /// The record with the largest timestamp, the first of them when several have it (KIP-734). It may have been deleted.
     pub(crate) fn newest(&self) -> Option<Newest> {
-        let max = self.batches.iter().map(|batch| batch.header.max_timestamp).max();
+        let batches = || self.batches.iter().filter(|batch| batch.header.records_count > 0);
+        let max = batches().map(|batch| batch.header.max_timestamp).max();
         match self.deleted {
             Some(deleted) if max.is_none_or(|max| max <= deleted.timestamp) => Some(deleted),
-            _ => self.batches.iter().find(|batch| Some(batch.header.max_timestamp) == max)?.newest(),
+            _ => batches().find(|batch| Some(batch.header.max_timestamp) == max)?.newest(),
         }
     }
 
@@ -304,7 +305,8 @@ impl Log {
         let keep = self.batches.partition_point(|batch| batch.last_offset() < offset);
         let lost: Vec<_> = self.batches.drain(keep..).collect();
         if let Some(first) = lost.first() {
-            self.end = first.header.base_offset;
+            // The first of them may come after a hole that reaches over `offset`.
+            self.end = first.header.base_offset.min(offset.max(self.start));
             self.replay();
         }
         self.start = self.start.min(self.end);
@@ -313,11 +315,24 @@ impl Log {
         lost
     }
 
-    /// Removes every record that a later one with the same key replaces, below the offset `limit`; batches keep their
-    /// base and last offset, as after a broker's log cleaner. Batches that were left without records are dropped.
+    /// Removes every record that a later one with the same key replaces, and those of aborted transactions, below the
+    /// offset `limit`; batches keep their base and last offset, as after a broker's log cleaner. Batches that were left without
+    /// records are dropped, but for the last one of each producer, by which a broker knows its sequence.
     pub(crate) fn compact(&mut self, limit: i64) {
+        let (aborted, producers) = (&self.aborted, &self.producers);
+        let is_aborted = |batch: &StoredBatch| {
+            let (id, base) = (batch.header.producer_id, batch.header.base_offset);
+            let has = |t: &AbortedTransaction| (t.first_offset..=t.last_offset).contains(&base);
+            batch.header.attributes.is_transactional()
+                && aborted.iter().any(|transaction| transaction.producer_id == id && has(transaction))
+        };
+        let is_last_of_producer = |batch: &StoredBatch| {
+            let newest = producers.producer(batch.header.producer_id).and_then(|known| known.batches.back());
+            newest.is_some_and(|newest| newest.last_offset == batch.last_offset())
+        };
         let mut latest: BTreeMap<Bytes, i64> = BTreeMap::new();
-        for record in self.batches.iter().flat_map(StoredBatch::records).filter(|r| r.offset < limit) {
+        let counts = self.batches.iter().filter(|batch| !is_aborted(batch));
+        for record in counts.flat_map(StoredBatch::records).filter(|r| r.offset < limit) {
             if let Some(key) = record.key {
                 latest.insert(key, record.offset);
             }
@@ -333,7 +348,12 @@ impl Log {
                 if batch.last_offset() >= limit || batch.header.attributes.is_control() {
                     return Some(batch);
                 }
-                crate::batch::retain(&batch, kept)
+                let is_aborted = is_aborted(&batch);
+                crate::batch::retain(
+                    &batch,
+                    |record| !is_aborted && kept(record),
+                    is_last_of_producer(&batch),
+                )
             })
             .collect();
     }

@@ -107,7 +107,7 @@ impl FakeCluster {
     }
 
     fn begin(&mut self, now: Instant, conn: ConnId, call: Call, request: Request) {
-        match hold(&call.struck, Stage::BeforeApplying, now) {
+        match self.hold(&call.struck, Stage::BeforeApplying, now) {
             Held::No => self.apply(now, conn, call, request),
             Held::Until(until) => self.set_phase(conn, Phase::Before { call, request, until }),
             Held::Silent => self.set_phase(conn, Phase::Silent),
@@ -143,12 +143,30 @@ impl FakeCluster {
     }
 
     fn finish(&mut self, now: Instant, conn: ConnId, call: Call, answer: Option<Answer>) {
-        match hold(&call.struck, Stage::AfterApplying, now) {
+        match self.hold(&call.struck, Stage::AfterApplying, now) {
             Held::No => self.deliver(now, conn, &call, answer),
             Held::Until(until) => self.set_phase(conn, Phase::After { call, answer, until }),
             Held::Silent => self.set_phase(conn, Phase::Silent),
             Held::Disconnect => self.close(conn),
         }
+    }
+
+    /// What the rules do to a request at this stage: delays, if nothing else.
+    fn hold(&mut self, struck: &Struck, at: Stage, now: Instant) -> Held {
+        let held = held(struck, at);
+        if !matches!(held, Held::No) {
+            return held;
+        }
+        let mut until = None;
+        for (rule, reaction) in struck.reactions() {
+            if let Reaction::Delay(stage, time) = reaction
+                && *stage == at
+            {
+                self.faults.delay(rule);
+                until = Some(until.unwrap_or(now) + *time);
+            }
+        }
+        until.map_or(Held::No, |until| Held::Until(Until::Time(until)))
     }
 
     fn deliver(&mut self, now: Instant, conn: ConnId, call: &Call, answer: Option<Answer>) {
@@ -289,8 +307,8 @@ enum Held {
     Disconnect,
 }
 
-/// What the rules do to a request at this stage. A disconnect beats silence beats a hold beats a delay.
-fn hold(struck: &Struck, at: Stage, now: Instant) -> Held {
+/// What rules that are no delays do to a request at this stage. A disconnect beats silence beats a hold.
+fn held(struck: &Struck, at: Stage) -> Held {
     let mut held = Held::No;
     for (rule, reaction) in struck.reactions() {
         match reaction {
@@ -298,9 +316,6 @@ fn hold(struck: &Struck, at: Stage, now: Instant) -> Held {
             Reaction::Silence(stage) if *stage == at => held = Held::Silent,
             Reaction::Hold(stage) if *stage == at && !matches!(held, Held::Silent) => {
                 held = Held::Until(Until::Released(rule));
-            }
-            Reaction::Delay(stage, time) if *stage == at && matches!(held, Held::No) => {
-                held = Held::Until(Until::Time(now + *time));
             }
             _ => {}
         }

@@ -93,6 +93,11 @@ pub enum Error {
         /// Bytes that those of one partition may take.
         partition_buffer: usize,
     },
+    /// A record was to be sent to a topic by name and without waiting, before the topic was looked up.
+    NotLookedUp {
+        /// The topic's name.
+        topic: Arc<str>,
+    },
     /// A record batch from a broker is damaged.
     Corrupt {
         /// Where it is.
@@ -101,7 +106,8 @@ pub enum Error {
         partition: i32,
         /// How far records were read before it.
         offset: i64,
-        /// The offset behind it, as its header says: where to go on.
+        /// The offset behind it, where to go on: as the batch that follows says, or else its own header. Where neither can
+        /// be believed, the next offset, which may lie in the same batch.
         next: i64,
         /// What is wrong with it.
         error: BatchError,
@@ -164,6 +170,7 @@ impl Error {
             | Self::Corrupt { .. }
             | Self::Fetch(_)
             | Self::NotAssigned { .. }
+            | Self::NotLookedUp { .. }
             | Self::Closed => false,
         }
     }
@@ -275,6 +282,11 @@ impl fmt::Display for Error {
             Self::Truncated { topic, partition, truncation } => {
                 write!(f, "{topic}/{partition}: {truncation}")
             }
+            Self::NotLookedUp { topic } => write!(
+                f,
+                "{topic} was not looked up yet, and `try_enqueue` does not wait for that; send it a first record with `enqueue`, or use the \
+                 handle that `Producer::topic` gives"
+            ),
             Self::NotAssigned { topic, partition } => {
                 write!(f, "{topic}/{partition} is not in this stream: add it first")
             }

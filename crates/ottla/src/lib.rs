@@ -5,6 +5,7 @@ pub mod metrics;
 pub mod transport;
 
 mod client;
+mod damage;
 mod driver;
 mod error;
 mod partition;
@@ -56,7 +57,8 @@ pub use producer::{
     BoxError, InputTooLarge, RecordAggregator, RecordOffsets, Status, StatusDeaggregator, TryPush,
 };
 pub use producer::{
-    Delivered, Delivery, Partitioner, Partitions, Producer, ProducerBuilder, TopicProducer, partition_of,
+    Delivered, Delivery, Partitioner, Partitions, Producer, ProducerBuilder, TopicProducer,
+    TopicProducerBuilder, partition_of,
 };
 pub use record::{Payload, Record, RecordAndOffset, Timestamp};
 pub use stream::{

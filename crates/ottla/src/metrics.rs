@@ -12,6 +12,28 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! # }).unwrap();
 //! ```
+//!
+//! Rates are not published: a rate is the difference of a counter in two snapshots by the time between them, which recorders
+//! take of what was published (in PromQL, `rate(ottla_producer_records_written_total[1m])`), and whoever has no recorder of the
+//! snapshots themselves:
+//!
+//! ```
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! # let fake = ottla_fake::net::Server::start(ottla_fake::FakeCluster::builder().build_now())?;
+//! # fake.control(|cluster, now| cluster.create_topic(now, "orders", 1, 1))?;
+//! # let client = ottla::ClientBuilder::new(fake.bootstrap()).build().await?;
+//! use std::time::Instant;
+//!
+//! let producer = client.producer().build().await?;
+//! let (before, began) = (producer.metrics(), Instant::now());
+//! producer.send("orders", ottla::Record::new("created")).await?;
+//! let (after, took) = (producer.metrics(), began.elapsed().as_secs_f64());
+//! println!("{} records/s", (after.records_written - before.records_written) as f64 / took);
+//! println!("{} bytes/s", (after.bytes - before.bytes) as f64 / took);
+//! # assert_eq!(after.records_written - before.records_written, 1);
+//! # Ok::<_, Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
 
 use std::time::Duration;
 

@@ -60,5 +60,13 @@ fn a_record_that_is_handed_over_costs_no_allocation() {
                 producer.flush().await;
             }
         }
+        // Large ones are referenced: the list of a batch's pieces grows now and then, and that is all.
+        let large = Payload::Shared(Bytes::from(vec![7; 10 * 1024]));
+        for records in [20, 90] {
+            topic.send(Record::new("warm")).await.unwrap();
+            let counted = allocations(&topic, &large, records);
+            assert!(counted <= 16, "{counted} allocations for {records} records of 10 KiB");
+            producer.flush().await;
+        }
     });
 }

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something unexpected is")]
 
-use ottla::{Client, ClientBuilder, PartitionClient, Record, StartOffset, StreamConsumerBuilder};
+use ottla::{
+    Client, ClientBuilder, Compression, PartitionClient, Record, StartOffset, StreamConsumerBuilder,
+};
 use ottla_fake::FakeCluster;
 use ottla_fake::net::Server;
 use tokio::runtime::{Builder, Runtime};
@@ -41,28 +43,114 @@ fn allocations(runtime: &Runtime, partition: PartitionClient, records: usize) ->
     allocation_counter::measure(|| read(ANSWERS)).count_total
 }
 
+/// A cluster in another thread, and a client for this one's runtime.
+struct World {
+    client: Client,
+    server: Server,
+    runtime: Runtime,
+    _servers: Runtime,
+}
+
+impl World {
+    fn new() -> Self {
+        let servers = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let server = {
+            let _inside = servers.enter();
+            Server::start(FakeCluster::builder().build_now()).unwrap()
+        };
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let client = runtime.block_on(ClientBuilder::new(server.bootstrap()).build()).unwrap();
+        Self { client, server, runtime, _servers: servers }
+    }
+
+    fn create(&self, topic: &str, partitions: i32) {
+        self.server.control(|cluster, now| cluster.create_topic(now, topic, partitions, 1)).unwrap();
+    }
+}
+
 /// Nothing for a record: what is allocated is for the answer.
 #[test]
 fn a_borrowed_record_costs_no_allocation_and_an_answer_a_few() {
-    let servers = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let server = {
-        let _inside = servers.enter();
-        Server::start(FakeCluster::builder().build_now()).unwrap()
-    };
-    for topic in ["few", "many"] {
-        server.control(|cluster, now| cluster.create_topic(now, topic, 1, 1)).unwrap();
-    }
-    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-    let client = runtime.block_on(ClientBuilder::new(server.bootstrap()).build()).unwrap();
+    let world = World::new();
     let counted = [("few", 2), ("many", 200)].map(|(topic, records)| {
-        let partition = runtime.block_on(filled(&client, topic, records));
-        allocations(&runtime, partition, records)
+        world.create(topic, 1);
+        let partition = world.runtime.block_on(filled(&world.client, topic, records));
+        allocations(&world.runtime, partition, records)
     });
     assert_eq!(
         counted,
         [ANSWERS * FOR_AN_ANSWER; 2],
         "for {ANSWERS} answers with 2 and with 200 records each"
     );
-    drop(client);
-    drop(server);
+}
+
+/// Trap C13: what answers lie in is hardly larger than they are, also where they have become smaller: nobody holds more than
+/// the budget, one answer that is larger than what was left of it, and a buffer for the next one.
+#[test]
+fn the_memory_of_answers_is_what_the_budget_says() {
+    const BUDGET: usize = 6 << 20;
+    const LARGE: usize = 600 << 10;
+    const SMALL: usize = 320 << 10;
+    let world = World::new();
+    world.create("sizes", 1);
+    let partition = world.runtime.block_on(world.client.partition_client("sizes", 0)).unwrap();
+    for len in [[LARGE; 12].as_slice(), &[SMALL; 40]].concat() {
+        world.runtime.block_on(partition.produce(vec![Record::new(vec![7; len])])).unwrap();
+    }
+    let held = allocation_counter::measure(|| {
+        world.runtime.block_on(async {
+            // An answer for each batch.
+            let builder = StreamConsumerBuilder::new(partition.clone(), StartOffset::Earliest);
+            let mut stream = builder.with_max_bytes(1).with_prefetch_bytes(BUDGET).build().unwrap();
+            for _ in 0..14 {
+                while stream.metrics().buffered < BUDGET as u64 {
+                    tokio::task::yield_now().await;
+                }
+                stream.next_batch().await.unwrap().unwrap();
+            }
+        });
+    });
+    let most = BUDGET + 2 * LARGE + (256 << 10);
+    assert!((BUDGET as u64..=most as u64).contains(&held.bytes_max), "{} of {most} bytes", held.bytes_max);
+}
+
+/// Trap C4: however many partitions are paused inside a compressed batch, one is held decompressed.
+#[test]
+fn a_paused_partition_holds_its_batch_as_it_came() {
+    const PARTITIONS: i32 = 16;
+    const RECORD: usize = 256 << 10;
+    let world = World::new();
+    world.create("paused", PARTITIONS);
+    for partition in 0..PARTITIONS {
+        world.runtime.block_on(async {
+            let partition = world.client.partition_client("paused", partition).await.unwrap();
+            let records = vec![Record::new(vec![0; RECORD]); 4];
+            partition.produce_with(records, Compression::Zstd).await.unwrap();
+        });
+    }
+    let held = allocation_counter::measure(|| {
+        world.runtime.block_on(async {
+            let mut stream = world.client.stream().build().unwrap();
+            for partition in 0..PARTITIONS {
+                stream.add("paused", partition, StartOffset::Earliest).await.unwrap();
+            }
+            for _ in 0..PARTITIONS {
+                let first = stream.next().await.unwrap().unwrap();
+                assert_eq!(first.record.offset, 0);
+                stream.pause("paused", first.partition).unwrap();
+            }
+            for partition in 0..PARTITIONS {
+                stream.resume("paused", partition).unwrap();
+                for offset in 1..4 {
+                    let item = stream.next().await.unwrap().unwrap();
+                    assert_eq!((item.partition, item.record.offset), (partition, offset));
+                }
+            }
+            let metrics = stream.metrics();
+            assert_eq!(metrics.records, 4 * PARTITIONS as u64);
+        });
+    });
+    // Besides the open one, the decoder keeps two buffers and a window.
+    let most = 6 * 4 * RECORD as u64;
+    assert!(held.bytes_max <= most, "{} of {most} bytes", held.bytes_max);
 }

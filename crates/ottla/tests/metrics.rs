@@ -5,9 +5,10 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
-use ottla::{ClientBuilder, Record, StartOffset};
+use ottla::{ClientBuilder, ProducerMetrics, Record, StartOffset};
 
 /// Keeps every metric by its name and labels. Gauges hold the bits of an `f64`.
 #[derive(Default)]
@@ -22,6 +23,11 @@ impl Kept {
 
     fn value(&self, name: &str) -> u64 {
         self.0.lock().unwrap()[name].load(Ordering::Relaxed)
+    }
+
+    fn all(&self) -> BTreeMap<String, u64> {
+        let kept = self.0.lock().unwrap();
+        kept.iter().map(|(name, value)| (name.clone(), value.load(Ordering::Relaxed))).collect()
     }
 }
 
@@ -69,6 +75,40 @@ fn a_producers_counts_are_published_under_its_name() {
     assert_eq!(kept.value("ottla_producer_requests_total producer=orders"), metrics.requests);
     let p99 = f64::from_bits(kept.value("ottla_producer_request_seconds producer=orders quantile=0.99"));
     assert!(p99 > 0.0 && p99 < 10.0, "{p99}");
+}
+
+#[test]
+fn each_count_of_a_producer_has_a_name_of_its_own() {
+    let mut metrics = ProducerMetrics::default();
+    let counts: [(&str, &mut u64); 8] = [
+        ("records_written", &mut metrics.records_written),
+        ("records_failed", &mut metrics.records_failed),
+        ("batches", &mut metrics.batches),
+        ("splits", &mut metrics.splits),
+        ("bytes", &mut metrics.bytes),
+        ("compressed_bytes", &mut metrics.compressed_bytes),
+        ("requests", &mut metrics.requests),
+        ("retries", &mut metrics.retries),
+    ];
+    let mut expected = BTreeMap::new();
+    for (value, (name, count)) in (101..).zip(counts) {
+        *count = value;
+        expected.insert(format!("ottla_producer_{name}_total producer=p"), value);
+    }
+    (metrics.in_flight, metrics.buffered, metrics.throttled) = (201, 202, Duration::from_millis(203));
+    expected.insert("ottla_producer_throttled_milliseconds_total producer=p".to_owned(), 203);
+    let ratio = metrics.bytes as f64 / metrics.compressed_bytes as f64;
+    for (name, value) in
+        [("requests_in_flight", 201.0), ("buffered_bytes", 202.0), ("compression_ratio", ratio)]
+    {
+        expected.insert(format!("ottla_producer_{name} producer=p"), f64::to_bits(value));
+    }
+
+    let kept = Kept::default();
+    metrics::with_local_recorder(&kept, || ottla::metrics::publish_producer("p", &metrics));
+    let mut all = kept.all();
+    all.retain(|name, _| !name.contains("quantile="));
+    assert_eq!(all, expected);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Bytes, messages and record batches of the Apache Kafka protocol.
 //!
-//! This crate turns bytes into values and values into bytes, and does nothing else: no socket, no clock, no lock.
-//! Who sends what, when, and what an answer means is decided elsewhere.
+//! This crate turns bytes into values and values into bytes, and does nothing else: no socket, no clock, no lock but that of
+//! [`records::Chunks`]. Who sends what, when, and what an answer means is decided elsewhere.
 //!
 //! ```text
 //!            request struct --encode_request-->  Encoded { head, batches, .. }  --> a vectored write

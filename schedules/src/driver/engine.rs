@@ -84,9 +84,10 @@ impl Small {
         let limits = Limits { batch_bytes, buffer, partition_buffer: buffer };
         let (to_broker, batches) = channel();
         let engine = Engine { ready: None, is_under_way: false, is_closing: false, to_broker };
+        let shared = Shared::new(limits);
         let driver = Arc::new(Driver {
-            outbox: Arc::new(Outbox::new("t".into(), Uuid::default(), 0, limits)),
-            shared: Shared::new(limits),
+            outbox: Arc::new(Outbox::new("t".into(), Uuid::default(), 0, &shared)),
+            shared,
             turns: Turns::new(engine),
             log: Unshared::default(),
         });
@@ -258,4 +259,5 @@ const SETTINGS: BatchSettings = BatchSettings {
     request_timeout: Duration::from_secs(30),
     delivery_timeout: Duration::from_secs(120),
     linger: None,
+    max_bytes: usize::MAX,
 };

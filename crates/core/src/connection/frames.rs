@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
-const SIZE_LEN: usize = 4;
+/// Of the size that a frame begins with.
+pub const SIZE_LEN: usize = 4;
 
 /// Takes the next whole frame off the front of `buffer`, without its size.
 ///
-/// `Ok(None)` asks for more bytes; [`missing`] says how many. A size that is negative or above `limit` is an error:
+/// `Ok(None)` asks for more bytes; [`frame_len`] says how many there will be. A size that is negative or above `limit` is an error:
 /// it is checked before anything is allocated for it.
 pub fn next_frame(buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, Arc<str>> {
     let Some(size) = announced(buffer, limit)? else { return Ok(None) };
@@ -20,12 +21,10 @@ pub fn next_frame(buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, 
     Ok(Some(frame.split_off(SIZE_LEN)))
 }
 
-/// How many bytes the frame at the front of `buffer` still lacks; 0 when that is not known yet.
-pub fn missing(buffer: &[u8], limit: usize) -> usize {
-    match announced(buffer, limit) {
-        Ok(Some(size)) => (SIZE_LEN + size).saturating_sub(buffer.len()),
-        _ => 0,
-    }
+/// How long the frame at the front of `buffer` is, with its size; `None` when that is not known yet, or is refused by
+/// [`next_frame`].
+pub fn frame_len(buffer: &[u8], limit: usize) -> Option<usize> {
+    announced(buffer, limit).ok().flatten().map(|size| SIZE_LEN + size)
 }
 
 fn announced(buffer: &[u8], limit: usize) -> Result<Option<usize>, Arc<str>> {
@@ -72,7 +71,7 @@ mod tests {
         assert_eq!(next_frame(&mut buffer, 100).unwrap().unwrap(), [7, 8][..]);
         assert_eq!(next_frame(&mut buffer, 100).unwrap().unwrap(), [][..]);
         assert_eq!(buffer, [9][..]);
-        assert_eq!(missing(&stream[..5], 100), 1);
+        assert_eq!(frame_len(&stream[..5], 100), Some(6));
     }
 
     /// D2, Trap W4: the size is judged before any memory is taken for it.
@@ -80,6 +79,7 @@ mod tests {
     fn a_negative_or_oversized_frame_is_refused() {
         assert!(cut(&[0xff; 4]).is_err());
         assert!(cut(&[0, 0, 0, 101]).is_err());
+        assert_eq!(frame_len(&[0, 0, 0, 101], 100), None);
         assert!(cut(&[0, 0, 0, 100]).unwrap().is_none());
     }
 

@@ -4,7 +4,7 @@
 //! ```text
 //! send ──> waiting ──> poll_transmit ──> socket          Connecting ── handle_connected ──> Negotiating
 //!                        │                                   │                                  │ ApiVersions answered
-//!                     in_flight <── handle_bytes <── socket  └── handle_failed ─> Closed <──────┴── Ready
+//!                     in_flight <─ handle_frames <── socket  └── handle_failed ─> Closed <──────┴── Ready
 //!                        └──> Event::Answer | Failed
 //! ```
 //!
@@ -19,7 +19,7 @@ mod frames;
 mod tests;
 mod versions;
 
-pub use frames::{missing, next_frame};
+pub use frames::{SIZE_LEN, frame_len, next_frame};
 pub use versions::Versions;
 
 use std::collections::VecDeque;
@@ -278,6 +278,23 @@ impl<T, H> Connection<T, H> {
         self.in_flight.iter().any(|entry| entry.waiter.is_owed())
     }
 
+    /// For simulations, which count where they get to: its state, by name.
+    #[doc(hidden)]
+    pub fn state(&self) -> &'static str {
+        match &self.phase {
+            Phase::Connecting { rung: 0, .. } => "is dialled",
+            Phase::Connecting { rung: 1.., .. } => "is dialled for a lower ApiVersions",
+            Phase::Negotiating { rung: 0, .. } => "asks for versions",
+            Phase::Negotiating { rung: 1.., .. } => "asks for versions by a lower ApiVersions",
+            Phase::Ready { .. } if self.released.is_some() => "reads what it is owed, and is needed no more",
+            Phase::Ready { .. } if self.throttled_until.is_some() => "ready, asked to be quiet",
+            Phase::Ready { .. } if self.load() == 0 => "ready, nothing to do",
+            Phase::Ready { .. } if self.is_unused() => "ready, nothing is owed",
+            Phase::Ready { .. } => "ready, requests under way",
+            Phase::Closed { reason } => reason.state(),
+        }
+    }
+
     /// Queues a request. Its outcome comes as one [`Event`] with `token`, whatever happens; `held` comes back with
     /// [`Event::Done`].
     pub fn send(&mut self, now: Instant, outgoing: Outgoing, token: T, held: Option<H>) {
@@ -313,8 +330,14 @@ impl<T, H> Connection<T, H> {
 
     /// Reads whole frames off the front of what the socket gave.
     pub fn handle_bytes(&mut self, now: Instant, buffer: &mut BytesMut) {
+        let limit = self.settings.max_response_bytes;
+        self.handle_frames(now, || next_frame(buffer, limit));
+    }
+
+    /// Takes whole frames, without their sizes, as long as there are any and the connection is open.
+    pub fn handle_frames(&mut self, now: Instant, mut next: impl FnMut() -> Result<Option<Bytes>, Arc<str>>) {
         while self.closed().is_none() {
-            match next_frame(buffer, self.settings.max_response_bytes) {
+            match next() {
                 Ok(Some(frame)) => self.handle_frame(now, frame),
                 Ok(None) => return,
                 Err(problem) => self.close(CloseReason::Protocol(problem)),

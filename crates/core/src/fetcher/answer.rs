@@ -174,7 +174,7 @@ impl Fetcher {
         let Scan { records, next, epoch, is_damaged, .. } = scan;
         let bytes = records.len();
         cursor.held += bytes;
-        cursor.max_bytes = self.streams.get(&cursor.stream).map_or(1, |it| it.settings.partition_max_bytes);
+        cursor.ask_for(self.streams.get(&cursor.stream).map_or(1, |it| it.settings.partition_max_bytes));
         let valid_in = cursor.leader.map_or(-1, |leader| leader.epoch);
         let (last_epoch, was_read) = match next > from.offset {
             true => (epoch, true),
@@ -191,11 +191,12 @@ impl Fetcher {
     /// There are no whole batches: too large a one, a follower to go to, or just no records yet.
     fn nothing_read(&mut self, broker_id: i32, id: PartitionId, scan: &Scan, preferred_replica: i32) {
         let expires = later(self.now, self.settings.replica_max_age);
+        let asked = self.brokers.get(&broker_id).and_then(|broker| broker.session.agreed(id));
+        let asked = asked.map_or(0, |entry| entry.max_bytes);
         let Some(cursor) = self.cursors.get_mut(&id) else { return };
         if let Some(needs) = scan.needs {
-            let has_room = needs <= cursor.max_bytes;
-            cursor.max_bytes = cursor.max_bytes.max(needs);
-            return if has_room { self.back_off(id) } else { self.settle(id) };
+            (cursor.max_bytes, cursor.least_bytes) = (cursor.max_bytes.max(needs), needs);
+            return if needs <= asked { self.back_off(id) } else { self.settle(id) };
         }
         if preferred_replica >= 0 && preferred_replica != broker_id {
             cursor.replica = Some((preferred_replica, expires));
@@ -259,8 +260,7 @@ impl Fetcher {
         }
         // A batch that the broker itself cannot read will not get better.
         let is_damaged = code == ErrorCode::CORRUPT_MESSAGE;
-        let may_pass = code.is_retriable() && !is_damaged || code == ErrorCode::UNKNOWN_SERVER_ERROR;
-        if may_pass {
+        if may_pass(code) && !is_damaged {
             self.back_off(id);
         } else {
             self.fail(id, FetchFailure::Refused { broker_id, code, offset });
@@ -281,8 +281,13 @@ impl Load {
     }
 }
 
+/// Whether asking the same broker again, after a pause, can help.
+pub fn may_pass(code: ErrorCode) -> bool {
+    code.is_retriable() || code == ErrorCode::UNKNOWN_SERVER_ERROR
+}
+
 /// Whether the broker says that it does not know what the session has become.
-pub(super) fn is_of_session(code: ErrorCode) -> bool {
+pub fn is_of_session(code: ErrorCode) -> bool {
     matches!(
         code,
         ErrorCode::FETCH_SESSION_ID_NOT_FOUND

@@ -64,6 +64,8 @@ pub(super) struct Cursor {
     /// Its stream has no room for more.
     pub(super) is_left_out: bool,
     pub(super) max_bytes: i32,
+    /// The size of a batch that was cut off: less would not bring it.
+    pub(super) least_bytes: i32,
     pub(super) failures: u32,
     pub(super) retry_at: Option<Instant>,
     /// Since when brokers do not know the topic.
@@ -140,6 +142,7 @@ impl Cursor {
             held: 0,
             is_left_out: false,
             max_bytes,
+            least_bytes: 0,
             failures: 0,
             retry_at: None,
             unknown_since: None,
@@ -167,6 +170,23 @@ impl Cursor {
         }
     }
 
+    /// For simulations.
+    pub(super) fn state(&self) -> &'static str {
+        match self.phase {
+            Phase::LookUp(_) if self.reset_from.is_some() => "looks up where to go on",
+            Phase::LookUp(Place::Offset(_)) => "looks an offset up",
+            Phase::LookUp(Place::Earliest) => "looks the start up",
+            Phase::LookUp(Place::Latest) => "looks the end up",
+            Phase::LookUp(Place::Timestamp(_)) => "looks a time up",
+            Phase::LookUp(Place::Ago(_)) => "looks an age up",
+            Phase::Validate(_) => "compares another leader's log",
+            Phase::Fetch(_) if self.is_paused => "paused",
+            Phase::Fetch(_) if self.replica.is_some() => "fetches from a follower",
+            Phase::Fetch(_) => "fetches from the leader",
+            Phase::Failed => "failed",
+        }
+    }
+
     /// Who is asked for records.
     pub(super) fn broker(&self) -> Option<i32> {
         self.replica.map(|(id, _)| id).or(self.leader.map(|leader| leader.broker_id))
@@ -183,6 +203,7 @@ impl Cursor {
             offset: position.offset,
             leader_epoch: self.leader.map_or(-1, |leader| leader.epoch),
             max_bytes: self.max_bytes,
+            least_bytes: self.least_bytes,
         })
     }
 
@@ -197,6 +218,11 @@ impl Cursor {
         if let Phase::Fetch(position) | Phase::Validate(position) = self.phase {
             self.phase = position.under(leader);
         }
+    }
+
+    /// It asks for as much as others again.
+    pub(super) fn ask_for(&mut self, max_bytes: i32) {
+        (self.max_bytes, self.least_bytes) = (max_bytes, 0);
     }
 
     /// Back to the leader. Whether it was elsewhere.

@@ -35,7 +35,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-pub use answer::Mismatch;
+pub use answer::{Mismatch, is_of_session, may_pass};
 pub use budget::{Account, Pool};
 pub use cursor::{Place, Reset};
 pub use error::{FetchFailure, Truncation, ZSTD_NEEDS_FETCH_10};
@@ -96,6 +96,8 @@ pub struct FetcherSettings {
     pub max_wait: Duration,
     /// A broker answers as soon as it has so much.
     pub min_bytes: i32,
+    /// No more is asked for at once, whatever streams have room for: longer answers are not read.
+    pub max_bytes: usize,
     /// Whether only committed records are asked for.
     pub read_committed: bool,
     /// Where the reader is, for followers nearby (KIP-392).
@@ -112,6 +114,7 @@ impl Default for FetcherSettings {
             backoff: Backoff::RETRY,
             max_wait: Duration::from_millis(500),
             min_bytes: 1,
+            max_bytes: usize::MAX,
             read_committed: false,
             rack: None,
             replica_max_age: Duration::from_secs(5 * 60),
@@ -348,6 +351,12 @@ impl Fetcher {
         self.cursors.is_empty()
     }
 
+    /// For simulations, which count where they get to: what comes next for a partition, by name; none where it is not here.
+    #[doc(hidden)]
+    pub fn partition_state(&self, id: PartitionId) -> Option<&'static str> {
+        self.cursors.get(&id).map(Cursor::state)
+    }
+
     /// One more stream, without partitions.
     pub fn open(&mut self, now: Instant, stream: StreamId, settings: StreamSettings) {
         self.advance(now);
@@ -431,7 +440,7 @@ impl Fetcher {
         cursor.phase = Phase::at(to);
         (cursor.failures, cursor.retry_at, cursor.unknown_since) = (0, None, None);
         cursor.reset_from = None;
-        cursor.max_bytes = self.streams.get(&cursor.stream).map_or(1, |it| it.settings.partition_max_bytes);
+        cursor.ask_for(self.streams.get(&cursor.stream).map_or(1, |it| it.settings.partition_max_bytes));
         self.settle(id);
     }
 

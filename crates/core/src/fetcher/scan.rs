@@ -2,7 +2,7 @@
 //! written. Records are not looked at, so that the next request leaves before anything is decoded.
 
 use bytes::Bytes;
-use ottla_wire::records::{BATCH_HEADER_LEN, batches};
+use ottla_wire::records::{batches, whole_len};
 
 /// What was found in the records of one partition.
 #[derive(Debug, PartialEq, Eq)]
@@ -46,9 +46,5 @@ pub(super) fn scan(records: Bytes, offset: i64) -> Scan {
 /// The length of a batch of which the first bytes are there.
 fn announced(bytes: &[u8]) -> Option<i32> {
     let length = bytes.get(8..12)?.first_chunk::<4>()?;
-    let behind = i32::try_from(BATCH_HEADER_LEN).unwrap_or_default();
-    i32::from_be_bytes(*length).checked_add(LENGTH_END).filter(|whole| *whole >= behind)
+    i32::try_from(whole_len(i32::from_be_bytes(*length))?).ok()
 }
-
-/// Base offset and length, which the length does not count.
-const LENGTH_END: i32 = 12;

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use ottla_wire::ErrorCode;
 use ottla_wire::messages::fetch::FetchRequest;
+use ottla_wire::{ErrorCode, Str};
 
-use super::answer::is_of_session;
+use super::answer::{is_of_session, may_pass};
 use super::cursor::{Cursor, Question, Want};
-use super::session::Session;
+use super::session::{Session, rounded};
 use super::{Action, FetchFailure, FetchOut, Fetcher, PartitionId, RequestToken, StreamId, Timer};
 use crate::error::{Failure, Outcome, RequestError};
 use crate::metadata::Leader;
@@ -123,7 +123,8 @@ impl Fetcher {
     pub(super) fn settle(&mut self, id: PartitionId) {
         let Some(cursor) = self.cursors.get_mut(&id) else { return };
         let partitions = self.streams.get(&cursor.stream).map_or(1, |stream| stream.partitions.len());
-        let share = self.budget.limit(cursor.stream) / partitions.max(1);
+        // A stream with more partitions than bytes goes on, one after the other.
+        let share = (self.budget.limit(cursor.stream) / partitions.max(1)).max(1);
         let want = cursor.want(self.now, share);
         self.list(id, want);
         if want == Want::Leader {
@@ -251,17 +252,20 @@ impl Fetcher {
             return None;
         }
         let room: usize = rooms.iter().map(|(_, room)| room).sum();
+        let shared = if rooms.len() > 1 { &rooms[..] } else { &[] };
+        // Who may send no more of one of several streams need not wait for more.
+        let least = shared.iter().map(|(_, room)| rounded(*room)).min();
         let broker = self.brokers.get_mut(&broker_id)?;
         self.last_token += 1;
         let token = RequestToken(self.last_token);
-        let asked = broker.session.next(token);
+        let asked = broker.session.next(token, shared);
         broker.fetching = Some(token);
         let max_wait = broker.wait(self.settings.max_wait);
         let request = FetchRequest {
             replica_id: -1,
             max_wait_ms: i32::try_from(max_wait.as_millis()).unwrap_or(i32::MAX),
-            min_bytes: self.settings.min_bytes,
-            max_bytes: i32::try_from(room).unwrap_or(i32::MAX),
+            min_bytes: self.settings.min_bytes.min(least.unwrap_or(i32::MAX)),
+            max_bytes: i32::try_from(room.min(self.settings.max_bytes)).unwrap_or(i32::MAX),
             isolation_level: i8::from(self.settings.read_committed),
             session_id: asked.session_id,
             session_epoch: asked.session_epoch,
@@ -275,11 +279,33 @@ impl Fetcher {
         Some(Action::Fetch(FetchOut { token, broker_id, request, max_wait, has_ids: asked.has_ids }))
     }
 
+    /// What a request that is out asks about, for the log: topic, partition, and which attempt at its broker this is.
+    pub fn carried(&self, token: RequestToken) -> impl Iterator<Item = (&Str, i32, u32)> {
+        let flight = self.requests.get(&token);
+        let broker = flight.and_then(|flight| self.brokers.get(&flight.broker_id));
+        let attempt = broker.map_or(0, |broker| broker.failures).saturating_add(1);
+        let ids: Vec<PartitionId> = match flight.map(|flight| &flight.kind) {
+            None => Vec::new(),
+            Some(Kind::Fetch(_)) => broker.into_iter().flat_map(|broker| broker.session.asked()).collect(),
+            Some(Kind::Offsets(asked) | Kind::Epochs(asked)) => asked.iter().map(|it| it.id).collect(),
+        };
+        ids.into_iter().filter_map(move |id| {
+            let cursor = self.cursors.get(&id)?;
+            Some((&cursor.topic.name, cursor.index, attempt))
+        })
+    }
+
+    /// For the log: which attempt at a partition is under way, and whether a follower is asked instead of its leader.
+    pub fn attempt(&self, topic: &Str, index: i32) -> Option<(u32, bool)> {
+        let cursor = self.cursors.get(self.by_name.get(&(topic.clone(), index))?)?;
+        Some((cursor.failures.saturating_add(1), cursor.replica.is_some()))
+    }
+
     /// There is no answer and there will be none.
     pub fn handle_lost(&mut self, now: Instant, token: RequestToken, error: &RequestError) {
         self.advance(now);
         let Some(Flight { broker_id, kind, .. }) = self.finish(token) else { return };
-        let is_final = matches!(error.reason, Failure::UnsupportedVersion { .. } | Failure::Encode(_));
+        let is_final = error.reason.is_of_request();
         match kind {
             Kind::Fetch(_) => {
                 let Some(broker) = self.brokers.get_mut(&broker_id) else { return };
@@ -352,9 +378,7 @@ impl Fetcher {
     /// those who are told that this will not pass.
     pub(super) fn refused_whole(&mut self, broker_id: i32, code: Option<ErrorCode>) {
         let random = self.random.next_u64();
-        let passes = |code: ErrorCode| {
-            is_of_session(code) || code.is_retriable() || code == ErrorCode::UNKNOWN_SERVER_ERROR
-        };
+        let passes = |code: ErrorCode| is_of_session(code) || may_pass(code);
         if let Some(code) = code.filter(|code| !passes(*code)) {
             self.not_served(broker_id, Some(&FetchFailure::Refused { broker_id, code, offset: -1 }));
         }

@@ -27,6 +27,9 @@ use crate::connection::OVERDUE_AFTER;
 /// How often in a row a known topic may be missing from the answers before it counts as gone.
 const MISSES_IGNORED: u8 = 3;
 
+/// For so long one broker of several has to say that a topic has another id, when no other answers.
+const ALONE_FOR: Duration = Duration::from_secs(5);
+
 /// When to ask.
 #[derive(Debug, Clone)]
 pub struct MetadataSettings {
@@ -123,10 +126,18 @@ struct Entry {
     known: Option<Arc<Topic>>,
     refused: Option<ErrorCode>,
     misses: u8,
-    /// Another id that an answer gave the topic. It is believed when the next answer says the same: a broker that lags
-    /// still has the id of a topic that was deleted.
-    rival: Option<Uuid>,
+    rival: Option<Rival>,
     last_wanted: Instant,
+}
+
+/// Another id that an answer gave a topic. It is believed when the next answer is another broker's and says the same: a broker
+/// that lags still has the id of a topic that was deleted. Where nobody else answers, it is believed after [`ALONE_FOR`].
+#[derive(Debug)]
+struct Rival {
+    id: Uuid,
+    /// Who was the first to say so, where that is known: of a late answer it is not.
+    broker: Option<i32>,
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -263,7 +274,13 @@ impl Metadata {
                 .map(|broker| (broker.id, broker))
                 .collect();
         }
-        self.update_topics(now, response);
+        let broker = match &self.refresh {
+            Refresh::InFlight { flight: asked, to: Destination::Broker(id), .. } if *asked == flight => {
+                Some(*id)
+            }
+            _ => None,
+        };
+        self.update_topics(now, broker, response);
         self.answered = self.answered.max(flight);
         self.generation += 1;
         self.last_success = now;
@@ -307,6 +324,15 @@ impl Metadata {
         let is_news = entry.known.as_mut().is_some_and(|known| known.take_hint(partition, leader));
         self.generation += u64::from(is_news);
         is_news
+    }
+
+    /// For simulations, which count where they get to: the states in which the refresh, each topic, and each partition are,
+    /// by name. What a topic is in has `topic` in front, and a partition's state `partition`.
+    #[doc(hidden)]
+    pub fn states(&self) -> impl Iterator<Item = &'static str> {
+        let partitions = self.topics.values().flat_map(|entry| &entry.known).flat_map(|it| &it.partitions);
+        let topics = self.topics.values().map(Entry::state);
+        std::iter::once(self.refresh.state()).chain(topics).chain(partitions.map(Partition::state))
     }
 
     /// Does what time has made due.
@@ -395,14 +421,15 @@ impl Metadata {
         }
     }
 
-    fn update_topics(&mut self, now: Instant, response: &MetadataResponse) {
+    fn update_topics(&mut self, now: Instant, broker: Option<i32>, response: &MetadataResponse) {
+        let is_alone = self.brokers.len() <= 1;
         for answer in &response.topics {
             let Some(name) = answer.name.as_deref() else { continue };
             let Some(entry) = self.topics.get_mut(name) else { continue };
-            if !answer.error_code.is_none() && answer.error_code != ErrorCode::LEADER_NOT_AVAILABLE {
-                entry.refused = Some(answer.error_code);
+            if let Some(code) = refusal(answer, entry.known.is_some()) {
+                entry.refused = Some(code);
                 entry.misses = entry.misses.saturating_add(1);
-                if entry.misses > MISSES_IGNORED || !answer.error_code.is_retriable() {
+                if entry.misses > MISSES_IGNORED || !code.is_retriable() {
                     entry.known = None;
                 }
                 continue;
@@ -410,8 +437,7 @@ impl Metadata {
             let other = entry.known.as_ref().is_some_and(|known| {
                 known.id != answer.topic_id && !known.id.is_nil() && !answer.topic_id.is_nil()
             });
-            if other && entry.rival != Some(answer.topic_id) {
-                entry.rival = Some(answer.topic_id);
+            if other && !entry.believes(now, answer.topic_id, broker, is_alone) {
                 let soon = now + self.settings.backoff.initial;
                 self.again = Some(self.again.map_or(soon, |again| again.min(soon)));
                 continue;
@@ -428,6 +454,52 @@ impl Metadata {
             let known = if unchanged { entry.known.take() } else { Some(Arc::new(topic)) };
             *entry = Entry { known, refused: None, misses: 0, rival: None, last_wanted };
         }
+    }
+}
+
+impl Refresh {
+    fn state(&self) -> &'static str {
+        match self {
+            Self::Idle { .. } => "refresh: idle",
+            Self::Ready { tried } if tried.is_empty() => "refresh: begins",
+            Self::Ready { .. } => "refresh: goes on after a failure",
+            Self::InFlight { to: Destination::Broker(_), .. } => "refresh: asks a broker",
+            Self::InFlight { to: Destination::Bootstrap(_), .. } => "refresh: asks a bootstrap address",
+        }
+    }
+}
+
+impl Entry {
+    /// Hears once more of another id than the known one; whether that is what the topic has by now.
+    fn believes(&mut self, now: Instant, id: Uuid, broker: Option<i32>, is_alone: bool) -> bool {
+        let Some(rival) = self.rival.as_ref().filter(|rival| rival.id == id) else {
+            self.rival = Some(Rival { id, broker, since: now });
+            return false;
+        };
+        let is_another = rival.broker.zip(broker).is_some_and(|(first, this)| first != this);
+        is_alone || is_another || now.saturating_duration_since(rival.since) >= ALONE_FOR
+    }
+
+    fn state(&self) -> &'static str {
+        let Self { known, refused, misses: _, rival, last_wanted: _ } = self;
+        match (known, refused, rival) {
+            (None, None, _) => "topic: nothing is known",
+            (None, Some(_), _) => "topic: refused",
+            (Some(_), None, None) => "topic: known",
+            (Some(_), Some(_), None) => "topic: known, and refused by the last answer",
+            (Some(_), _, Some(_)) => "topic: known, and another id was heard of",
+        }
+    }
+}
+
+/// Why an answer says nothing of a topic, if that is so. No topic is without partitions: one that is said to have none, while
+/// none of them are known, has no leader that the broker knows of.
+fn refusal(answer: &MetadataResponseTopic, is_known: bool) -> Option<ErrorCode> {
+    match answer.error_code {
+        ErrorCode::NONE | ErrorCode::LEADER_NOT_AVAILABLE => {
+            (!is_known && answer.partitions.is_empty()).then_some(ErrorCode::LEADER_NOT_AVAILABLE)
+        }
+        code => Some(code),
     }
 }
 

@@ -231,6 +231,27 @@ fn another_topic_id_is_believed_when_two_answers_agree() {
     assert_eq!([by_id(old), by_id(new)], [Some(old), None], "the id it had leads nowhere");
 }
 
+/// Trap M3: a broker that lags says the same again; where nobody else answers, it is right in the end.
+#[test]
+fn another_topic_id_that_one_broker_of_several_repeats_is_believed_after_a_while() {
+    let mut rig = Rig::knowing(&[1, 2]);
+    rig.metadata.want_topic(rig.now, "t");
+    let [old, new] = [1, 2].map(|id| Uuid::from_bytes([id; 16]));
+    assert_eq!(rig.hears(&with_id(answer(&[1, 2]), 2)), new);
+    for (pause, believed) in [(1, new), (1, new), (3, new), (2, old)] {
+        rig.metadata.request_refresh(rig.now, None);
+        rig.pass(Duration::from_secs(pause));
+        let mut query = rig.query();
+        if query.to == Destination::Broker(1) {
+            rig.metadata.handle_failure(rig.now, query.flight);
+            query = rig.query();
+        }
+        assert_eq!(query.to, Destination::Broker(2));
+        rig.answer(query, &with_id(answer(&[1, 2]), 1));
+        assert_eq!(rig.metadata.topic_by_id(believed).map(|topic| topic.id), Some(believed));
+    }
+}
+
 /// Trap N13: a broker that says nothing is not waited for while there is another.
 #[test]
 fn a_silent_broker_is_passed_over_after_two_seconds() {

@@ -115,6 +115,15 @@ impl Partition {
         self.leader.map(|broker_id| Leader { broker_id, epoch: self.leader_epoch })
     }
 
+    /// For simulations.
+    pub(super) fn state(&self) -> &'static str {
+        match (self.regressions, self.leader) {
+            (0, Some(_)) => "partition: has a leader",
+            (0, None) => "partition: has no leader",
+            (1.., _) => "partition: an older epoch was passed over",
+        }
+    }
+
     fn updated(known: Option<&Self>, answer: &MetadataResponsePartition) -> Self {
         if let Some(known) = known
             && answer.leader_epoch >= 0

@@ -15,7 +15,7 @@ use super::{
     Timer, Written,
 };
 use crate::connection::{OVERDUE_AFTER, OVERDUE_AGAIN, throttle_time};
-use crate::error::{Outcome, RequestError};
+use crate::error::RequestError;
 use crate::partition_queue::Acks;
 use crate::time::later;
 
@@ -111,12 +111,7 @@ impl<D> Producer<D> {
     pub fn handle_lost(&mut self, now: Instant, token: RequestToken, error: &RequestError) {
         self.advance(now);
         let Some(request) = self.finish(token) else { return };
-        let verdict = match (error.outcome, error.reason.is_retriable()) {
-            (Outcome::NotSent, true) => Verdict::NotNow,
-            (Outcome::NotSent, false) => Verdict::Refused,
-            (Outcome::Unknown, true) => Verdict::Unknown,
-            (Outcome::Unknown, false) => Verdict::Lost,
-        };
+        let verdict = Verdict::of_loss(error);
         let random = self.random.next_u64();
         for &id in &request.partitions {
             let cause = DeliveryCause::Request(error.clone());
@@ -266,9 +261,13 @@ impl<D> Producer<D> {
         self.settle(id);
     }
 
-    /// `random` is one for all partitions of a request, so that they come back together.
+    /// `random` is one for all partitions of a request, so that they come back together. All that fails before the next attempt, such as
+    /// the other requests of a lost connection, is one failure.
     fn back_off(&mut self, id: PartitionId, random: u64) {
         let Some(partition) = self.partitions.get_mut(&id) else { return };
+        if partition.retry_at.is_some_and(|at| at > self.now) {
+            return;
+        }
         partition.failures += 1;
         let pause = self.settings.backoff.delay(partition.failures, random);
         partition.retry_at = Some(later(self.now, pause));

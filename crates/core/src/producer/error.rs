@@ -204,8 +204,8 @@ impl fmt::Display for DeliveryCause {
             }
             Self::Refused { broker, code: code @ ErrorCode::MESSAGE_TOO_LARGE, message: None } => write!(
                 f,
-                "broker {broker} answered {code}: a record by itself is larger than the topic's `max.message.bytes`; send it in \
-                 parts, or raise that"
+                "broker {broker} answered {code}: a record, or a batch that cannot be split any more, is larger than the topic's \
+                 `max.message.bytes`; send less in one piece, or raise that"
             ),
             Self::Refused { broker, code, message: None } => write!(f, "broker {broker} answered {code}"),
             Self::Request(error) => error.fmt(f),

@@ -32,6 +32,16 @@ impl Identity {
         }
     }
 
+    /// For simulations.
+    pub(super) fn state(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Asked => "asked for",
+            Self::Pausing => "asked for again after a pause",
+            Self::Known(_) => "known",
+        }
+    }
+
     /// Leaves `used` behind, by the next epoch or, after the last one, by a fresh id. Does nothing when that happened
     /// already.
     pub(super) fn raise(&mut self, used: ProducerIdentity) {

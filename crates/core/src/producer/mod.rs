@@ -15,6 +15,7 @@ mod answer;
 mod company;
 mod error;
 mod identity;
+mod in_order;
 mod metrics;
 mod partition;
 mod schedule;
@@ -27,8 +28,11 @@ mod tests;
 pub use answer::Mismatch;
 pub use error::{DeliveryCause, DeliveryError, DeliveryOutcome, ProducerIdFailure};
 pub use identity::ProducerIdentity;
+pub use in_order::{InOrder, Place};
 pub use metrics::ProducerMetrics;
 pub use split::SplitBatch;
+#[doc(hidden)]
+pub use verdict::{verdict_of_answer, verdict_of_loss};
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -126,7 +130,9 @@ enum Timer {
 #[derive(Debug)]
 pub enum Action<D> {
     /// Take the oldest batch of this partition's queue, seal it, and [`push`](Producer::push) it, or report
-    /// [`nothing_to_push`](Producer::nothing_to_push).
+    /// [`nothing_to_push`](Producer::nothing_to_push). Where sealing takes a while, tell what the queue has without that batch with
+    /// [`handle_ready`](Producer::handle_ready), so that the next one can be sealed meanwhile; batches are pushed in the order in
+    /// which they were taken.
     Take {
         /// The partition.
         partition: PartitionId,
@@ -288,6 +294,19 @@ impl<D> Producer<D> {
         self.identity.known()
     }
 
+    /// For simulations, which count where they get to: what it has of an identity, by name.
+    #[doc(hidden)]
+    pub fn identity_state(&self) -> &'static str {
+        self.identity.state()
+    }
+
+    /// For simulations: what a partition can do next, by name; none once it is forgotten.
+    #[doc(hidden)]
+    pub fn partition_state(&self, id: PartitionId) -> Option<&'static str> {
+        let (current, max_in_flight) = (self.identity.known(), self.settings.max_in_flight);
+        self.partitions.get(&id).map(|it| it.state(self.now, current, max_in_flight))
+    }
+
     /// What it has done so far. Costs a look at each partition, and a copy of a histogram, some kilobytes.
     pub fn metrics(&self) -> ProducerMetrics {
         let mut metrics = self.metrics.clone();
@@ -298,9 +317,9 @@ impl<D> Producer<D> {
         metrics
     }
 
-    /// Whether all that was ready or pushed has been resolved, and no action is left.
+    /// Whether all that was ready or pushed has been resolved, and no action is left. What was given up may still be answered.
     pub fn is_idle(&self) -> bool {
-        self.actions.is_empty() && self.partitions.values().all(Partition::is_idle)
+        self.actions.is_empty() && self.partitions.values().all(Partition::is_resolved)
     }
 
     /// The queue of `partition` has something, or something else than before.
@@ -318,6 +337,7 @@ impl<D> Producer<D> {
             self.metrics.batches += 1;
             self.metrics.bytes += batch.encoded_len as u64;
             self.metrics.compressed_bytes += batch.sealed.len() as u64;
+            partition.acks = batch.settings.acks;
             partition.batches.push_back(Pending::new(now, batch));
         }
         self.nothing_to_push(now, partition, ready);
@@ -326,7 +346,7 @@ impl<D> Producer<D> {
     /// The batch that was asked for cannot be had; what its queue has now.
     pub fn nothing_to_push(&mut self, now: Instant, partition: PartitionId, ready: Option<Ready>) {
         if let Some(partition) = self.partitions.get_mut(&partition) {
-            partition.taking = false;
+            partition.taking = partition.taking.saturating_sub(1);
         }
         self.handle_ready(now, partition, ready);
     }
@@ -415,11 +435,12 @@ impl<D> Producer<D> {
         if let Some((reason, avoid)) = self.refresh.take() {
             return Some(Action::RefreshMetadata { reason, avoid });
         }
-        while let Some(broker) = self.active.first().copied() {
+        // What is settled on the way may put the broker back. It ends: what is settled once more at the same moment stays.
+        while let Some(broker) = self.active.pop_first() {
             if let Some(action) = self.act_at(broker) {
+                self.active.insert(broker);
                 return Some(action);
             }
-            self.active.remove(&broker);
             // Acting may have resolved something on the way.
             if let Some(action) = self.actions.pop_front() {
                 return Some(action);
@@ -463,7 +484,7 @@ impl<D> Producer<D> {
         let mut step = partition.step(self.now, self.identity.known(), self.settings.max_in_flight);
         match step {
             Step::Expire => {
-                partition.taking = true;
+                partition.take();
                 self.actions.push_back(Action::Take { partition: id });
                 step = partition.step(self.now, self.identity.known(), self.settings.max_in_flight);
             }
@@ -500,7 +521,7 @@ impl<D> Producer<D> {
     /// Marks the partition as waiting for a push.
     fn take(&mut self, id: PartitionId) {
         if let Some(partition) = self.partitions.get_mut(&id) {
-            partition.taking = true;
+            partition.take();
         }
         self.settle(id);
     }

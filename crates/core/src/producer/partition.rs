@@ -25,11 +25,13 @@ pub(super) struct Partition<D> {
     pub(super) topic: Arc<TopicRef>,
     pub(super) index: i32,
     pub(super) leader: Option<Leader>,
-    /// What its queue has, as last heard.
+    /// What its queue has, as last heard; nothing is known of it from when a batch is asked for until it is told anew.
     pub(super) queue: Option<Ready>,
-    /// A batch was asked for and has not been pushed yet.
-    pub(super) taking: bool,
+    /// Batches that were asked for and have not been pushed yet.
+    pub(super) taking: usize,
     pub(super) batches: VecDeque<Pending<D>>,
+    /// Of the last batch there was.
+    pub(super) acks: Acks,
     /// Batches of which some were made.
     pub(super) splits: Vec<Split<D>>,
     /// Records that were acknowledged, and that were given up.
@@ -95,6 +97,24 @@ pub(super) enum Step {
     Send(Haste),
 }
 
+impl Step {
+    /// For simulations.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Nothing => "waits",
+            Self::Expire => "takes what is past its time",
+            Self::FindLeader => "needs a leader",
+            Self::AwaitIdentity => "needs a producer id",
+            Self::Take(Haste::None) => "would take what lingers",
+            Self::Take(Haste::Due) => "would take what is awaited",
+            Self::Take(Haste::Full) => "would take what is full",
+            Self::Send(Haste::None) => "would send what lingers",
+            Self::Send(Haste::Due) => "would send what is awaited",
+            Self::Send(Haste::Full) => "would send what is full",
+        }
+    }
+}
+
 /// What makes a batch leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Haste {
@@ -114,8 +134,9 @@ impl<D> Partition<D> {
             index,
             leader: None,
             queue: None,
-            taking: false,
+            taking: 0,
             batches: VecDeque::new(),
+            acks: Acks::All,
             splits: Vec::new(),
             resolved: (0, 0),
             identity: None,
@@ -131,11 +152,33 @@ impl<D> Partition<D> {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.queue.is_none() && !self.taking && self.batches.is_empty()
+        self.is_resolved() && self.batches.is_empty()
+    }
+
+    /// Whether nobody is owed anything. What was given up may still be in flight.
+    pub(super) fn is_resolved(&self) -> bool {
+        let is_over = |batch: &Pending<D>| batch.owed.is_nothing();
+        self.queue.is_none() && self.taking == 0 && self.batches.iter().all(is_over)
+    }
+
+    /// For simulations: its step, and if there is none, why not.
+    pub(super) fn state(
+        &self,
+        now: Instant,
+        current: Option<ProducerIdentity>,
+        max_in_flight: usize,
+    ) -> &'static str {
+        match self.step(now, current, max_in_flight) {
+            Step::Nothing if self.is_idle() => "idle",
+            Step::Nothing if self.retry_at.is_some() => "pauses after a failure",
+            Step::Nothing if self.batches.iter().any(|batch| batch.splitting.is_some()) => "splits",
+            step => step.name(),
+        }
     }
 
     pub(super) fn step(&self, now: Instant, current: Option<ProducerIdentity>, max_in_flight: usize) -> Step {
-        if self.queue.is_some_and(|queue| queue.deadline <= now) && !self.taking {
+        // One at a time: what comes too late needs no other thread.
+        if self.taking == 0 && self.queue.is_some_and(|queue| queue.deadline <= now) {
             return Step::Expire;
         }
         let step = self.step_at_leader(now, current, max_in_flight);
@@ -159,7 +202,8 @@ impl<D> Partition<D> {
             };
         }
         match self.queue {
-            Some(queue) if !self.taking && self.has_room(max_in_flight) => {
+            // While one is compressed, what is full may be, too; the rest waits for company.
+            Some(queue) if (queue.full || self.taking == 0) && self.has_room(max_in_flight) => {
                 let has_lingered = queue.lingers_until.is_some_and(|until| until <= now);
                 Step::Take(match queue {
                     _ if queue.full || has_lingered => Haste::Full,
@@ -182,8 +226,14 @@ impl<D> Partition<D> {
 
     /// Whether one more batch may be in flight beside those there are.
     fn has_room(&self, max_in_flight: usize) -> bool {
-        let last = self.batches.back();
-        last.is_none_or(|last| self.batches.len() < self.window(last.settings.acks, max_in_flight))
+        let count = self.batches.len() + self.taking;
+        count == 0 || count < self.window(self.acks, max_in_flight)
+    }
+
+    /// A batch is asked for.
+    pub(super) fn take(&mut self) {
+        self.taking += 1;
+        self.queue = None;
     }
 
     /// The first batch that is not in flight.
@@ -344,9 +394,9 @@ impl<D> Partition<D> {
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         let batches =
             self.batches.iter().filter(|batch| !batch.owed.is_nothing()).map(|batch| batch.deadline);
-        let queue = self.queue.filter(|_| !self.taking);
-        let lingers = queue.and_then(|queue| queue.lingers_until).filter(|until| *until > now);
-        batches.chain(queue.map(|queue| queue.deadline)).chain(lingers).chain(self.retry_at).min()
+        let lingers = self.queue.and_then(|queue| queue.lingers_until).filter(|until| *until > now);
+        let expires = self.queue.filter(|_| self.taking == 0).map(|queue| queue.deadline);
+        batches.chain(expires).chain(lingers).chain(self.retry_at).min()
     }
 }
 

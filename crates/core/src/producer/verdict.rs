@@ -6,6 +6,8 @@
 
 use ottla_wire::ErrorCode;
 
+use crate::error::{Outcome, RequestError};
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
     /// In the log.
@@ -55,4 +57,39 @@ impl Verdict {
             _ => Self::Lost,
         }
     }
+
+    /// Of a request without an answer.
+    pub(super) fn of_loss(error: &RequestError) -> Self {
+        match (error.outcome, error.reason.is_retriable()) {
+            (Outcome::NotSent, true) => Self::NotNow,
+            (Outcome::NotSent, false) => Self::Refused,
+            (Outcome::Unknown, true) => Self::Unknown,
+            (Outcome::Unknown, false) => Self::Lost,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Written => "written",
+            Self::Refused => "refused",
+            Self::TooLarge => "too large",
+            Self::NotNow => "not now",
+            Self::Unknown => "unknown",
+            Self::Lost => "lost",
+            Self::OutOfSequence => "out of sequence",
+            Self::Fenced => "fenced",
+        }
+    }
+}
+
+/// For simulations, which count where they get to: what an answer with this code means for a batch, by name.
+#[doc(hidden)]
+pub fn verdict_of_answer(code: ErrorCode) -> &'static str {
+    Verdict::of(code).name()
+}
+
+/// For simulations: what the loss of a request means for its batches, by name.
+#[doc(hidden)]
+pub fn verdict_of_loss(error: &RequestError) -> &'static str {
+    Verdict::of_loss(error).name()
 }

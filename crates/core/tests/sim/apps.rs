@@ -13,6 +13,7 @@ use ottla_wire::records::batches;
 use ottla_wire::{ErrorCode, Uuid};
 
 use crate::calls::{Value, What, ending};
+use crate::invariants::{ASKERS_ANSWER, GOES_ON, POSITIONS};
 use crate::plan::{ReaderPlan, WriterPlan};
 use crate::random::Draw;
 use crate::truth::{Accepted, Fate, RecordId, decode_value};
@@ -118,7 +119,7 @@ impl World {
             return;
         }
         let Some(id) = self.open_partition(topic, partition) else {
-            self.client.metadata.request_refresh(self.now, None);
+            self.ask_for_topic(&topic_name(topic));
             return self.at(self.now + UNKNOWN_TOPIC_PAUSE, Event::WriterTurn { writer });
         };
         if !self.produce.has_room(id, self.writers[writer].plan.record_bytes.0 as usize) {
@@ -134,7 +135,7 @@ impl World {
         for _ in 0..count {
             let it = &mut self.writers[writer];
             let bytes = it.draw.between(it.plan.record_bytes.0, it.plan.record_bytes.1) as usize;
-            if !self.produce.has_room(id, bytes) {
+            if !self.produce.admits(id, bytes) {
                 break;
             }
             self.accept(writer, bytes, &settings, None);
@@ -154,6 +155,10 @@ impl World {
     fn accept(&mut self, writer: usize, bytes: usize, settings: &BatchSettings, must_by: Option<Instant>) {
         let (topic, partition) = (self.writers[writer].plan.topic, self.writers[writer].plan.partition);
         let Some(id) = self.queue_of(topic, partition) else { return };
+        // Of a last record nobody asks whether there is room.
+        if must_by.is_some() {
+            self.produce.insists(id, bytes);
+        }
         let record = RecordId(self.truth.records.len() as u64);
         self.truth.records.push(Accepted {
             writer,
@@ -194,9 +199,7 @@ impl World {
         }
         if let Some(due) = must_by.filter(|due| *due < self.now) {
             let late = self.now - due;
-            self.violate("it goes on when faults are over", || {
-                format!("record {id:?} was acknowledged {late:?} late")
-            });
+            self.violate(GOES_ON, || format!("record {id:?} was acknowledged {late:?} late"));
         }
     }
 
@@ -228,7 +231,7 @@ impl World {
             }
             let (topic, partition) = (self.writers[writer].plan.topic, self.writers[writer].plan.partition);
             if self.open_partition(topic, partition).is_none() {
-                self.client.metadata.request_refresh(self.now, None);
+                self.ask_for_topic(&topic_name(topic));
                 continue;
             }
             self.writers[writer].owes_last = false;
@@ -280,6 +283,7 @@ fn settings(plan: &WriterPlan) -> BatchSettings {
         request_timeout: plan.request_timeout,
         delivery_timeout: plan.delivery_timeout,
         linger: plan.linger,
+        max_bytes: usize::MAX,
     }
 }
 
@@ -295,12 +299,12 @@ impl World {
         let name = topic_name(plan.topic);
         self.client.metadata.want_topic(self.now, &name);
         let Lookup::Known(topic) = self.client.metadata.topic(&name) else {
-            self.client.metadata.request_refresh(self.now, None);
+            self.ask_for_topic(&name);
             return self.reader_turn_at(reader, self.now + UNKNOWN_TOPIC_PAUSE);
         };
         if topic.id.is_nil() {
             // It is being created: its id comes later.
-            self.client.metadata.request_refresh(self.now, None);
+            self.ask_for_topic(&name);
             return self.reader_turn_at(reader, self.now + UNKNOWN_TOPIC_PAUSE);
         }
         if self.readers[reader].topic_id != Some(topic.id) {
@@ -360,15 +364,14 @@ impl World {
     pub(crate) fn reader_told(&mut self, reader: usize, call: u64, result: Result<Value, CallError>) {
         let it = &mut self.readers[reader];
         if it.call.take_if(|mine| *mine == call).is_none() {
-            return self
-                .violate("an answer is the asker's", || format!("reader {reader} never made call {call}"));
+            return self.violate(ASKERS_ANSWER, || format!("reader {reader} never made call {call}"));
         }
         let before = it.position;
         match result {
             Ok(Value::Fetched(data)) => self.read(reader, data),
             Ok(Value::Offset(start)) => self.reader_restarts(reader, start),
             Ok(Value::ProducerId(..)) => {
-                self.violate("an answer is the asker's", || "a reader got a producer id".to_owned());
+                self.violate(ASKERS_ANSWER, || "a reader got a producer id".to_owned());
             }
             Err(error) => {
                 let (code, _recreated) = ending(&error);
@@ -447,12 +450,12 @@ impl World {
                 it.seen.push_back((record.offset, content.map(|(id, _)| id)));
                 self.truth.work += 1;
                 if record.offset != expected {
-                    self.violate("positions never skip", || {
+                    self.violate(POSITIONS, || {
                         format!("reader {reader} expects {expected} and gets {}", record.offset)
                     });
                 }
                 if content.is_some_and(|(_, partition)| partition != index) {
-                    self.violate("an answer is the asker's", || {
+                    self.violate(ASKERS_ANSWER, || {
                         format!("reader {reader} of partition {index} gets {content:?}")
                     });
                 }

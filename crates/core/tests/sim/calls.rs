@@ -14,7 +14,9 @@ use ottla_wire::messages::init_producer_id::InitProducerIdRequest;
 use ottla_wire::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use ottla_wire::{AnyRequest, ApiKey, ErrorCode, Str, Uuid};
 
-use crate::client::{Purpose, Waiter, decode_failed, name_of};
+use crate::client::{Purpose, Waiter, decode_failed};
+use crate::expected::end_name;
+use crate::invariants::{ASKERS_ANSWER, NOTHING_WAITS};
 use crate::world::World;
 
 /// The calls that are under way.
@@ -29,6 +31,8 @@ struct Active {
     what: What,
     own_wait: Duration,
     state: State,
+    /// The machine's own, at the last look.
+    seen: &'static str,
 }
 
 /// What is asked, and by whom.
@@ -117,7 +121,9 @@ impl World {
         let pauses = Pauses::new(Backoff::RETRY, self.client.random.next_u64());
         let call = Call::new(self.now, api, target, timeout, own_wait, pauses);
         self.calls.last += 1;
-        self.calls.active.insert(self.calls.last, Active { call, what, own_wait, state: State::Poll });
+        let active = Active { call, what, own_wait, state: State::Poll, seen: "" };
+        self.calls.active.insert(self.calls.last, active);
+        self.look_at_call(self.calls.last);
         self.calls.last
     }
 
@@ -172,6 +178,7 @@ impl World {
             active.state = State::Poll;
             self.client.detach(token);
             self.coverage.hit("call", "moved");
+            self.look_at_call(call);
             self.note(|| format!("call {call} moves on without its answer"));
         }
     }
@@ -195,9 +202,9 @@ impl World {
             }
             Step::GiveUp(error) => {
                 let late = now.saturating_duration_since(active.call.deadline());
-                self.coverage.hit("call", format!("given up: {}", name_of(&error.end)));
+                self.coverage.hit("call", end_name(&error.end));
                 if late > Duration::from_millis(1) && !self.was_stalled() {
-                    self.violate("nothing waits for ever", || format!("{error} came {late:?} too late"));
+                    self.violate(NOTHING_WAITS, || format!("{error} came {late:?} too late"));
                 }
                 self.note(|| format!("call {call} is given up: {error}"));
                 self.call_over(call, Err(error));
@@ -243,6 +250,16 @@ impl World {
         if let Some(active) = self.calls.active.get_mut(&call) {
             active.state = state;
         }
+        self.look_at_call(call);
+    }
+
+    /// Counts the state to which a call has come since the last look.
+    fn look_at_call(&mut self, call: u64) {
+        let Some(active) = self.calls.active.get_mut(&call) else { return };
+        let state = active.call.state();
+        if std::mem::replace(&mut active.seen, state) != state {
+            self.coverage.hit("call: state", state);
+        }
     }
 
     fn no_lane(&mut self, call: u64) {
@@ -255,8 +272,8 @@ impl World {
     fn call_failed(&mut self, call: u64, error: RequestError) {
         if let Some(active) = self.calls.active.get_mut(&call) {
             active.call.handle_error(self.now, error, &mut self.client.metadata);
-            active.state = State::Poll;
         }
+        self.set_state(call, State::Poll);
     }
 
     pub(crate) fn call_outcome(
@@ -266,8 +283,7 @@ impl World {
         outcome: Result<Option<Answer>, RequestError>,
     ) {
         let Some(active) = self.calls.active.get(&call) else {
-            return self
-                .violate("an answer is the asker's", || format!("call {call} is over and gets an outcome"));
+            return self.violate(ASKERS_ANSWER, || format!("call {call} is over and gets an outcome"));
         };
         let what = active.what.clone();
         let answer = match outcome {
@@ -287,8 +303,8 @@ impl World {
                 if let Some(active) = self.calls.active.get_mut(&call) {
                     let (peer, message) = (answer.peer, message.as_deref());
                     active.call.handle_code(self.now, peer, code, message, &mut self.client.metadata);
-                    active.state = State::Poll;
                 }
+                self.set_state(call, State::Poll);
             }
         }
     }
@@ -307,7 +323,7 @@ impl World {
                     let is_ours =
                         if row.topic_id.is_nil() { *row.topic == **topic } else { row.topic_id == *topic_id };
                     if !is_ours || row.partitions.iter().any(|it| it.partition_index != *partition) {
-                        self.violate("an answer is the asker's", || {
+                        self.violate(ASKERS_ANSWER, || {
                             format!("{what:?} was answered with {} {}", row.topic, row.topic_id)
                         });
                     }
@@ -345,7 +361,7 @@ impl World {
                         Some(row) if row.error_code.is_none() => Verdict::Done(Value::Offset(row.offset)),
                         Some(row) => Verdict::Code(row.error_code, None),
                         None => {
-                            self.violate("an answer is the asker's", || {
+                            self.violate(ASKERS_ANSWER, || {
                                 format!("{what:?} was answered with {response:?}")
                             });
                             Verdict::Code(ErrorCode::UNKNOWN_SERVER_ERROR, None)

@@ -8,7 +8,9 @@ use ottla_fake::{Answer, FakeCluster, NodeState, Partition, Reaction, Rule, Stag
 use ottla_wire::messages::produce::{PartitionProduceResponse, ProduceResponse};
 use ottla_wire::{ApiKey, ErrorCode, RecordSet, Uuid, VersionRange};
 
-use crate::plan::{FaultKind, Plan, Strike};
+use crate::expected::fault_name;
+use crate::invariants::{NOTHING_CREATED, NOTHING_WAITS};
+use crate::plan::{FaultKind, Gap, Misrow, Plan, Strike};
 use crate::strikes::{Changed, Strikes};
 use crate::world::{Event, Phase, World, create_topic, topic_name};
 
@@ -240,7 +242,7 @@ impl World {
             }
             FaultKind::Recreate { topic } => {
                 if self.chaos.deleted.remove(&topic) && self.cluster.topic(&topic_name(topic)).is_some() {
-                    self.violate("a look-up creates nothing", || format!("topic {topic} is there again"));
+                    self.violate(NOTHING_CREATED, || format!("topic {topic} is there again"));
                 }
                 let _is_new = create_topic(&mut self.cluster, now, &self.plan, topic);
             }
@@ -316,9 +318,9 @@ impl World {
     pub(crate) fn count_faults(&mut self) {
         for (fault, what) in self.plan.faults.iter().enumerate() {
             let struck = self.chaos.strikes.of(fault, &self.cluster);
-            self.coverage.hit("fault planned", what.kind.name());
+            self.coverage.hit("fault planned", fault_name(&what.kind));
             if struck > 0 {
-                self.coverage.add("fault struck", what.kind.name(), struck);
+                self.coverage.add("fault struck", fault_name(&what.kind), struck);
             }
         }
         for lost in self.cluster.lost() {
@@ -336,7 +338,7 @@ impl World {
             self.sweep();
             if self.now > limit {
                 let (left, open) = (self.client.unresolved(), self.client.open_channels());
-                return self.violate("nothing waits for ever", || {
+                return self.violate(NOTHING_WAITS, || {
                     format!("{open} connections are open after everybody let go, with {left:?}")
                 });
             }
@@ -379,11 +381,11 @@ fn rule(kind: &FaultKind) -> Option<(Rule, Option<Changed>)> {
         FaultKind::CorruptFrame { api, place } => Rule::new(Reaction::Corrupt(place)).api(api).times(1),
         FaultKind::CorruptRecords { times } => alter(Changed::by(times, damage)).api(ApiKey::FETCH),
         FaultKind::Throttle { api, time, times } => Rule::new(Reaction::Throttle(time)).api(api).times(times),
-        FaultKind::Misanswer { how, times } => {
-            alter(Changed::by(times, move |answer| misanswer(answer, how))).api(ApiKey::PRODUCE)
+        FaultKind::Misanswer { row, times } => {
+            alter(Changed::by(times, move |answer| misanswer(answer, row))).api(ApiKey::PRODUCE)
         }
-        FaultKind::MetadataGap { how, times } => {
-            alter(Changed::by(times, move |answer| leave_out(answer, how))).api(ApiKey::METADATA)
+        FaultKind::MetadataGap { gap, times } => {
+            alter(Changed::by(times, move |answer| leave_out(answer, gap))).api(ApiKey::METADATA)
         }
         FaultKind::WrongTopicId { times } => alter(Changed::by(times, confuse)).api(ApiKey::METADATA),
         FaultKind::Rebootstrap { times } => {
@@ -428,38 +430,42 @@ fn deny(answer: &mut Answer, code: ErrorCode) -> bool {
     is_some
 }
 
-fn misanswer(answer: &mut Answer, how: u8) -> bool {
+fn misanswer(answer: &mut Answer, row: Misrow) -> bool {
     let Answer::Produce(answer) = answer else { return false };
     let Some(topic) = answer.responses.first_mut() else { return false };
-    match how {
-        0 => drop(topic.partition_responses.pop()),
-        1 => topic.partition_responses.extend(topic.partition_responses.last().cloned()),
-        _ => topic.partition_responses.push(PartitionProduceResponse { index: 77, ..Default::default() }),
+    match row {
+        Misrow::Missing => drop(topic.partition_responses.pop()),
+        Misrow::Twice => topic.partition_responses.extend(topic.partition_responses.last().cloned()),
+        Misrow::OfNobody => {
+            topic.partition_responses.push(PartitionProduceResponse { index: 77, ..Default::default() });
+        }
     }
     true
 }
 
-fn leave_out(answer: &mut Answer, how: u8) -> bool {
+fn leave_out(answer: &mut Answer, gap: Gap) -> bool {
     let Answer::Metadata(answer) = answer else { return false };
     let (topics, brokers) = (&mut answer.topics, &mut answer.brokers);
-    let is_some = if how == 2 { brokers.len() > 1 } else { !topics.is_empty() };
-    match how {
-        0 => topics.clear(),
-        1 => {
+    let is_some = match gap {
+        Gap::Brokers => brokers.len() > 1,
+        Gap::Topics | Gap::Leaders | Gap::Partitions | Gap::Ids => !topics.is_empty(),
+    };
+    match gap {
+        Gap::Topics => topics.clear(),
+        Gap::Leaders => {
             for partition in topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
                 partition.leader_id = -1;
                 partition.error_code = ErrorCode::LEADER_NOT_AVAILABLE;
             }
         }
-        2 => brokers.truncate(1),
-        // As a broker answers that has just created the topic, or believes so.
-        4 => {
+        Gap::Brokers => brokers.truncate(1),
+        Gap::Ids => {
             for topic in topics {
                 (topic.error_code, topic.topic_id) = (ErrorCode::LEADER_NOT_AVAILABLE, Uuid::NIL);
                 topic.partitions.clear();
             }
         }
-        _ => topics.iter_mut().for_each(|topic| drop(topic.partitions.pop())),
+        Gap::Partitions => topics.iter_mut().for_each(|topic| drop(topic.partitions.pop())),
     }
     is_some
 }

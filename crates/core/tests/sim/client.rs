@@ -3,6 +3,7 @@
 //! A single-threaded driver of [`Metadata`] and [`Connection`], as `ottla` has one with tasks and locks. It carries
 //! bytes, time and outcomes; who gets an outcome is decided by the token of its request.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,11 +15,15 @@ use ottla_core::connection::{
     Answer, Connection, ConnectionSettings, Event as Happened, Outgoing, throttle_time,
 };
 use ottla_core::error::{CloseReason, Failure, Outcome, Peer, RequestError};
-use ottla_core::metadata::{Broker, Destination, Leader, Lookup, Metadata, MetadataSettings};
+use ottla_core::metadata::{Broker, Destination, Leader, Lookup, Metadata, MetadataSettings, Query};
 use ottla_core::producer::RequestToken;
 use ottla_wire::messages::metadata::{MetadataRequest, MetadataResponse, MetadataResponseTopic};
 use ottla_wire::{ApiKey, ErrorCode, Request, Uuid};
 
+use crate::invariants::{
+    ASKERS_ANSWER, IN_STEP, NOT_BACK, NOTHING_LOST, NOTHING_WAITS, ONE_OUTCOME, THROTTLED_IS_QUIET,
+    WANTED_IS_ASKED_FOR,
+};
 use crate::plan::Plan;
 use crate::random::Draw;
 use crate::world::{Event, World};
@@ -61,8 +66,21 @@ struct Pending {
     deadline: Instant,
 }
 
+/// Somebody waits for a topic, and looks now and then.
+#[derive(Debug)]
+struct Wait {
+    /// How many queries had been made by then: answers to those say nothing of what is so now.
+    before: u64,
+    /// Since when no broker was asked for it.
+    unasked: Option<Instant>,
+    looked: Instant,
+}
+
 /// So many answers in a row with an older epoch are not believed.
 const OLDER_IGNORED: u32 = 5;
+
+/// Who waits for a topic looks again in less than this.
+const LOOKS_AGAIN: Duration = Duration::from_millis(500);
 
 pub(crate) struct Client {
     pub(crate) metadata: Metadata,
@@ -78,10 +96,16 @@ pub(crate) struct Client {
     dirty: BTreeSet<u64>,
     lanes: BTreeMap<Place, Vec<u64>>,
     fetch_lanes: u64,
-    /// The token of the refresh that is under way.
-    refresh: Option<u64>,
+    /// Metadata queries that may still be answered, by their numbers, and the tokens of their requests. The last one is
+    /// waited for, those before it may be late.
+    flights: BTreeMap<u64, u64>,
+    /// Topics that somebody waits for.
+    waited: BTreeMap<String, Wait>,
     seen_generation: u64,
-    takes_late_metadata: bool,
+    /// The states that the metadata was in at the last look.
+    metadata_states: BTreeSet<&'static str>,
+    /// Topics that were known after the last answer.
+    known: BTreeSet<String>,
     /// How many answers in a row had an older leader epoch.
     regressions: BTreeMap<(Uuid, i32), u32>,
     /// Everybody has let go: nobody keeps the metadata fresh.
@@ -130,9 +154,11 @@ impl Client {
             dirty: BTreeSet::new(),
             lanes: BTreeMap::new(),
             fetch_lanes: plan.client.fetch_lanes,
-            refresh: None,
+            flights: BTreeMap::new(),
+            waited: BTreeMap::new(),
             seen_generation: 0,
-            takes_late_metadata: plan.client.takes_late_metadata,
+            metadata_states: BTreeSet::new(),
+            known: BTreeSet::new(),
             regressions: BTreeMap::new(),
             is_closed: false,
             draw: Draw::new(plan.seed, 3),
@@ -156,6 +182,22 @@ impl Client {
 
     pub(crate) fn open_channels(&self) -> usize {
         self.channels.len()
+    }
+
+    /// Takes back the requests of a channel that have not left and that nobody wants any more. How many those are.
+    fn withdraw(&mut self, channel: u64) -> u64 {
+        let Some(it) = self.channels.get_mut(&channel) else { return 0 };
+        let unwanted = RefCell::new(BTreeSet::new());
+        it.machine.withdraw(|token| {
+            let is_wanted = self.pending.get(token).is_none_or(|it| it.waiter != Waiter::Nobody);
+            if !is_wanted {
+                unwanted.borrow_mut().insert(*token);
+            }
+            is_wanted
+        });
+        let unwanted = unwanted.into_inner();
+        self.pending.retain(|token, _| !unwanted.contains(token));
+        unwanted.len() as u64
     }
 
     /// Nobody waits for this outcome any more.
@@ -336,7 +378,6 @@ impl World {
             format!("channel {channel}: closed by the peer{}", if again { ", dialled again" } else { "" })
         });
         if again {
-            self.coverage.hit("connection", "dialled again for a lower ApiVersions");
             self.at(now, Event::Dial { channel });
         }
     }
@@ -388,14 +429,20 @@ impl World {
         if it.machine.poll_timeout().is_some_and(|due| due <= now) {
             it.machine.handle_timeout(now);
         }
+        // Where nothing can be written, nobody looks at what is wanted.
+        if it.link.is_some() {
+            let withdrawn = self.client.withdraw(channel);
+            self.coverage.add("request", "withdrawn", withdrawn);
+        }
+        let Some(it) = self.client.channels.get_mut(&channel) else { return };
         let chunks = it.machine.poll_transmit(now);
-        let state = state_of(it);
+        let state = it.machine.state();
         if std::mem::replace(&mut it.state, state) != state {
-            self.coverage.hit("connection", state);
+            self.coverage.hit("connection: state", state);
         }
         let link = it.link;
         if !chunks.is_empty() && it.muted_until > now {
-            self.violate("a throttled connection is quiet", || format!("channel {channel} writes"));
+            self.violate(THROTTLED_IS_QUIET, || format!("channel {channel} writes"));
         }
         if !chunks.is_empty()
             && let Some(link) = link
@@ -417,14 +464,13 @@ impl World {
             let complaint = matches!(reason, CloseReason::Protocol(_)).then(|| reason.to_string());
             if let Some(link) = it.link.take() {
                 self.note(|| format!("channel {channel}: {name}"));
-                self.coverage.hit("connection", name);
                 self.close_link(link);
             }
             // Of requests that need no answer only so many are remembered, should one be answered all the same.
             // An answer that comes after that is taken for the next one's.
             let is_forgotten = self.plan.answers_without_acks;
             if let Some(complaint) = complaint.filter(|_| !self.chaos.damages_frames && !is_forgotten) {
-                self.violate("connections stay in step", || format!("channel {channel}: {complaint}"));
+                self.violate(IN_STEP, || format!("channel {channel}: {complaint}"));
             }
         }
     }
@@ -433,9 +479,7 @@ impl World {
         match event {
             Happened::Answer { token, answer } => {
                 if answer.peer != *peer {
-                    self.violate("an answer is the asker's", || {
-                        format!("{} answered for {peer}", answer.peer)
-                    });
+                    self.violate(ASKERS_ANSWER, || format!("{} answered for {peer}", answer.peer));
                 }
                 self.resolve(token, channel, Ok(Some(answer)));
             }
@@ -459,18 +503,16 @@ impl World {
     fn resolve(&mut self, token: u64, channel: u64, outcome: Result<Option<Answer>, RequestError>) {
         let Some(pending) = self.client.pending.remove(&token) else {
             return self
-                .violate("one outcome", || format!("token {token} of channel {channel} has two outcomes"));
+                .violate(ONE_OUTCOME, || format!("token {token} of channel {channel} has two outcomes"));
         };
         if pending.channel != channel {
-            self.violate("an answer is the asker's", || {
+            self.violate(ASKERS_ANSWER, || {
                 format!("channel {channel} answers token {token} of channel {}", pending.channel)
             });
         }
         if self.now > pending.deadline && outcome.is_err() && !self.was_stalled() {
             let late = self.now - pending.deadline;
-            self.violate("nothing waits for ever", || {
-                format!("{} has its outcome {late:?} too late", pending.api)
-            });
+            self.violate(NOTHING_WAITS, || format!("{} has its outcome {late:?} too late", pending.api));
         }
         self.note(|| match &outcome {
             Ok(Some(answer)) => format!("{} #{token} answered by {}", pending.api, answer.peer),
@@ -488,7 +530,7 @@ impl World {
         match pending.waiter {
             Waiter::Produce(token) => self.produce_outcome(token, channel, outcome),
             Waiter::Call(call) => self.call_outcome(call, channel, outcome),
-            Waiter::Metadata(flight) => self.refreshed(token, flight, outcome),
+            Waiter::Metadata(flight) => self.refreshed(flight, channel, outcome),
             Waiter::Nobody => self.coverage.hit("request", "outcome for nobody"),
         }
     }
@@ -500,15 +542,18 @@ impl World {
         let mut moved = false;
         if self.client.metadata.poll_timeout().is_some_and(|due| due <= now) {
             self.client.metadata.handle_timeout(now);
+            self.look_at_metadata();
             moved = true;
         }
         while let Some(query) = self.client.metadata.poll_action(now) {
             moved = true;
+            self.look_at_metadata();
+            self.look_at_query(&query);
             self.note(|| format!("metadata is asked of {:?}", query.to));
-            if let Some(before) = self.client.refresh.take()
-                && !self.client.takes_late_metadata
-            {
-                self.client.detach(before);
+            for topic in query.request.topics.iter().flatten() {
+                if let Some(wait) = self.client.waited.get_mut(topic.name.as_deref().unwrap_or_default()) {
+                    wait.unasked = None;
+                }
             }
             let Some(channel) = self.connection(&query.to, Purpose::Control, 0) else {
                 self.client.metadata.handle_failure(now, query.flight);
@@ -520,22 +565,81 @@ impl World {
                 own_wait: Duration::ZERO,
                 expects_answer: true,
             };
-            self.client.refresh = Some(self.send(channel, outgoing, Waiter::Metadata(query.flight), None));
+            let token = self.send(channel, outgoing, Waiter::Metadata(query.flight), None);
+            self.client.flights.insert(query.flight, token);
         }
         moved
     }
 
-    fn refreshed(&mut self, token: u64, flight: u64, outcome: Result<Option<Answer>, RequestError>) {
+    /// Counts the states to which the metadata has come since the last look. Of several topics or partitions in one state the
+    /// first one counts.
+    fn look_at_metadata(&mut self) {
+        let states: BTreeSet<&'static str> = self.client.metadata.states().collect();
+        for state in states.difference(&self.client.metadata_states) {
+            self.coverage.hit("metadata", *state);
+        }
+        self.client.metadata_states = states;
+    }
+
+    fn look_at_answer(&mut self, response: &MetadataResponse) {
+        self.look_at_metadata();
+        let Client { metadata, known, .. } = &mut self.client;
+        let names = response.topics.iter().filter_map(|topic| topic.name.as_deref());
+        let now_known = names.filter(|name| matches!(metadata.topic(name), Lookup::Known(_)));
+        known.extend(now_known.map(str::to_owned));
+    }
+
+    /// Counts what a query tells of the metadata: what nobody wanted for long is not in it any more.
+    fn look_at_query(&mut self, query: &Query) {
+        if matches!(query.to, Destination::Bootstrap(_)) && self.client.metadata.answered() > 0 {
+            self.coverage.hit("metadata", "a bootstrap address is asked again");
+        }
+        let Client { metadata, known, .. } = &mut self.client;
+        let before = known.len();
+        known.retain(|name| metadata.topic(name) != Lookup::Pending);
+        self.coverage.add("metadata", "topic: forgotten", (before - known.len()) as u64);
+    }
+
+    /// Somebody cannot go on before more is known of a topic. As in the client, what is not known is wanted, and asked for once
+    /// more only when an answer has come that did not help. Whoever waits looks again and again, and meanwhile a broker must
+    /// have been asked: at once, or when the one that is being asked has had its time.
+    pub(crate) fn ask_for_topic(&mut self, name: &str) {
         let now = self.now;
-        if self.client.refresh == Some(token) {
-            self.client.refresh = None;
-        } else {
+        let metadata = &mut self.client.metadata;
+        metadata.want_topic(now, name);
+        let new = || Wait { before: metadata.queries(), unasked: None, looked: now };
+        let wait = self.client.waited.entry(name.to_owned()).or_insert_with(new);
+        if wait.looked + LOOKS_AGAIN < now {
+            *wait = new();
+        }
+        wait.looked = now;
+        let unasked = *wait.unasked.get_or_insert(now);
+        if metadata.answered() > wait.before || metadata.topic(name) != Lookup::Pending {
+            metadata.request_refresh(now, None);
+        }
+        let waited =
+            now.saturating_duration_since(self.chaos.last_stall.map_or(unasked, |it| it.max(unasked)));
+        // The pause after a round in which nobody answered, and a look.
+        let most = self.client.settings.request_timeout + Backoff::RETRY.max + LOOKS_AGAIN;
+        if waited > most {
+            self.violate(WANTED_IS_ASKED_FOR, || {
+                format!("{name} has been waited for {waited:?}, and no broker was asked for it")
+            });
+        }
+    }
+
+    /// A flight has landed. As in the client, it may be late: those before the newest that was answered are not waited for.
+    fn refreshed(&mut self, flight: u64, channel: u64, outcome: Result<Option<Answer>, RequestError>) {
+        let now = self.now;
+        if self.client.flights.last_key_value().is_some_and(|(last, _)| *last > flight) {
             self.coverage.hit("metadata", "late answer");
         }
+        self.client.flights.remove(&flight);
         let response = outcome.ok().flatten().and_then(|answer| answer.decode::<MetadataRequest>().ok());
         match response {
             Some(response) => {
                 self.note(|| format!("metadata: {}", summary(&response)));
+                self.throttled(channel, response.throttle_time_ms);
                 self.take_metadata(flight, &response);
                 self.coverage.hit("metadata", "answered");
                 self.forget_connections();
@@ -543,8 +647,12 @@ impl World {
             None => {
                 self.coverage.hit("metadata", "no answer");
                 self.client.metadata.handle_failure(now, flight);
+                self.look_at_metadata();
             }
         }
+        let later = self.client.flights.split_off(&(self.client.metadata.answered() + 1));
+        let given_up = std::mem::replace(&mut self.client.flights, later);
+        given_up.into_values().for_each(|token| self.client.detach(token));
     }
 
     /// Older leader epochs are passed over, a few times in a row.
@@ -567,10 +675,11 @@ impl World {
             sizes.push((topic.topic_id, known.partitions.len()));
         }
         self.client.metadata.handle_response(self.now, flight, response);
+        self.look_at_answer(response);
         for (id, size) in nameless {
             let left = self.client.metadata.topic_by_id(id).map(|topic| topic.partitions.len());
             if left.is_none_or(|left| left < size) {
-                self.violate("nothing known is lost", || {
+                self.violate(NOTHING_LOST, || {
                     format!("topic {id} had {size} partitions, and {left:?} after an answer without an id")
                 });
             }
@@ -579,9 +688,7 @@ impl World {
             let known = self.client.metadata.topic_by_id(id).map(|topic| topic.partitions.len());
             // Two topics that are given the same wrong id take each other's place.
             if known.is_some_and(|now| now < size) && !self.chaos.mistakes_ids {
-                self.violate("nothing known is lost", || {
-                    format!("topic {id} had {size} partitions and has {known:?}")
-                });
+                self.violate(NOTHING_LOST, || format!("topic {id} had {size} partitions and has {known:?}"));
             }
         }
         for (id, index, epoch, streak) in before {
@@ -589,8 +696,11 @@ impl World {
             let known = known.and_then(|topic| topic.partition(index));
             let Some(now) = known.map(|partition| partition.leader_epoch) else { continue };
             // Under a wrong id it is another topic, which may begin anew.
+            if now < epoch && streak > OLDER_IGNORED {
+                self.coverage.hit("metadata", "partition: an older epoch is believed");
+            }
             if now < epoch && streak <= OLDER_IGNORED && !self.chaos.confuses_ids {
-                self.violate("knowledge does not go back", || {
+                self.violate(NOT_BACK, || {
                     format!("partition {index} of {id} is in epoch {epoch} and then in {now}")
                 });
             }
@@ -611,7 +721,7 @@ impl World {
             self.coverage.hit("metadata", "leader hint taken");
         }
         if let Some(lost) = before.iter().find(|id| self.client.metadata.broker(**id).is_none()) {
-            self.violate("nothing known is lost", || format!("broker {lost} is forgotten for a leader hint"));
+            self.violate(NOTHING_LOST, || format!("broker {lost} is forgotten for a leader hint"));
         }
     }
 
@@ -677,18 +787,6 @@ impl World {
     pub(crate) fn sweep(&mut self) {
         let named: BTreeSet<u64> = self.client.slots.values().map(|slot| slot.channel).collect();
         self.client.channels.retain(|number, it| named.contains(number) || it.machine.closed().is_none());
-    }
-}
-
-fn state_of(channel: &Channel) -> &'static str {
-    let machine = &channel.machine;
-    match (machine.closed().is_some(), machine.versions().is_some(), channel.link, machine.load()) {
-        (true, ..) => "closed",
-        (false, true, _, 0) => "ready, nothing to do",
-        (false, true, ..) => "ready, requests under way",
-        (false, false, None, _) => "waiting for the dial",
-        (false, false, Some(_), 0) => "opening, nobody waits",
-        (false, false, Some(_), _) => "opening, requests wait",
     }
 }
 

@@ -1,33 +1,37 @@
 //! What happened in a run, in words, and how often what happened: the history is kept only when somebody will read it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::rc::Rc;
 use std::time::Duration;
 
-/// The last lines of a run.
-#[derive(Debug, Default)]
-pub(crate) struct History {
-    is_kept: bool,
-    lines: Vec<String>,
-}
+use crate::named::Names;
+
+/// The lines of a run. A clone is the same history: whoever starts a run keeps one, so that a run that panics has left what it
+/// had noted.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct History(Option<Rc<RefCell<Vec<String>>>>);
 
 impl History {
     pub(crate) fn new(is_kept: bool) -> Self {
-        Self { is_kept, lines: Vec::new() }
+        Self(is_kept.then(Rc::default))
     }
 
     /// Notes what `line` says, if it will be read.
-    pub(crate) fn note(&mut self, at: Duration, line: impl FnOnce() -> String) {
-        if self.is_kept {
-            self.lines.push(format!("{:>10.3} ms  {}", at.as_secs_f64() * 1e3, line()));
+    pub(crate) fn note(&self, at: Duration, line: impl FnOnce() -> String) {
+        if let Some(lines) = &self.0 {
+            let line = format!("{:>10.3} ms  {}", at.as_secs_f64() * 1e3, line());
+            lines.borrow_mut().push(line);
         }
     }
 
     /// The first and the last lines, `most` in all.
     pub(crate) fn print(&self, most: usize) -> String {
         let mut out = String::new();
-        let left_out = self.lines.len().saturating_sub(most);
-        for (at, line) in self.lines.iter().enumerate() {
+        let lines = self.0.as_ref().map(|lines| lines.borrow().clone()).unwrap_or_default();
+        let left_out = lines.len().saturating_sub(most);
+        for (at, line) in lines.iter().enumerate() {
             if left_out > 0 && at == most / 4 {
                 let _ = writeln!(out, "            ... {left_out} lines left out ...");
             }
@@ -65,13 +69,20 @@ impl Coverage {
         }
     }
 
-    /// Which of these were never reached.
-    pub(crate) fn never<'a>(
-        &self,
-        expected: impl IntoIterator<Item = (&'static str, &'a str)>,
-    ) -> Vec<String> {
-        let is_missing = |it: &(&'static str, &str)| !self.counts.contains_key(&(it.0, it.1.to_owned()));
-        expected.into_iter().filter(is_missing).map(|(group, what)| format!("{group}: {what}")).collect()
+    /// What has to come about and never did.
+    pub(crate) fn never(&self, names: &Names) -> Vec<String> {
+        let count =
+            |it: &(&'static str, &str)| self.counts.get(&(it.0, it.1.to_owned())).map_or(0, |it| it.0);
+        let is_missing = |it: &(&'static str, &str)| count(it) == 0;
+        names.must().filter(is_missing).map(|(group, what)| format!("{group}: {what}")).collect()
+    }
+
+    /// What came about, and has no name. Faults that were planned have theirs when they strike.
+    pub(crate) fn nameless(&self, names: &Names) -> Vec<String> {
+        let counted = self.counts.iter().filter(|(_, (count, _))| *count > 0);
+        let counted = counted.map(|(key, _)| key).filter(|(group, _)| !group.ends_with("fault planned"));
+        let nameless = counted.filter(|(group, what)| !names.knows(group, what));
+        nameless.map(|(group, what)| format!("{group}: {what}")).collect()
     }
 
     pub(crate) fn print(&self) -> String {

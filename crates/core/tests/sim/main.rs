@@ -15,7 +15,9 @@ mod client;
 mod expected;
 mod fetching;
 mod history;
+mod invariants;
 mod meetings;
+mod named;
 mod net;
 mod plan;
 mod produce;
@@ -34,17 +36,18 @@ fn seeds() {
     run::asked_for::<Plan>(200);
 }
 
-/// Seeds that once found a mistake, and what it was.
-const FOUND: [(u64, &str); 6] = [
+/// Seeds that once found a mistake, and what it was. Each finds it in the plans of today when its mend is taken out, which was seen
+/// by doing so; plans change, so a seed counts only as long as that is so. What a run costs is no part of this: `cargo xtask sim`
+/// looks at that in each run.
+const FOUND: [(u64, &str); 5] = [
     (3, "a batch was written under a new epoch before those that were under way under the old one"),
     (1_265, "an answer without a topic id took all that was known of the topic"),
-    (11_017, "of the simulation: 47 ms, while readers asked on and on and a writer waited for its time-out"),
     (
         17_577,
         "of the simulation: a producer was closed, and nobody waited until readers could see what it had written",
     ),
     (
-        31_684,
+        80_182,
         "a late answer for a partition that was forgotten was said to be of one that nobody had asked for",
     ),
     (
@@ -63,7 +66,7 @@ fn seeds_that_found_mistakes_find_them_no_more() {
 fn a_run_repeats_from_its_seed() {
     for seed in 0..10 {
         let plan = Plan::new(seed);
-        let histories = [(); 2].map(|()| plan.run(true).history.print(usize::MAX));
+        let histories = [(); 2].map(|()| run::history_of(&plan));
         assert_eq!(histories[0], histories[1], "seed {seed}");
     }
 }

@@ -1,5 +1,7 @@
 //! The producer's machine and its queues, driven: takes, seals, requests, answers, leaders, and the ends of batches.
 
+mod room;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,17 +10,21 @@ use ottla_core::calls::CallError;
 use ottla_core::connection::{Answer, OVERDUE_AFTER, OVERDUE_AGAIN, Outgoing};
 use ottla_core::error::RequestError;
 use ottla_core::metadata::{Broker, Destination, Leader, Lookup, broker};
-use ottla_core::partition_queue::{Acks, Batch, BatchSettings, PartitionQueue, SealError, footprint};
+use ottla_core::partition_queue::{Acks, Batch, BatchSettings, Credit, PartitionQueue, SealError};
 use ottla_core::producer::{
-    Action, DeliveryCause, DeliveryError, DeliveryOutcome, PartitionId, Producer, ProducerIdFailure,
-    ProducerSettings, RequestToken, SendRequest, SplitBatch, Written,
+    Action, DeliveryCause, DeliveryError, DeliveryOutcome, InOrder, PartitionId, Place, Producer,
+    ProducerIdFailure, ProducerIdentity, ProducerSettings, RequestToken, SendRequest, SplitBatch, Written,
+    verdict_of_answer, verdict_of_loss,
 };
 use ottla_wire::messages::produce::{ProduceRequest, ProduceResponse};
 use ottla_wire::records::{ChunkPool, NewRecord, Payload};
 use ottla_wire::{ApiKey, Str, Uuid};
 
+use self::room::Size;
 use crate::calls::{Value, What};
 use crate::client::{Purpose, Waiter, decode_failed, name_of};
+use crate::expected::reason_name;
+use crate::invariants::{ASKERS_ANSWER, BOUNDED_WORK, LEAVES_THE_SILENT, ONE_OUTCOME, TOPIC_IS_ITS_ID};
 use crate::plan::Plan;
 use crate::random::Draw;
 use crate::truth::{Fate, RecordId, encode_value};
@@ -28,8 +34,10 @@ pub(crate) struct Produce {
     machine: Producer<u64>,
     queues: BTreeMap<PartitionId, Queue>,
     /// The records of each batch that has no result yet, by delivery.
-    batches: BTreeMap<u64, Vec<(RecordId, usize)>>,
+    batches: BTreeMap<u64, Vec<(RecordId, Size)>>,
     last_delivery: u64,
+    /// Batches that other threads compress.
+    sealing: InOrder<Sealed>,
     pool: ChunkPool,
     max_batch: usize,
     /// The broker of each request that is out, since when, and whether it is answered at all.
@@ -41,6 +49,11 @@ pub(crate) struct Produce {
     /// What unresolved records may take, in one partition and in all.
     budget: usize,
     buffer_memory: usize,
+    /// What of that is left in all.
+    room: i64,
+    /// The state of the identity at the last look, and the last identity there was.
+    identity_state: &'static str,
+    identity: Option<ProducerIdentity>,
     /// Nothing more is accepted; what was gets its results.
     is_closing: bool,
     is_closed: bool,
@@ -51,28 +64,37 @@ struct Queue {
     topic_id: Uuid,
     partition: i32,
     queue: PartitionQueue<u64>,
-    /// Footprints of the records without a result.
-    held: usize,
+    /// What the records without a result take.
+    held: Size,
+    /// Room that was taken for the next ones, and what there is of it in the partition. Less than none once last words are
+    /// said, since nobody asks then.
+    credit: Credit,
+    room: i64,
     is_closed: bool,
+    /// Of the partition and of its queue, at the last look.
+    state: &'static str,
+    queue_state: &'static str,
 }
 
-/// A batch that comes back from another thread.
-#[derive(Debug)]
-pub(crate) struct Sealed {
-    partition: PartitionId,
-    result: Result<Batch<u64>, SealError<u64>>,
-}
+/// A batch, compressed or not.
+pub(crate) type Sealed = Result<Batch<u64>, SealError<u64>>;
 
 impl Produce {
     pub(crate) fn new(now: Instant, plan: &Plan) -> Self {
         let settings =
             ProducerSettings { max_request_size: plan.client.max_request, ..ProducerSettings::default() };
+        let max_in_flight = settings.max_in_flight;
+        let machine = Producer::new(now, settings, plan.seed);
         Self {
-            max_in_flight: settings.max_in_flight,
-            machine: Producer::new(now, settings, plan.seed),
+            max_in_flight,
+            // That it is absent at first does not count.
+            identity_state: machine.identity_state(),
+            identity: None,
+            machine,
             queues: BTreeMap::new(),
             batches: BTreeMap::new(),
             last_delivery: 0,
+            sealing: InOrder::default(),
             pool: ChunkPool::default(),
             max_batch: plan.client.max_batch,
             out: BTreeMap::new(),
@@ -81,6 +103,7 @@ impl Produce {
             request_timeout: plan.client.request_timeout,
             budget: plan.client.budget,
             buffer_memory: plan.client.buffer_memory,
+            room: plan.client.buffer_memory as i64,
             is_closing: false,
             is_closed: false,
         }
@@ -102,14 +125,6 @@ impl Produce {
         self.queues.get(&id).map_or(Uuid::NIL, |queue| queue.topic_id)
     }
 
-    /// Whether a record with a value of so many bytes may be accepted: its partition has room, and so has the producer.
-    pub(crate) fn has_room(&self, id: PartitionId, bytes: usize) -> bool {
-        let taken = footprint(&new_record(&encode_value(RecordId(0), 0, bytes), 0));
-        let all: usize = self.queues.values().map(|queue| queue.held).sum();
-        let held = self.queues.get(&id).map_or(0, |queue| queue.held);
-        held + taken <= self.budget && all + taken <= self.buffer_memory
-    }
-
     pub(crate) fn is_closing(&self) -> bool {
         self.is_closing
     }
@@ -125,24 +140,6 @@ impl Produce {
     pub(crate) fn go_without(&mut self) {
         self.goes_without_at = None;
         self.machine.go_without();
-    }
-
-    /// What every queue says it holds is what its unresolved records take, and they are no more than there may be, but for
-    /// `more` bytes.
-    pub(crate) fn miscounted(&self, more: usize) -> Option<(&'static str, String)> {
-        if let Some(wrong) = self.queues.values().find(|it| it.queue.memory() != it.held) {
-            let Queue { topic, partition, queue, held, .. } = wrong;
-            let says = queue.memory();
-            let what = format!("{topic}/{partition} says it holds {says} bytes, and its records take {held}");
-            return Some(("memory is accounted for", what));
-        }
-        let all: usize = self.queues.values().map(|it| it.queue.memory()).sum();
-        let most = self.queues.values().map(|it| it.queue.memory()).max().unwrap_or_default();
-        let (budget, buffer_memory) = (self.budget, self.buffer_memory);
-        (most > budget + more || all > buffer_memory + more).then(|| {
-            let what = format!("{most} of {budget} bytes in a partition, {all} of {buffer_memory} in all");
-            ("memory stays under its budget", what)
-        })
     }
 }
 
@@ -163,9 +160,20 @@ impl World {
         known.partition(partition)?;
         let id = self.produce.machine.open(self.now, &Str::from(name.as_str()), known.id, partition);
         let queue = PartitionQueue::new(self.produce.max_batch);
-        let opened = Queue { topic, topic_id: known.id, partition, queue, held: 0, is_closed: false };
-        if self.produce.queues.insert(id, opened).is_some_and(|before| before.held > 0) {
-            self.violate("one outcome", || {
+        let opened = Queue {
+            topic,
+            topic_id: known.id,
+            partition,
+            queue,
+            held: Size::default(),
+            credit: Credit::default(),
+            room: self.produce.budget as i64,
+            is_closed: false,
+            state: "",
+            queue_state: "",
+        };
+        if self.produce.queues.insert(id, opened).is_some_and(|before| before.held != Size::default()) {
+            self.violate(ONE_OUTCOME, || {
                 format!("{name}/{partition} is opened again with records under way")
             });
         }
@@ -190,13 +198,15 @@ impl World {
         let appended = it.queue.append(now, &new, settings, &mut self.produce.pool, || next);
         let appended = appended.expect("records of a plan fit into a batch");
         let (delivery, index, changed) = (*appended.delivery, appended.index, appended.ready_changed);
-        it.held += footprint(&new);
+        let size = Size::of(&new);
+        it.held.add(size);
+        it.credit.spend(size.footprint);
         self.produce.last_delivery = self.produce.last_delivery.max(delivery);
         let batch = self.produce.batches.entry(delivery).or_default();
         let place = batch.len();
-        batch.push((record, footprint(&new)));
+        batch.push((record, size));
         if place != index {
-            self.violate("one outcome", || {
+            self.violate(ONE_OUTCOME, || {
                 format!("record {record:?} is number {index} of a batch of {place}")
             });
         }
@@ -247,9 +257,11 @@ impl World {
     pub(crate) fn produce_step(&mut self) -> bool {
         let mut moved = false;
         self.produce_timeouts();
+        self.look_at_producer();
         while let Some(action) = self.produce.machine.poll_action() {
             moved = true;
             self.act(action);
+            self.look_at_producer();
             if self.truth.violation.is_some() {
                 return true;
             }
@@ -264,6 +276,31 @@ impl World {
         moved
     }
 
+    /// Counts the states to which partitions and the identity have come since the last look.
+    fn look_at_producer(&mut self) {
+        let Produce { machine, queues, .. } = &mut self.produce;
+        for (id, it) in queues {
+            if let Some(state) = machine.partition_state(*id)
+                && std::mem::replace(&mut it.state, state) != state
+            {
+                self.coverage.hit("producer: partition", state);
+            }
+            let state = it.queue.state();
+            if std::mem::replace(&mut it.queue_state, state) != state {
+                self.coverage.hit("producer: queue", state);
+            }
+        }
+        let (state, identity) = (machine.identity_state(), machine.identity());
+        if std::mem::replace(&mut self.produce.identity_state, state) != state {
+            self.coverage.hit("producer: identity", state);
+        }
+        let Some(new) = identity else { return };
+        if let Some(old) = self.produce.identity.replace(new).filter(|old| *old != new) {
+            let what = if old.id == new.id { "its epoch is raised" } else { "another producer id" };
+            self.coverage.hit("producer: identity", what);
+        }
+    }
+
     fn act(&mut self, action: Action<u64>) {
         match action {
             Action::Take { partition } => self.take(partition),
@@ -274,7 +311,7 @@ impl World {
                 self.start_call(What::ProducerId { request }, timeout, Duration::ZERO);
             }
             Action::RefreshMetadata { reason, avoid } => {
-                self.coverage.hit("producer", format!("refresh: {}", name_of(&reason)));
+                self.coverage.hit("producer", reason_name(&reason));
                 for (topic, _) in self.written_partitions() {
                     self.client.metadata.want_topic(self.now, &topic_name(topic));
                 }
@@ -311,21 +348,35 @@ impl World {
             return self.produce.machine.nothing_to_push(self.now, partition, None);
         };
         let is_slow = batch.is_compressed() && self.produce.draw.chance(50);
-        let result = batch.seal(&mut self.produce.pool);
-        let sealed = Sealed { partition, result };
-        match is_slow {
-            false => self.sealed(sealed),
-            true => {
-                let at = self.now + self.produce.draw.millis(0, 3);
-                self.at(at, Event::Sealed { sealed: Box::new(sealed) });
-            }
+        let batch = batch.seal(&mut self.produce.pool);
+        let is_behind = self.produce.sealing.has_open(partition);
+        if !is_slow && !is_behind {
+            return self.push(partition, batch);
+        }
+        if is_behind {
+            self.coverage.hit("producer", "seals several batches of a partition");
+        }
+        let (place, ready) = (self.produce.sealing.place(partition), it.queue.ready());
+        if is_slow {
+            let at = self.now + self.produce.draw.millis(0, 3);
+            self.at(at, Event::Sealed { place, batch: Box::new(batch) });
+        } else {
+            self.produce.sealing.keep(place, batch);
+        }
+        self.produce.machine.handle_ready(self.now, partition, ready);
+    }
+
+    /// Another thread is done. What was taken before it comes first.
+    pub(crate) fn sealed(&mut self, place: Place, batch: Sealed) {
+        self.produce.sealing.keep(place, batch);
+        while let Some(batch) = self.produce.sealing.take(place.partition) {
+            self.push(place.partition, batch);
         }
     }
 
-    pub(crate) fn sealed(&mut self, sealed: Sealed) {
-        let Sealed { partition, result } = sealed;
+    fn push(&mut self, partition: PartitionId, batch: Sealed) {
         let ready = self.produce.queues.get(&partition).and_then(|it| it.queue.ready());
-        match result {
+        match batch {
             Ok(batch) => self.produce.machine.push(self.now, partition, batch, ready),
             Err(error) => panic!("a batch cannot be compressed: {}", error.source),
         }
@@ -336,14 +387,14 @@ impl World {
         let to = Destination::Broker(broker_id);
         let out = self.produce.out.values().filter(|(to, ..)| *to == broker_id).count();
         if out >= self.produce.max_in_flight {
-            self.violate("bounded work", || {
+            self.violate(BOUNDED_WORK, || {
                 format!("{out} requests are out to broker {broker_id}, and one more")
             });
         }
         let Some(channel) = self.connection(&to, Purpose::Produce, 1) else {
             self.coverage.hit("producer", "leader is not among the brokers");
             let error = self.not_sent(&to, ApiKey::PRODUCE, "the broker is not among those known");
-            return self.produce.machine.handle_lost(self.now, token, &error);
+            return self.produce_lost(token, &error);
         };
         self.produce.out.insert(token, (broker_id, self.now, acks != Acks::None));
         let carried: Vec<String> = self
@@ -371,16 +422,13 @@ impl World {
     ) {
         let now = self.now;
         if self.produce.out.remove(&token).is_none() {
-            self.violate("one outcome", || format!("{token:?} has two outcomes"));
+            self.violate(ONE_OUTCOME, || format!("{token:?} has two outcomes"));
         }
         match outcome {
             Ok(None) => self.produce.machine.handle_written(now, token),
-            Err(error) => self.produce.machine.handle_lost(now, token, &error),
+            Err(error) => self.produce_lost(token, &error),
             Ok(Some(answer)) => match answer.decode::<ProduceRequest>() {
-                Err(error) => {
-                    let error = decode_failed::<ProduceRequest>(&answer, error);
-                    self.produce.machine.handle_lost(now, token, &error);
-                }
+                Err(error) => self.produce_lost(token, &decode_failed::<ProduceRequest>(&answer, error)),
                 Ok(response) => {
                     self.take_hints(&response);
                     let mismatch = self.produce.machine.handle_answer(now, token, answer.version, &response);
@@ -388,7 +436,7 @@ impl World {
                         self.coverage.hit("producer", "an answer that does not match");
                         if !self.chaos.misanswered && !self.chaos.confuses_ids {
                             let what = format!("{mismatch:?} in an answer of {}", answer.peer);
-                            self.violate("an answer is the asker's", || what);
+                            self.violate(ASKERS_ANSWER, || what);
                         }
                     }
                     self.throttled(channel, response.throttle_time_ms);
@@ -397,9 +445,17 @@ impl World {
         }
     }
 
+    fn produce_lost(&mut self, token: RequestToken, error: &RequestError) {
+        self.coverage.hit("producer: verdict", verdict_of_loss(error));
+        self.produce.machine.handle_lost(self.now, token, error);
+    }
+
     /// Codes, for the history, and whom the broker names as leaders (KIP-951).
     fn take_hints(&mut self, response: &ProduceResponse) {
         for topic in &response.responses {
+            for row in &topic.partition_responses {
+                self.coverage.hit("producer: verdict", verdict_of_answer(row.error_code));
+            }
             for row in topic.partition_responses.iter().filter(|row| row.error_code.is_err()) {
                 self.coverage.hit("producer", format!("answered with {}", row.error_code));
                 let name = match topic.name.is_empty() {
@@ -463,7 +519,7 @@ impl World {
             }
         }
         if let Some(stuck) = stuck {
-            self.violate("work leaves a silent broker", || stuck);
+            self.violate(LEAVES_THE_SILENT, || stuck);
         }
     }
 
@@ -487,7 +543,7 @@ impl World {
     fn closed(&mut self, partition: PartitionId, old: Uuid, new: Uuid) {
         self.coverage.hit("producer", "topic created again");
         if !self.chaos.mistakes_ids && self.cluster.topics().any(|topic| topic.id() == old) {
-            self.violate("a topic is its id", || {
+            self.violate(TOPIC_IS_ITS_ID, || {
                 format!("{partition:?} is closed, and topic {old} is still there")
             });
         }
@@ -495,6 +551,7 @@ impl World {
         loop {
             let Some(it) = self.produce.queues.get_mut(&partition) else { return };
             it.is_closed = true;
+            self.produce.room += it.credit.take() as i64;
             let Some(batch) = it.queue.take() else { return };
             let (topic, index) = (Str::from(topic_name(it.topic)), it.partition);
             let (delivery, memory) = batch.discard();
@@ -518,12 +575,13 @@ impl World {
         parts: &[(usize, Result<Written, DeliveryError>)],
     ) {
         let Some(batch) = self.produce.batches.remove(&delivery) else {
-            return self.violate("one outcome", || format!("delivery {delivery} has two outcomes"));
+            return self.violate(ONE_OUTCOME, || format!("delivery {delivery} has two outcomes"));
         };
         let Some(it) = self.produce.queues.get_mut(&partition) else { return };
         it.queue.release(memory);
-        let taken: usize = batch.iter().map(|(_, bytes)| bytes).sum();
-        it.held -= taken;
+        let back = (memory + it.credit.left_over(&it.queue)) as i64;
+        (it.room, self.produce.room) = (it.room + back, self.produce.room + back);
+        batch.iter().for_each(|(_, size)| it.held.remove(*size));
         let records: Vec<RecordId> = batch.into_iter().map(|(record, _)| record).collect();
         let (topic_id, index) = (it.topic_id, it.partition);
         let ends = parts.iter().skip(1).map(|(first, _)| *first).chain([records.len()]);

@@ -12,6 +12,10 @@ use ottla_fake::{FakeCluster, Partition, StoredBatch};
 use ottla_wire::Uuid;
 
 use crate::apps::may_be_asked_again;
+use crate::invariants::{
+    ACKNOWLEDGED, GOES_ON, IN_ITS_PLACE, IN_ORDER, Invariant, NO_HOT_LOOP, NOT_WRITTEN, NOTHING_WAITS, ONCE,
+    ONE_OUTCOME, READERS,
+};
 use crate::plan::FaultKind;
 use crate::world::{Phase, World, topic_name};
 
@@ -30,7 +34,7 @@ pub(crate) enum Fate {
 /// What did not hold.
 #[derive(Debug, Clone)]
 pub(crate) struct Violation {
-    pub(crate) invariant: &'static str,
+    pub(crate) invariant: Invariant,
     pub(crate) what: String,
 }
 
@@ -139,14 +143,14 @@ impl Truth {
             && record.partition == place.partition
             && (self.by_name || record.topic_id == place.topic_id);
         let problem = if !is_there {
-            Some(("in its place", format!("record {id:?} was written to {place:?}")))
+            Some((IN_ITS_PLACE, format!("record {id:?} was written to {place:?}")))
         } else if record.fate == Some(Fate::NotWritten) {
-            Some(("not written is not in the log", format!("record {id:?} was written at {place:?}")))
+            Some((NOT_WRITTEN, format!("record {id:?} was written at {place:?}")))
         } else if record.acks == Acks::All
             && !record.was_forgotten
             && places.iter().any(|before| is_at(cluster, id, *before, place))
         {
-            Some(("in the log once", format!("record {id:?} is at {places:?} and now at {place:?}")))
+            Some((ONCE, format!("record {id:?} is at {places:?} and now at {place:?}")))
         } else {
             None
         };
@@ -201,10 +205,10 @@ impl World {
         let (writer, must_by) = (record.writer, record.must_by);
         self.truth.work += 1;
         if before.is_some() {
-            self.violate("one outcome", || format!("record {id:?} has two results"));
+            self.violate(ONE_OUTCOME, || format!("record {id:?} has two results"));
         }
         if now > due && !self.was_stalled() {
-            self.violate("nothing waits for ever", || {
+            self.violate(NOTHING_WAITS, || {
                 format!("record {id:?} has its result {:?} after its delivery time-out", now - due)
             });
         }
@@ -214,9 +218,7 @@ impl World {
         let is_missed = must_by.is_some() && !matches!(fate, Fate::Written(_)) && !is_excused;
         if is_missed && !error.is_some_and(may_be_asked_again) {
             let why = error.map(ToString::to_string).unwrap_or_default();
-            self.violate("it goes on when faults are over", || {
-                format!("record {id:?} is not acknowledged: {why}")
-            });
+            self.violate(GOES_ON, || format!("record {id:?} is not acknowledged: {why}"));
         }
         let places = self.truth.written.get(&id).cloned().unwrap_or_default();
         let by_name = self.truth.by_name;
@@ -227,13 +229,13 @@ impl World {
         };
         match fate {
             Fate::NotWritten if !places.is_empty() => {
-                self.violate("not written is not in the log", || format!("record {id:?} is at {places:?}"));
+                self.violate(NOT_WRITTEN, || format!("record {id:?} is at {places:?}"));
             }
             Fate::Written(None) if acks != Acks::None && places.is_empty() => {
-                self.violate("acknowledged is in the log", || format!("record {id:?} is nowhere"));
+                self.violate(ACKNOWLEDGED, || format!("record {id:?} is nowhere"));
             }
             Fate::Written(Some(offset)) if !places.iter().any(is_told) => {
-                self.violate("acknowledged is in the log", || {
+                self.violate(ACKNOWLEDGED, || {
                     format!("record {id:?} is said to be at {offset}, and is at {places:?}")
                 });
             }
@@ -279,7 +281,7 @@ impl World {
         let seconds = (self.now - before.since).as_secs_f64();
         let allowed = FOR_NOTHING as f64 * seconds + (FOR_WORK * work) as f64;
         if requests as f64 > allowed {
-            self.violate("no hot loop", || {
+            self.violate(NO_HOT_LOOP, || {
                 format!("{requests} requests in {seconds:.1} s for {work} records, fetches and faults")
             });
         }
@@ -298,7 +300,7 @@ impl World {
         if self.phase != Phase::Rough && self.phase != Phase::Closing && self.now > limit {
             let (unresolved, calls, phase) = (self.produce.unresolved(), self.calls.count(), self.phase);
             let readers = self.readers_behind();
-            self.violate("nothing waits for ever", || {
+            self.violate(NOTHING_WAITS, || {
                 format!("{phase:?}: {unresolved} records and {calls} calls have no result; {readers}")
             });
         }
@@ -319,7 +321,10 @@ impl World {
             self.check_readers();
         }
         if let Some(id) = self.truth.records.iter().position(|record| record.fate.is_none()) {
-            self.violate("one outcome", || format!("record {id} has none"));
+            self.violate(ONE_OUTCOME, || format!("record {id} has none"));
+        }
+        if let Some((invariant, problem)) = self.produce.missing() {
+            self.violate(invariant, || problem);
         }
     }
 
@@ -349,7 +354,7 @@ impl World {
                         continue;
                     }
                     if places.len() > 1 && !record.was_forgotten {
-                        problem.get_or_insert(("in the log once", format!("record {id:?} is at {places:?}")));
+                        problem.get_or_insert((ONCE, format!("record {id:?} is at {places:?}")));
                     }
                     let Some(Fate::Written(offset)) = record.fate else { continue };
                     let known = self.truth.written.get(&id).map_or(&[][..], Vec::as_slice);
@@ -366,11 +371,11 @@ impl World {
                         (None, _) if !excused => {
                             let what =
                                 format!("record {id:?}, acknowledged at {offset:?}, is not in the log");
-                            problem.get_or_insert(("acknowledged is in the log", what));
+                            problem.get_or_insert((ACKNOWLEDGED, what));
                         }
                         (Some(found), Some(offset)) if !places.contains(&offset) && !excused => {
                             let what = format!("record {id:?}, acknowledged at {offset}, is at {found}");
-                            problem.get_or_insert(("acknowledged is in the log", what));
+                            problem.get_or_insert((ACKNOWLEDGED, what));
                         }
                         _ => {}
                     }
@@ -378,7 +383,7 @@ impl World {
                     if let Some(found) = told.as_ref().or(places.first()) {
                         if *found <= last && keeps_order {
                             let what = format!("record {id:?} at {found} comes after the one at {last}");
-                            problem.get_or_insert(("in order", what));
+                            problem.get_or_insert((IN_ORDER, what));
                         }
                         last = *found;
                     }
@@ -465,7 +470,7 @@ impl World {
                     seen.len(),
                     of_log.len()
                 );
-                return self.violate("readers see the log", || what);
+                return self.violate(READERS, || what);
             }
         }
     }

@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use ottla_core::producer::PartitionId;
+use ottla_core::producer::{PartitionId, Place};
 use ottla_fake::{FakeCluster, Release};
 use ottla_wire::records::Decoder;
 
@@ -21,6 +21,7 @@ use crate::calls::Calls;
 use crate::chaos::{Chaos, age};
 use crate::client::Client;
 use crate::history::{Coverage, History};
+use crate::invariants::{Invariant, NO_HOT_LOOP, NOTHING_WAITS};
 use crate::net::Net;
 use crate::plan::Plan;
 use crate::produce::{Produce, Sealed};
@@ -110,7 +111,8 @@ pub(crate) enum Event {
         channel: u64,
     },
     Sealed {
-        sealed: Box<Sealed>,
+        place: Place,
+        batch: Box<Sealed>,
     },
     /// Who was expected to append did not.
     GoWithout,
@@ -155,7 +157,7 @@ impl Event {
 }
 
 impl World {
-    pub(crate) fn new(plan: &Plan, keeps_history: bool) -> Self {
+    pub(crate) fn new(plan: &Plan, history: &History) -> Self {
         let start = Instant::now();
         let mut cluster = FakeCluster::builder()
             .nodes(plan.nodes)
@@ -193,7 +195,7 @@ impl World {
             chaos: Chaos::new(plan),
             cluster,
             truth,
-            history: History::new(keeps_history),
+            history: history.clone(),
             coverage: Coverage::default(),
             decoder: Decoder::default(),
             phase: Phase::Rough,
@@ -231,9 +233,7 @@ impl World {
         self.settle();
         while self.truth.violation.is_none() && self.phase != Phase::Closing {
             let Some(next) = self.next_due() else {
-                self.violate("nothing waits for ever", || {
-                    "there is nothing left that could happen".to_owned()
-                });
+                self.violate(NOTHING_WAITS, || "there is nothing left that could happen".to_owned());
                 break;
             };
             self.move_to(next);
@@ -246,7 +246,7 @@ impl World {
         }
         self.count_faults();
         let took = self.now - self.start;
-        Outcome { violation: self.truth.violation, coverage: self.coverage, history: self.history, took }
+        Outcome { violation: self.truth.violation, coverage: self.coverage, took }
     }
 
     /// One more step after the end; false when nothing is left to happen.
@@ -267,7 +267,7 @@ impl World {
         self.history.note(self.now - self.start, line);
     }
 
-    pub(crate) fn violate(&mut self, invariant: &'static str, what: impl FnOnce() -> String) {
+    pub(crate) fn violate(&mut self, invariant: Invariant, what: impl FnOnce() -> String) {
         if self.truth.violation.is_none() {
             let what = what();
             self.note(|| format!("VIOLATION of '{invariant}': {what}"));
@@ -300,7 +300,7 @@ impl World {
                 due(self.calls.poll_timeout(self.now)),
                 due(self.produce.poll_timeout())
             );
-            self.violate("no hot loop", || busy);
+            self.violate(NO_HOT_LOOP, || busy);
         }
     }
 
@@ -348,7 +348,7 @@ impl World {
             | Event::Down { .. }
             | Event::DownClose { .. } => self.deliver(order, event),
             Event::Flushed { channel } => self.flushed(channel),
-            Event::Sealed { sealed } => self.sealed(*sealed),
+            Event::Sealed { place, batch } => self.sealed(place, *batch),
             Event::GoWithout => self.produce.go_without(),
             Event::WriterTurn { writer } => self.writer_turn(writer),
             Event::ReaderTurn { reader } => self.reader_turn(reader),
@@ -375,8 +375,7 @@ impl World {
             }
             self.steps_at_once += 1;
             if self.steps_at_once > MOST_STEPS_AT_ONCE {
-                return self
-                    .violate("no hot loop", || "the machines find something to do for ever".to_owned());
+                return self.violate(NO_HOT_LOOP, || "the machines find something to do for ever".to_owned());
             }
             if self.truth.violation.is_some() {
                 return;

@@ -91,6 +91,35 @@ fn a_delay_comes_before_or_after_applying() {
     }
 }
 
+/// A node that is slow anyway is slower while something else delays it, whichever rule came first.
+#[test]
+fn delays_of_two_rules_add_up() {
+    for (first, second) in [(50, 20), (20, 50), (0, 70)] {
+        let (mut world, conn) = World::one_node();
+        let rules = [first, second].map(|time| {
+            let delay = Reaction::Delay(Stage::AfterApplying, Duration::from_millis(time));
+            world.cluster.add_rule(Rule::new(delay).api(ApiKey::PRODUCE))
+        });
+        world.send(conn, 9, &produce("t", 0, -1, plain(&["a"])));
+        world.pass(Duration::from_millis(69));
+        assert!(world.frame(conn).is_none(), "{first}, {second}");
+        world.pass(Duration::from_millis(1));
+        assert!(world.answer::<ProduceRequest>(conn, 9).is_some(), "{first}, {second}");
+        assert_eq!(rules.map(|rule| world.cluster.delayed(rule)), [1, 1]);
+    }
+}
+
+#[test]
+fn a_delay_behind_which_the_connection_is_cut_is_no_delay() {
+    let (mut world, conn) = World::one_node();
+    let delay = Reaction::Delay(Stage::AfterApplying, Duration::from_millis(50));
+    let delay = world.cluster.add_rule(Rule::new(delay).api(ApiKey::PRODUCE));
+    world.cluster.add_rule(Rule::new(Reaction::Disconnect(Stage::AfterApplying)).api(ApiKey::PRODUCE));
+    world.send(conn, 9, &produce("t", 0, -1, plain(&["a"])));
+    assert!(!world.cluster.is_open(conn));
+    assert_eq!((world.cluster.struck(delay), world.cluster.delayed(delay)), (1, 0));
+}
+
 #[test]
 fn silence_keeps_the_connection_open_for_ever() {
     let (mut world, conn) = World::one_node();

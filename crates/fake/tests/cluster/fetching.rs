@@ -6,7 +6,7 @@ use bytes::Bytes;
 use ottla_fake::{FakeCluster, Marker, NewRecord, Reaction, Release, Rule};
 use ottla_wire::compression::Compression;
 use ottla_wire::messages::fetch::{FetchRequest, FetchResponse};
-use ottla_wire::records::{Stamp, batches};
+use ottla_wire::records::{BatchHeader, Stamp, TimestampType, batches};
 use ottla_wire::{ApiKey, ErrorCode, RecordSet, Uuid};
 
 use crate::support::{WALL_MS, World, batch, fetch, only_partition, plain, produce, values};
@@ -316,6 +316,68 @@ fn compaction_leaves_holes() {
         (first.header.base_offset, first.header.last_offset_delta, first.header.records_count),
         (0, 2, 1)
     );
+}
+
+/// By its last batch a broker knows what a producer has written: it stays, if need be without records. Of an aborted transaction
+/// nothing stays, and it replaces nothing; what is not decided is left alone.
+#[test]
+fn compaction_keeps_the_last_batch_of_a_producer_and_nothing_that_was_aborted() {
+    let (mut world, conn) = World::one_node();
+    let (now, one) = (world.now, |key: &'static str| [NewRecord::new(key, key, WALL_MS)]);
+    let (aborts, commits, open) = ((1, 0), (2, 0), (3, 0));
+    world.cluster.append(now, "t", 0, one("a")).unwrap();
+    world.cluster.append_transactional(now, "t", 0, aborts, one("a")).unwrap();
+    world.cluster.append_transactional(now, "t", 0, aborts, one("b")).unwrap();
+    world.cluster.end_transaction(now, "t", 0, aborts, Marker::Abort).unwrap();
+    world.cluster.append_transactional(now, "t", 0, commits, one("c")).unwrap();
+    world.cluster.end_transaction(now, "t", 0, commits, Marker::Commit).unwrap();
+    world.cluster.append(now, "t", 0, one("c")).unwrap();
+    world.cluster.append_transactional(now, "t", 0, open, one("a")).unwrap();
+    world.cluster.append(now, "t", 0, one("end")).unwrap();
+    world.cluster.compact(now, "t", 0).unwrap();
+    let found = world.fetch(conn, 0);
+    let offsets: Vec<i64> = values(&found).into_iter().map(|(offset, _)| offset).collect();
+    assert_eq!(offsets, [0, 6, 7, 8]);
+    let headers = batches(found.records.unwrap().to_bytes()).map(|batch| *batch.unwrap().header());
+    let empty: Vec<_> = headers.filter(|header| header.records_count == 0).collect();
+    let of = |header: &BatchHeader| (header.base_offset, header.producer_id, header.base_sequence);
+    assert_eq!(empty.iter().map(of).collect::<Vec<_>>(), [(2, 1, 1), (4, 2, 0)]);
+}
+
+/// A follower's log may end where the leader's has a hole.
+#[test]
+fn a_log_is_truncated_in_a_hole() {
+    let mut world = World::new(FakeCluster::builder().nodes(2));
+    let now = world.now;
+    world.cluster.create_topic(now, "t", 1, 2).unwrap();
+    let one = |key: &'static str| [NewRecord::new(key, key, WALL_MS)];
+    world.cluster.append(now, "t", 0, one("a")).unwrap();
+    world.cluster.append(now, "t", 0, one("b")).unwrap();
+    world.cluster.hold_replica(now, "t", 0, 2).unwrap();
+    world.cluster.shrink_isr(now, "t", 0, 2).unwrap();
+    for key in ["b", "b", "c"] {
+        world.cluster.append(now, "t", 0, one(key)).unwrap();
+    }
+    world.cluster.compact(now, "t", 0).unwrap();
+    world.cluster.move_leader(now, "t", 0, 2).unwrap();
+    let partition = world.cluster.partition("t", 0).unwrap();
+    assert_eq!((partition.log().end(), partition.high_watermark()), (2, 2));
+}
+
+/// What the cluster's owner appends has the broker's time in a topic that is set so.
+#[test]
+fn what_is_appended_has_the_time_of_the_broker_where_the_topic_says_so() {
+    let mut world = World::new(FakeCluster::builder());
+    let settings = [("message.timestamp.type", "LogAppendTime")];
+    world.cluster.create_topic_with(world.now, "t", 1, 1, &settings).unwrap();
+    let now = world.now + Duration::from_secs(3);
+    world.cluster.append(now, "t", 0, [NewRecord::new("k", "v", 5)]).unwrap();
+    let log = world.cluster.partition("t", 0).unwrap().log();
+    let stored = log.batches().next().unwrap();
+    assert_eq!(stored.records()[0].timestamp, WALL_MS + 3_000);
+    let batch = batches(log.bytes()).next().unwrap().unwrap();
+    assert!(batch.check_crc().is_ok());
+    assert_eq!(batch.header().attributes.timestamp_type(), TimestampType::LogAppendTime);
 }
 
 /// Trap C7: a session's requests leave out what has not changed, and its answers what there is nothing to say of.

@@ -1,5 +1,6 @@
 //! Connections: versions, order, one request at a time, frames.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ottla_fake::{Accepted, FakeCluster, Reaction, Release, Rule, Stage};
@@ -37,7 +38,13 @@ fn range(response: &ApiVersionsResponse, key: ApiKey) -> Option<(i16, i16)> {
 fn each_release_advertises_its_own_ranges() {
     let table = [
         (Release::V2_1, (0, 7), (0, 10), (0, 2)),
+        (Release::V2_2, (0, 7), (0, 10), (0, 2)),
+        (Release::V2_3, (0, 7), (0, 11), (0, 2)),
+        (Release::V2_6, (0, 8), (0, 11), (0, 3)),
+        (Release::V2_7, (0, 8), (0, 12), (0, 3)),
         (Release::V2_8, (0, 9), (0, 12), (0, 3)),
+        (Release::V3_1, (0, 9), (0, 13), (0, 3)),
+        (Release::V3_4, (0, 9), (0, 13), (0, 3)),
         (Release::V3_5, (0, 9), (0, 15), (0, 3)),
         (Release::V3_7, (0, 10), (0, 16), (0, 3)),
         (Release::V3_9, (0, 11), (0, 17), (0, 4)),
@@ -52,6 +59,29 @@ fn each_release_advertises_its_own_ranges() {
         assert_eq!(range(&answer, ApiKey::PRODUCE), Some(produce), "{release:?}");
         assert_eq!(range(&answer, ApiKey::FETCH), Some(fetch), "{release:?}");
         assert_eq!(range(&answer, ApiKey::API_VERSIONS), Some(api_versions), "{release:?}");
+    }
+}
+
+/// A client may count on it: what a release speaks, its successors speak, but for what 4.0 has given up (KIP-896).
+#[test]
+fn no_release_speaks_less_than_the_one_before() {
+    assert!(Release::ALL.is_sorted());
+    let mut before: BTreeMap<i16, (i16, i16)> = BTreeMap::new();
+    for release in Release::ALL {
+        let mut world = World::new(FakeCluster::builder().release(release));
+        let conn = world.connect(1);
+        let answer = world.call(conn, 0, &hello());
+        for row in &answer.api_keys {
+            let (min, max) =
+                before.insert(row.api_key, (row.min_version, row.max_version)).unwrap_or_default();
+            assert!(row.max_version >= max, "{release:?} {}", ApiKey(row.api_key));
+            assert!(
+                row.min_version == min || release == Release::V4_0,
+                "{release:?} {}",
+                ApiKey(row.api_key)
+            );
+        }
+        assert_eq!(answer.api_keys.len(), 14, "{release:?}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! The fake as a place to talk to.
 
 use ottla_fake::net::Server;
-use ottla_fake::{FakeCluster, Marker};
+use ottla_fake::{FakeCluster, Marker, Release};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::talk::Place;
@@ -14,10 +14,11 @@ pub(crate) struct Fake {
 }
 
 impl Fake {
-    pub(crate) fn start() -> Self {
+    pub(crate) fn start(release: Release) -> Self {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let _guard = runtime.enter();
-        let cluster = FakeCluster::builder().nodes(3).racks().near_replicas().min_insync_replicas(2);
+        let cluster =
+            FakeCluster::builder().release(release).nodes(3).racks().near_replicas().min_insync_replicas(2);
         let server = Server::start(cluster.build_now()).unwrap();
         drop(_guard);
         Self { server, _runtime: runtime }
@@ -57,6 +58,43 @@ impl Place for Fake {
 
     fn clean(&self, topic: &str) {
         self.server.control(|cluster, now| cluster.compact(now, topic, 0).unwrap());
+    }
+
+    fn retain(&self) {
+        self.server.control(FakeCluster::apply_retention);
+    }
+
+    fn expire_producer(&self, topic: &str, producer_id: i64) {
+        self.server.control(|cluster, now| cluster.forget_producer(now, topic, 0, producer_id).unwrap());
+    }
+
+    fn stop_following(&self, topics: &[&str], node: i32) {
+        let each = |cluster: &mut FakeCluster, now| {
+            topics.iter().try_for_each(|topic| cluster.hold_replica(now, topic, 0, node))
+        };
+        self.server.control(each).unwrap();
+    }
+
+    fn miss_follower(&self, topics: &[&str], node: i32) {
+        let lacks = |topic: &str| {
+            self.server.control(|cluster, _| {
+                let partition = cluster.partition(topic, 0).unwrap();
+                partition.log_end_of(node) < Some(partition.log().end())
+            })
+        };
+        for topic in topics {
+            while !lacks(topic) {
+                std::thread::park_timeout(std::time::Duration::from_millis(1));
+            }
+            self.server.control(|cluster, now| cluster.shrink_isr(now, topic, 0, node).unwrap());
+        }
+    }
+
+    fn follow_again(&self, topics: &[&str], node: i32) {
+        let each = |cluster: &mut FakeCluster, now| {
+            topics.iter().try_for_each(|topic| cluster.release_replica(now, topic, 0, node))
+        };
+        self.server.control(each).unwrap();
     }
 
     fn elect_uncleanly(&self, topic: &str, node: i32) {

@@ -2,7 +2,8 @@
 //!
 //! It needs a cluster of three nodes whose addresses are in `OTTLA_KAFKA_THREE`, node 1 first, and the program
 //! `OTTLA_XTASK`, which kills and starts them; `cargo xtask kafka env` prints both. `OTTLA_KAFKA_NAME` is the name of the
-//! cluster when it is not `three`. With `OTTLA_WRITE_EXPECTED=1` what Kafka answers is written down.
+//! cluster when it is not `three`. With `OTTLA_WRITE_EXPECTED=1` what Kafka answers is written down. `OTTLA_KAFKA_RELEASE` names
+//! another release than the one of which it was: its brokers are compared with the fake that pretends to be that one.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something unexpected is")]
 
@@ -21,15 +22,25 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
 use fake::Fake;
+use ottla_fake::Release;
+use ottla_wire::Str;
 use ottla_wire::messages::alter_partition_reassignments::{
     AlterPartitionReassignmentsRequest, ReassignablePartition, ReassignableTopic,
 };
+use ottla_wire::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
+use ottla_wire::messages::describe_producers::{DescribeProducersRequest, TopicRequest};
 use ottla_wire::messages::elect_leaders::{ElectLeadersRequest, TopicPartitions};
 use ottla_wire::messages::end_txn::EndTxnRequest;
+use ottla_wire::messages::incremental_alter_configs::{
+    AlterConfigsResource, AlterableConfig, IncrementalAlterConfigsRequest,
+};
 use ottla_wire::messages::metadata::MetadataRequest;
 use talk::{Place, Talk};
 
 scenarios!();
+
+/// The release whose answers are in `expected`.
+const WRITTEN_DOWN: Release = Release::V4_3;
 
 /// One scenario at a time: some kill nodes.
 static TURN: Mutex<()> = Mutex::new(());
@@ -41,20 +52,36 @@ fn check(name: &str, scenario: fn(&mut Talk<'_>)) {
     let mut talk = Talk::with(&kafka, name);
     scenario(&mut talk);
     let answered = talk.transcript();
-    let file = scenarios::expected(name);
-    if std::env::var_os("OTTLA_WRITE_EXPECTED").is_some() {
-        std::fs::write(&file, &answered).unwrap();
+    let release = release();
+    if release == WRITTEN_DOWN {
+        is_written_down(name, &answered);
     }
-    let expected = std::fs::read_to_string(&file).unwrap_or_default();
-    if let Some(difference) = scenarios::difference(&expected, &answered) {
-        panic!("Kafka answers otherwise than written down ({}):\n{difference}", file.display());
-    }
-    let fake = Fake::start();
+    let fake = Fake::start(release);
     let mut talk = Talk::with(&fake, name);
     scenario(&mut talk);
     if let Some(difference) = scenarios::difference(&answered, &talk.transcript()) {
-        panic!("the fake answers otherwise than Kafka:\n{difference}");
+        panic!("the fake answers otherwise than Kafka ({release:?}):\n{difference}");
     }
+}
+
+fn is_written_down(name: &str, answered: &str) {
+    let file = scenarios::expected(name);
+    if std::env::var_os("OTTLA_WRITE_EXPECTED").is_some() {
+        std::fs::write(&file, answered).unwrap();
+    }
+    let expected = std::fs::read_to_string(&file).unwrap_or_default();
+    if let Some(difference) = scenarios::difference(&expected, answered) {
+        panic!("Kafka answers otherwise than written down ({}):\n{difference}", file.display());
+    }
+}
+
+/// What the brokers are: `4.0.2` is `V4_0`.
+fn release() -> Release {
+    let Ok(version) = std::env::var("OTTLA_KAFKA_RELEASE") else { return WRITTEN_DOWN };
+    let mut numbers = version.split('.');
+    let name = format!("V{}_{}", numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+    let known = Release::ALL.into_iter().find(|release| format!("{release:?}") == name);
+    known.unwrap_or_else(|| panic!("the fake cannot be {version}"))
 }
 
 /// The cluster under test.
@@ -145,9 +172,69 @@ impl Place for Kafka {
     /// It looks by itself (`log.cleaner.backoff.ms`).
     fn clean(&self, _: &str) {}
 
+    /// It looks by itself (`log.retention.check.interval.ms`).
+    fn retain(&self) {}
+
+    /// Those whose last records are older than a second expire, all of them, and then no more do.
+    fn expire_producer(&self, topic: &str, producer_id: i64) {
+        let mut talk = Talk::with(self, "expire");
+        set_for_all(&mut talk, "producer.id.expiration.ms", Some("1000"));
+        let asked = TopicRequest { name: topic.into(), partition_indexes: vec![0], ..Default::default() };
+        let request = DescribeProducersRequest { topics: vec![asked], ..Default::default() };
+        talk.until("the producer is forgotten", |talk| {
+            let answer = talk.call(1, 0, &request).unwrap();
+            let partition = &answer.topics[0].partitions[0];
+            assert!(partition.error_code.is_none(), "{answer:?}");
+            !partition.active_producers.iter().any(|it| it.producer_id == producer_id)
+        });
+        set_for_all(&mut talk, "producer.id.expiration.ms", None);
+    }
+
+    fn stop_following(&self, _: &[&str], node: i32) {
+        self.kill(node);
+    }
+
+    /// The controller sees to it (`broker.session.timeout.ms`).
+    fn miss_follower(&self, _: &[&str], _: i32) {}
+
+    fn follow_again(&self, _: &[&str], node: i32) {
+        self.restart(node);
+    }
+
     fn elect_uncleanly(&self, topic: &str, node: i32) {
         self.elect(topic, node, 1, &[node]);
     }
+}
+
+/// Gives all brokers a setting, or its default back, and waits until node 1 has it.
+fn set_for_all(talk: &mut Talk<'_>, name: &str, value: Option<&str>) {
+    const BROKER: i8 = 4;
+    const SET: i8 = 0;
+    const DELETE: i8 = 1;
+    let config = AlterableConfig {
+        name: name.into(),
+        config_operation: if value.is_some() { SET } else { DELETE },
+        value: value.map(|value| Str::from(value).into()),
+        ..Default::default()
+    };
+    let resource =
+        AlterConfigsResource { resource_type: BROKER, configs: vec![config], ..Default::default() };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+    let answer = talk.call(1, 1, &request).unwrap();
+    assert!(answer.responses[0].error_code.is_none(), "{answer:?}");
+    let resource = DescribeConfigsResource {
+        resource_type: BROKER,
+        resource_name: "1".into(),
+        configuration_keys: Some(vec![name.into()]),
+        ..Default::default()
+    };
+    let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
+    const OF_ALL: i8 = 3;
+    talk.until("a setting", |talk| {
+        let answer = talk.call(1, 4, &request).unwrap();
+        let [found] = &answer.results[0].configs[..] else { panic!("{answer:?}") };
+        (found.config_source == OF_ALL) == value.is_some()
+    });
 }
 
 fn xtask(args: &[&str]) {

@@ -16,12 +16,13 @@ mod show;
 mod talk;
 
 use fake::Fake;
+use ottla_fake::Release;
 use talk::Talk;
 
 scenarios!();
 
 fn check(name: &str, scenario: fn(&mut Talk<'_>)) {
-    let fake = Fake::start();
+    let fake = Fake::start(Release::V4_3);
     let mut talk = Talk::with(&fake, name);
     scenario(&mut talk);
     let file = scenarios::expected(name);

@@ -46,6 +46,21 @@ pub(crate) trait Place {
     /// Has the log cleaner look at partition 0 of a topic.
     fn clean(&self, topic: &str);
 
+    /// Has retention look at all topics.
+    fn retain(&self);
+
+    /// Has the leader of partition 0 of a topic, node 1, forget a producer that has not written for long.
+    fn expire_producer(&self, topic: &str, producer_id: i64);
+
+    /// A follower of partition 0 of those topics fetches no more. It stays in the ISR for a while.
+    fn stop_following(&self, topics: &[&str], node: i32);
+
+    /// That while is over, or will be soon, once the leader has what the follower lacks.
+    fn miss_follower(&self, topics: &[&str], node: i32);
+
+    /// It follows again.
+    fn follow_again(&self, topics: &[&str], node: i32);
+
     /// Has a replica lead that may lack records.
     fn elect_uncleanly(&self, topic: &str, node: i32);
 }
@@ -174,7 +189,7 @@ impl<'a> Talk<'a> {
     pub(crate) fn until(&mut self, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
         let end = Instant::now() + PATIENCE;
         while !holds(self) {
-            assert!(Instant::now() < end, "{what}: not within {PATIENCE:?}");
+            assert!(Instant::now() < end, "{what}: not within {PATIENCE:?}, after {:?}", self.lines.last());
             std::thread::park_timeout(Duration::from_millis(20));
         }
     }
@@ -230,14 +245,43 @@ impl<'a> Talk<'a> {
 
     /// Sends a request; `None` when the node closed the connection instead of answering.
     pub(crate) fn call<R: Request>(&mut self, node: i32, version: i16, request: &R) -> Option<R::Response> {
-        let frame = encode_request(request, version, 7, Some("compare")).unwrap().into_bytes();
-        let payload = self.exchange(node, &frame)?;
+        self.send_request(node, version, request)?;
+        self.answer::<R>(node, version)
+    }
+
+    /// [`ask`](Self::ask), and lets something happen while the node has not answered.
+    pub(crate) fn ask_while<R: Request>(
+        &mut self,
+        what: &str,
+        node: i32,
+        version: i16,
+        request: &R,
+        meanwhile: impl FnOnce(),
+    ) {
+        self.send_request(node, version, request).unwrap();
+        meanwhile();
+        let answer = self.answer::<R>(node, version).unwrap();
+        let shown = self.names.show(&answer);
+        self.note(what, &shown);
+    }
+
+    fn send_request<R: Request>(&mut self, node: i32, version: i16, request: &R) -> Option<()> {
+        self.send(node, &encode_request(request, version, 7, Some("compare")).unwrap().into_bytes())
+    }
+
+    fn answer<R: Request>(&mut self, node: i32, version: i16) -> Option<R::Response> {
+        let payload = self.receive(node)?;
         Some(decode_response::<R>(&payload, version).unwrap().1)
     }
 
     /// Sends a frame as it is, and returns the payload of the answer.
     pub(crate) fn exchange(&mut self, node: i32, frame: &[u8]) -> Option<Bytes> {
         self.send(node, frame)?;
+        self.receive(node)
+    }
+
+    /// The payload of the next answer.
+    fn receive(&mut self, node: i32) -> Option<Bytes> {
         let socket = self.sockets.get_mut(&node)?;
         let mut size = [0; 4];
         if let Err(error) = socket.read_exact(&mut size) {

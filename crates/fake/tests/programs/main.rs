@@ -1,13 +1,15 @@
 //! Programs that are not ours produce to the fake and fetch from it: librdkafka, the Java client, Kafka's console tools.
 //!
 //! They need a JDK, Kafka's jars (`OTTLA_KAFKA_LIBS`), the compiled peer (`OTTLA_PEER_CLASSES`) and a Python with
-//! confluent-kafka (`OTTLA_PYTHON`): `cargo xtask kafka env` fetches them and prints the variables, and no broker.
+//! confluent-kafka (`OTTLA_PYTHON`): `cargo xtask kafka env` fetches them and prints the variables, and no broker. One of them
+//! finds the fake in a process of its own, the example `serve`.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something unexpected is")]
 
 mod console;
 mod fake;
 mod peer;
+mod serve;
 
 use ottla_fake::{Reaction, Rule, Stage};
 use ottla_wire::ApiKey;
@@ -15,19 +17,20 @@ use ottla_wire::ApiKey;
 use console::{console_consumer, console_producer};
 use fake::Fake;
 use peer::Peer;
+use serve::Serve;
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
 
 #[test]
 fn librdkafka_produces_and_fetches_with_each_codec() {
     let fake = Fake::start();
-    with_each_codec(&fake, &mut Peer::librdkafka(&fake));
+    with_each_codec(&fake, &mut Peer::librdkafka(&fake.bootstrap()));
 }
 
 #[test]
 fn the_java_client_produces_and_fetches_with_each_codec() {
     let fake = Fake::start();
-    with_each_codec(&fake, &mut Peer::java(&fake));
+    with_each_codec(&fake, &mut Peer::java(&fake.bootstrap()));
 }
 
 /// What is written with each codec is read again, by offset, with keys, headers and timestamps.
@@ -55,13 +58,13 @@ fn with_each_codec(fake: &Fake, peer: &mut Peer) {
 #[test]
 fn librdkafka_writes_once_whatever_happens() {
     let fake = Fake::start();
-    once_whatever_happens(&fake, &mut Peer::librdkafka(&fake));
+    once_whatever_happens(&fake, &mut Peer::librdkafka(&fake.bootstrap()));
 }
 
 #[test]
 fn the_java_client_writes_once_whatever_happens() {
     let fake = Fake::start();
-    once_whatever_happens(&fake, &mut Peer::java(&fake));
+    once_whatever_happens(&fake, &mut Peer::java(&fake.bootstrap()));
 }
 
 /// Connections end before and after batches are written, and the leader moves: each record is in the log once.
@@ -101,4 +104,37 @@ fn the_console_tools_write_and_read_without_a_group() {
     assert_eq!(console_consumer(&fake, "lines", "0", "earliest", 3), "one\ntwo\nthree\n");
     assert_eq!(console_consumer(&fake, "lines", "0", "1", 2), "two\nthree\n");
     assert_eq!(fake.rejected(), 0, "no request was refused as such");
+}
+
+#[test]
+fn the_example_serves_other_programs_and_does_what_it_is_told() {
+    let mut serve = Serve::start(&["3", "orders:2"]);
+    let mut peer = Peer::librdkafka(&serve.bootstrap);
+    assert_eq!(peer.ask(&["produce", "orders", "1", "", "x6b:x7631:-:", "-:x7632:-:"]), ["0", "1"]);
+    for line in ["move orders 1 3", "kill 2", "restart 2", "pause 1", "restart 1"] {
+        serve.tell(line);
+    }
+    assert_eq!(peer.ask(&["produce", "orders", "1", "", "-:x7633:-:"]), ["2"]);
+    let found = peer.ask(&["consume", "orders", "1", "0", "-", ""]);
+    assert_eq!(found.len(), 3, "{found:?}");
+    assert!(found[0].contains(":x6b:x7631:") && found[2].contains("x7633"), "{found:?}");
+    for line in ["kill 4", "move orders 7 1", "sing"] {
+        serve.tell(line);
+    }
+    drop(peer);
+    let (served, complaints) = serve.end();
+    for api in ["Produce", "Fetch", "Metadata"] {
+        assert!(served.iter().any(|(count, name)| *count > 0 && name.starts_with(api)), "{api}: {served:?}");
+    }
+    let about: Vec<&str> = complaints.iter().filter_map(|line| line.split(':').next()).collect();
+    assert_eq!(about, ["'kill 4'", "'move orders 7 1'", "'sing'"], "{complaints:?}");
+}
+
+#[test]
+fn the_example_says_what_it_wants() {
+    let (_, complaints) = Serve::refused(&["many"]).end();
+    assert!(
+        complaints.iter().any(|line| line.contains("serve [nodes] [topic:partitions ...]")),
+        "{complaints:?}"
+    );
 }

@@ -4,8 +4,6 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use crate::fake::Fake;
-
 pub(crate) struct Peer {
     child: Child,
     to: ChildStdin,
@@ -14,27 +12,27 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    pub(crate) fn librdkafka(fake: &Fake) -> Self {
+    pub(crate) fn librdkafka(bootstrap: &str) -> Self {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/python/peer.py");
         let mut command = Command::new(environment("OTTLA_PYTHON"));
         command.arg(program);
-        Self::start(fake, command)
+        Self::start(bootstrap, command)
     }
 
-    pub(crate) fn java(fake: &Fake) -> Self {
+    pub(crate) fn java(bootstrap: &str) -> Self {
         let mut command = java();
         command.args([
             "-cp",
             &format!("{}:{}/*", environment("OTTLA_PEER_CLASSES"), environment("OTTLA_KAFKA_LIBS")),
             "Peer",
         ]);
-        Self::start(fake, command)
+        Self::start(bootstrap, command)
     }
 
-    fn start(fake: &Fake, mut command: Command) -> Self {
+    fn start(bootstrap: &str, mut command: Command) -> Self {
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let (to, from) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        Self { child, to, from, bootstrap: fake.bootstrap() }
+        Self { child, to, from, bootstrap: bootstrap.to_owned() }
     }
 
     /// One operation; what it did not do ends the test.

@@ -7,6 +7,7 @@ use ottla_core::HostPort;
 use ottla_core::backoff::Backoff;
 use ottla_core::connection::ConnectionSettings;
 use ottla_core::metadata::MetadataSettings;
+use ottla_wire::compression::{Codec, Compression, CompressionError};
 
 use super::{Client, check_length};
 use crate::driver::cluster::{Cluster, Settings};
@@ -135,7 +136,8 @@ impl ClientBuilder {
         self
     }
 
-    /// The largest answer accepted, in bytes. Default: 100 MiB.
+    /// The largest answer accepted, in bytes. Streams ask for less than that at once; but a batch comes whole, so no batch of a topic that
+    /// is to be read may be larger. Default: 100 MiB.
     pub fn max_response_bytes(mut self, bytes: usize) -> Self {
         self.max_response_bytes = bytes;
         self
@@ -188,6 +190,9 @@ impl ClientBuilder {
     /// # Errors
     /// [`Error::Config`] for a setting that cannot work; [`Error::Unreachable`] when no broker answers within the
     /// request time-out, or at once when what answers is no Kafka broker.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime, and in one without time (`enable_time`). TCP needs its I/O as well (`enable_io`).
     ///
     /// Cancel safe: dropped, everything that was opened closes.
     pub async fn build(self) -> Result<Client> {
@@ -305,6 +310,27 @@ pub(crate) fn check_duration(setting: &'static str, duration: Duration) -> Resul
         return Err(Error::config(setting, format!("is {duration:?}: it must be from 1 ms to 24 h")));
     }
     Ok(())
+}
+
+/// Whether batches can be written with a codec and its level, by the features of this crate: others of the same build may have more, as a fake cluster
+/// that a service is tested with.
+pub(crate) fn check_codec(codec: &Codec) -> Result<()> {
+    let compression = codec.compression;
+    let checked = match is_enabled(compression) {
+        true => codec.check(),
+        false => Err(CompressionError::Disabled { compression }),
+    };
+    checked.map_err(|error| Error::config("compression", error.to_string()))
+}
+
+fn is_enabled(compression: Compression) -> bool {
+    let features = [
+        (Compression::Gzip, cfg!(feature = "gzip")),
+        (Compression::Snappy, cfg!(feature = "snappy")),
+        (Compression::Lz4, cfg!(feature = "lz4")),
+        (Compression::Zstd, cfg!(feature = "zstd")),
+    ];
+    features.iter().all(|(codec, is_on)| *codec != compression || *is_on)
 }
 
 /// Differs between clients and processes; spreads them over brokers and time, and guards nothing.

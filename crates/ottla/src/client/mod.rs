@@ -5,7 +5,7 @@ mod call;
 mod controller;
 
 pub use builder::ClientBuilder;
-pub(crate) use builder::check_duration;
+pub(crate) use builder::{check_codec, check_duration};
 pub use controller::{ControllerClient, NewTopic};
 pub(crate) use controller::{check_length, wait};
 

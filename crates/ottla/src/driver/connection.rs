@@ -15,11 +15,11 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use ottla_core::connection::{self, Answer, Connection, ConnectionSettings, Event, Outgoing};
 use ottla_core::error::{CloseReason, Failure, Outcome, Peer, RequestError};
 use ottla_wire::ApiKey;
-use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::io::AsyncWrite;
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, oneshot};
@@ -27,15 +27,13 @@ use tracing::field::{self, Empty};
 use tracing::{Instrument, Span};
 
 use super::alarm::Alarm;
+use super::incoming::{Incoming, Spare};
 use super::turns::is_earlier;
 use super::{lanes::Lane, lock, now};
 use crate::transport::{Socket, Transport};
 
-/// How much room a read gets at least.
-const READ_ROOM: usize = 64 << 10;
-
-/// How many slices go into one vectored write at most: what Linux takes.
-const SLICES: usize = 64;
+/// How many slices go into one vectored write at most: a request of 1 MiB in chunks of 16 KiB, and more.
+const SLICES: usize = 128;
 
 /// A way into a connection. When the last clone is dropped, the connection reads out what it is owed and ends.
 #[derive(Debug, Clone)]
@@ -90,6 +88,7 @@ struct Shared {
     io: Mutex<Option<Io>>,
     state: Mutex<State>,
     wake: Notify,
+    spare: Spare,
     on_overdue: Box<dyn Fn(&Peer) + Send + Sync>,
 }
 
@@ -113,6 +112,7 @@ impl Handle {
             io: Mutex::new(None),
             state: Mutex::new(State { machine, rings_at: None }),
             wake: Notify::new(),
+            spare: Spare::default(),
             on_overdue,
         });
         let route = Route { transport, connect_timeout, not_before };
@@ -359,16 +359,16 @@ async fn drive(guard: Guard, route: Route, max_response_bytes: usize) {
         // Brokers that cut the connection on ApiVersions are dialled again at once, for a lower version.
         let pause = std::mem::take(&mut first).then_some(route.not_before);
         let Some(socket) = open(shared, &route, &mut alarm, pause).await else { break };
-        tracing::debug!(broker = %shared.peer, "connected");
+        tracing::debug!(name: "ottla.connection.opened", broker = %shared.peer, "connected");
         lock(&shared.state).machine.handle_connected(now());
-        *lock(&shared.io) = Some(Io::new(socket, max_response_bytes));
+        *lock(&shared.io) = Some(Io::new(socket, max_response_bytes, shared.spare.clone()));
         let reason = serve(shared, &mut alarm).await;
         let socket = lock(&shared.io).take();
         drop(socket);
         let reason_text = reason.to_string();
         let again = lock(&shared.state).machine.handle_closed(reason);
         let next = if again { "dialled again at once" } else { "dialled again when it is needed" };
-        tracing::debug!(broker = %shared.peer, reason = reason_text, next, "connection ended");
+        tracing::debug!(name: "ottla.connection.ended", broker = %shared.peer, reason = reason_text, next, "connection ended");
         shared.dispatch();
         if !again {
             break;
@@ -408,6 +408,7 @@ async fn open(
                     None => error.to_string(),
                 };
                 tracing::warn!(
+                    name: "ottla.connection.failed",
                     broker = %shared.peer, error = %cause, next = "dialled again after the reconnect back-off, when it is needed",
                     "cannot connect"
                 );
@@ -474,13 +475,13 @@ impl Shared {
     fn receive(&self, cx: &mut Context<'_>) -> Poll<io::Result<Progress>> {
         let mut io = lock(&self.io);
         let Some(io) = &mut *io else { return Poll::Ready(Ok(Progress::Ended)) };
-        if !io.has_ended && ready!(io.poll_read(cx))? == 0 {
+        if !io.has_ended && ready!(io.incoming.poll_read(&mut io.socket, cx))? == 0 {
             io.has_ended = true;
         }
         if io.has_ended {
             return Poll::Ready(Ok(Progress::Ended));
         }
-        lock(&self.state).machine.handle_bytes(now(), &mut io.incoming);
+        lock(&self.state).machine.handle_frames(now(), || io.incoming.next_frame());
         Poll::Ready(Ok(Progress::Made))
     }
 }
@@ -494,7 +495,7 @@ fn prepare(shared: &Shared, alarm: &mut Alarm) -> bool {
         if machine.poll_timeout().is_some_and(|due| due <= now) {
             machine.handle_timeout(now);
         }
-        let due = machine.poll_timeout();
+        let due = machine.poll_timeout().into_iter().chain(shared.spare.tidy(now)).min();
         if rings_at.is_some_and(|at| at <= now) || is_earlier(due, *rings_at) {
             *rings_at = due;
         }
@@ -522,7 +523,7 @@ fn poll_wake<'a>(
 /// A socket and what is on its way through it.
 struct Io {
     socket: Box<dyn Socket>,
-    incoming: BytesMut,
+    incoming: Incoming,
     outgoing: VecDeque<Bytes>,
     /// All was written, but the socket may still buffer some of it.
     flushing: bool,
@@ -532,20 +533,18 @@ struct Io {
     failure: Option<io::Error>,
     /// The task's, for all who use the socket.
     waker: Option<Waker>,
-    max_response_bytes: usize,
 }
 
 impl Io {
-    fn new(socket: Box<dyn Socket>, max_response_bytes: usize) -> Self {
+    fn new(socket: Box<dyn Socket>, max_response_bytes: usize, spare: Spare) -> Self {
         Self {
             socket,
-            incoming: BytesMut::new(),
+            incoming: Incoming::new(max_response_bytes, spare),
             outgoing: VecDeque::new(),
             flushing: false,
             has_ended: false,
             failure: None,
             waker: None,
-            max_response_bytes,
         }
     }
 
@@ -608,18 +607,12 @@ impl Io {
 
     /// Whether the peer has closed its side while nothing was owed.
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> bool {
-        match self.poll_read(cx) {
+        match self.incoming.poll_read(&mut self.socket, cx) {
             Poll::Ready(Ok(0)) => self.has_ended = true,
             Poll::Ready(Err(error)) => self.failure = Some(error),
             _ => {}
         }
         self.has_ended || self.failure.is_some()
-    }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let missing = connection::missing(&self.incoming, self.max_response_bytes);
-        self.incoming.reserve(missing.min(self.incoming.len().max(READ_ROOM)).max(READ_ROOM / 4));
-        pin!(self.socket.read_buf(&mut self.incoming)).poll(cx)
     }
 }
 

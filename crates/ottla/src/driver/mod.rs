@@ -5,6 +5,7 @@ mod changes;
 pub(crate) mod cluster;
 pub(crate) mod connection;
 pub(crate) mod fetcher;
+mod incoming;
 pub(crate) mod lanes;
 pub(crate) mod producer;
 mod race;

@@ -7,7 +7,7 @@ use ottla_core::partition_queue::{Acks, BatchSettings};
 use ottla_wire::compression::{Codec, Compression};
 
 use super::{IsolationLevel, PartitionClient};
-use crate::client::check_duration;
+use crate::client::{check_codec, check_duration};
 use crate::driver::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::producer::ProducerHandle;
@@ -116,6 +116,7 @@ impl PartitionClientBuilder {
                 request_timeout: self.timeout,
                 delivery_timeout: self.delivery_timeout,
                 linger: None,
+                max_bytes: usize::MAX,
             },
             timeout: self.timeout,
         })
@@ -134,7 +135,7 @@ impl PartitionClientBuilder {
                 "is none: `produce` returns offsets, and without an answer there are none",
             ));
         }
-        self.codec.check().map_err(|error| Error::config("compression", error.to_string()))?;
+        check_codec(&self.codec)?;
         check_duration("timeout", self.timeout)?;
         check_duration("delivery_timeout", self.delivery_timeout)?;
         if self.delivery_timeout < self.timeout {

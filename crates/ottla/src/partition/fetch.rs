@@ -16,6 +16,7 @@ use ottla_wire::{ErrorCode, Str};
 
 use super::PartitionClient;
 use crate::client::wait;
+use crate::damage::{offset_behind, way_past};
 use crate::driver::cluster::{Plan, Purpose, Verdict};
 use crate::driver::{by_id_or_name, now};
 use crate::error::{Error, Result};
@@ -170,11 +171,11 @@ impl PartitionClient {
         let committed = self.isolation.is_committed();
         let aborted = data.aborted_transactions.filter(|_| committed).unwrap_or_default();
         let records = data.records.map(|records| records.to_bytes()).unwrap_or_default();
-        read_batches(records, offset, aborted, limit).map_err(|(error, next)| Error::Corrupt {
+        read_batches(&records, offset, aborted, limit).map_err(|(error, behind)| Error::Corrupt {
             topic: Arc::clone(&self.topic.name),
             partition: self.partition,
             offset,
-            next,
+            next: way_past(offset, behind, Some(data.high_watermark)),
             error,
         })
     }
@@ -199,11 +200,11 @@ struct Read {
 ///
 /// What comes before a damaged batch is handed over; the call that starts at the damage reports it, and what comes behind.
 fn read_batches(
-    bytes: Bytes,
+    bytes: &Bytes,
     offset: i64,
     aborted: Vec<AbortedTransaction>,
     limit: usize,
-) -> Result<Read, (BatchError, i64)> {
+) -> Result<Read, (BatchError, Option<i64>)> {
     let mut reader = BatchReader {
         offset,
         decoder: Decoder::new(Limits::default()),
@@ -213,13 +214,13 @@ fn read_batches(
         held: 0,
         records_held: 0,
     };
-    for batch in batches(bytes) {
+    let mut rest = batches(bytes.clone());
+    let mut at = 0;
+    while let Some(batch) = rest.next() {
         let intact = reader.read.records.len();
-        let behind = offset.saturating_add(1);
-        let end = batch.as_ref().map_or(behind, RecordBatch::next_offset).max(behind);
         if let Err(error) = batch.and_then(|batch| reader.add(&batch)) {
             if reader.read.next == offset {
-                return Err((error, end));
+                return Err((error, offset_behind(&bytes.slice(at..))));
             }
             reader.read.records.truncate(intact);
             break;
@@ -227,6 +228,7 @@ fn read_batches(
         if reader.is_full() {
             break;
         }
+        at = bytes.len() - rest.remaining().len();
     }
     Ok(reader.read)
 }
@@ -293,7 +295,7 @@ mod tests {
     fn read_in_calls(bytes: &Bytes, limit: usize) -> (Vec<i64>, Vec<usize>) {
         let (mut offsets, mut held, mut next) = (Vec::new(), Vec::new(), 0);
         loop {
-            let read = read_batches(bytes.clone(), next, Vec::new(), limit).unwrap();
+            let read = read_batches(bytes, next, Vec::new(), limit).unwrap();
             if read.next == next {
                 return (offsets, held);
             }

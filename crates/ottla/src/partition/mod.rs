@@ -18,8 +18,9 @@ use ottla_core::metadata::Topic;
 use ottla_core::partition_queue::BatchSettings;
 use ottla_wire::compression::Codec;
 
+use crate::client::check_codec;
 use crate::driver::cluster::{Cluster, Plan, Purpose};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::producer::{Destination, ProducerHandle};
 use crate::record::Record;
 
@@ -70,7 +71,7 @@ impl PartitionClient {
     /// As [`produce`](Self::produce), compressed with `codec`.
     pub async fn produce_with(&self, records: Vec<Record<'_>>, codec: impl Into<Codec>) -> Result<Vec<i64>> {
         let settings = BatchSettings { codec: codec.into(), ..self.batch };
-        settings.codec.check().map_err(|error| Error::config("compression", error.to_string()))?;
+        check_codec(&settings.codec)?;
         self.producer.produce(&self.topic, self.partition, &records, settings).await
     }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use ottla_core::metadata::{Lookup, Topic};
 use ottla_core::partition_queue::{BatchSettings, footprint};
 use ottla_core::producer::{DeliveryCause, DeliveryError, DeliveryOutcome, ProducerMetrics, Written};
-use ottla_wire::records::NewRecord;
+use ottla_wire::records::{Chunks, NewRecord};
 use ottla_wire::{Str, Uuid};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -23,6 +23,9 @@ use crate::driver::{Either, lock, now, race};
 use crate::error::{Error, Result};
 use crate::record::{Record, Timestamp};
 
+/// Chunks are small: each partition that has records has one of them.
+const CHUNK_BYTES: usize = 16 * 1024;
+
 /// How much a producer holds at most.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -35,6 +38,7 @@ pub(crate) struct Limits {
 }
 
 impl Default for Limits {
+    /// Those of a client's own producer. Its callers wait for what they hand over, which has to fit in at once.
     fn default() -> Self {
         Self { batch_bytes: 1_000_000, buffer: 64 << 20, partition_buffer: 16 << 20 }
     }
@@ -65,7 +69,9 @@ struct Lease {
 /// What the handles share with the driver.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    limits: Limits,
+    pub(super) limits: Limits,
+    /// What batches are built in, and what they are compressed into.
+    pub(crate) chunks: Chunks,
     /// What may still be appended to all outboxes, in bytes.
     pub(crate) memory: Semaphore,
     outboxes: Mutex<Outboxes>,
@@ -76,6 +82,8 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 struct Outboxes {
     by_partition: BTreeMap<(Arc<str>, i32), Arc<Outbox>>,
+    /// Those of topics that were created again, as long as they have something under way.
+    replaced: Vec<Arc<Outbox>>,
     is_closed: bool,
 }
 
@@ -311,8 +319,14 @@ impl ProducerHandle {
         self.lease.driver.metrics()
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        lock(&self.lease.driver.shared.outboxes).is_closed
+    }
+
     fn outboxes(&self) -> Vec<Arc<Outbox>> {
-        lock(&self.lease.driver.shared.outboxes).by_partition.values().cloned().collect()
+        let mut outboxes = lock(&self.lease.driver.shared.outboxes);
+        outboxes.replaced.retain(|it| it.has_begun());
+        outboxes.by_partition.values().chain(&outboxes.replaced).cloned().collect()
     }
 
     pub(crate) fn cluster(&self) -> &Arc<Cluster> {
@@ -417,8 +431,10 @@ impl ProducerHandle {
             }
         }
         let outbox =
-            Arc::new(Outbox::new(topic.name.clone(), topic.id, partition, self.lease.driver.shared.limits));
-        outboxes.by_partition.insert(key, outbox.clone());
+            Arc::new(Outbox::new(topic.name.clone(), topic.id, partition, &self.lease.driver.shared));
+        let before = outboxes.by_partition.insert(key, outbox.clone());
+        outboxes.replaced.extend(before);
+        outboxes.replaced.retain(|it| it.has_begun());
         Ok(outbox)
     }
 }
@@ -433,6 +449,7 @@ impl Shared {
     pub(crate) fn new(limits: Limits) -> Self {
         Self {
             limits,
+            chunks: Chunks::new(CHUNK_BYTES, limits.buffer / CHUNK_BYTES),
             memory: Semaphore::new(limits.buffer),
             outboxes: Mutex::default(),
             topics: Mutex::default(),
@@ -475,10 +492,11 @@ impl Shared {
         let outboxes = {
             let mut outboxes = lock(&self.outboxes);
             outboxes.is_closed = true;
-            std::mem::take(&mut outboxes.by_partition)
+            let replaced = std::mem::take(&mut outboxes.replaced);
+            std::mem::take(&mut outboxes.by_partition).into_values().chain(replaced)
         };
         self.memory.close();
-        for outbox in outboxes.into_values() {
+        for outbox in outboxes {
             outbox.close(&Error::Closed);
         }
     }

@@ -26,7 +26,7 @@ pub use batch::{
     Aggregator, AggregatorError, AggregatorFailure, BatchProducer, BatchProducerBuilder, BatchWriter,
     BoxError, InputTooLarge, RecordAggregator, RecordOffsets, Status, StatusDeaggregator, TryPush,
 };
-pub use builder::ProducerBuilder;
+pub use builder::{ProducerBuilder, TopicProducerBuilder};
 pub use delivery::{Delivered, Delivery};
 pub(crate) use handle::{Destination, Limits, ProducerHandle, Shared, is_same, recreated};
 pub(crate) use outbox::Outbox;
@@ -43,7 +43,7 @@ use ottla_core::partition_queue::BatchSettings;
 use ottla_core::producer::ProducerMetrics;
 
 use crate::driver::lock;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::record::Record;
 
 /// Sends records to any number of topics; from [`Client::producer`](crate::Client::producer). Cheap to clone.
@@ -111,9 +111,32 @@ impl Producer {
     /// [`Error::Topic`](crate::Error::Topic) when there is no such topic, [`Error::Unreachable`](crate::Error::Unreachable) when no broker says,
     /// [`Error::Closed`](crate::Error::Closed) after [`close`](Self::close).
     pub async fn topic(&self, name: impl AsRef<str>) -> Result<TopicProducer> {
-        let Inner { handle, settings, sticky_run, partitioner, .. } = &*self.shared;
-        let topic = handle.cluster().partition(name.as_ref(), 0, settings.request_timeout, true).await?;
-        TopicProducer::new(handle.clone(), topic, *settings, *sticky_run, partitioner.clone())
+        self.open(name.as_ref(), self.shared.settings).await
+    }
+
+    /// A handle of a topic whose batches are to linger, to be compressed, or to grow differently from the producer's others.
+    ///
+    /// ```no_run
+    /// # async fn example(producer: ottla::Producer) -> Result<(), ottla::Error> {
+    /// use std::time::Duration;
+    /// use ottla::Compression;
+    ///
+    /// let logs = producer.topic_builder("logs").linger(Duration::from_millis(200)).compression(Compression::Zstd).build().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn topic_builder(&self, name: impl Into<String>) -> TopicProducerBuilder {
+        TopicProducerBuilder::new(self.clone(), name.into(), self.shared.settings)
+    }
+
+    async fn open(&self, name: &str, settings: BatchSettings) -> Result<TopicProducer> {
+        let Inner { handle, sticky_run, partitioner, .. } = &*self.shared;
+        let topic = handle.cluster().partition(name, 0, settings.request_timeout, true).await?;
+        TopicProducer::new(handle.clone(), topic, settings, *sticky_run, partitioner.clone())
+    }
+
+    fn batch_bytes(&self) -> usize {
+        self.shared.handle.shared().limits.batch_bytes
     }
 
     /// Sends a record and waits for its acknowledgement. See [`TopicProducer::send`] for errors and cancel safety.
@@ -124,6 +147,21 @@ impl Producer {
     /// Hands a record over, once there is room for it. See [`TopicProducer::enqueue`] for errors and cancel safety.
     pub async fn enqueue(&self, topic: impl AsRef<str>, record: Record<'_>) -> Result<Delivery> {
         self.known(topic.as_ref()).await?.enqueue(record).await
+    }
+
+    /// Hands a record over if there is room for it now; it never waits, for a look-up neither: the topic is one that
+    /// [`enqueue`](Self::enqueue), [`send`](Self::send) or [`enqueue_all`](Self::enqueue_all) was given before. Who wants to begin with this has
+    /// [`TopicProducer::try_enqueue`].
+    ///
+    /// # Errors
+    /// [`Error::NotLookedUp`] for another topic, and for one that was created again; otherwise those of [`TopicProducer::try_enqueue`].
+    pub fn try_enqueue(&self, topic: impl AsRef<str>, record: Record<'_>) -> Result<Delivery> {
+        let topic = topic.as_ref();
+        match self.kept(topic) {
+            Some(known) => known.try_enqueue(record),
+            None if self.shared.handle.is_closed() => Err(Error::Closed),
+            None => Err(Error::NotLookedUp { topic: topic.into() }),
+        }
     }
 
     /// What it has done so far: records, batches, requests, how long answers took. A snapshot, the same from each clone, and
@@ -147,7 +185,8 @@ impl Producer {
     }
 
     /// Waits until all records that were accepted before are acknowledged or given up; what became of each, its
-    /// [`Delivery`] tells. Ready within the delivery time-out. Cancel safe.
+    /// [`Delivery`] tells. Ready within the delivery time-out. Looks at each partition of the topics that this producer has handles of, once.
+    /// Cancel safe.
     pub async fn flush(&self) {
         self.shared.handle.flush().await;
     }
@@ -160,12 +199,16 @@ impl Producer {
 
     /// The one handle that is kept for a topic, so that names are looked up once and turns last.
     async fn known(&self, name: &str) -> Result<Arc<TopicProducer>> {
-        let known = lock(&self.shared.topics).get(name).cloned();
-        if let Some(topic) = known.filter(|topic| topic.is_open()) {
+        if let Some(topic) = self.kept(name) {
             return Ok(topic);
         }
         let topic = Arc::new(self.topic(name).await?);
         lock(&self.shared.topics).insert(name.to_owned(), topic.clone());
         Ok(topic)
+    }
+
+    fn kept(&self, name: &str) -> Option<Arc<TopicProducer>> {
+        let kept = lock(&self.shared.topics).get(name).cloned();
+        kept.filter(|topic| topic.is_open())
     }
 }

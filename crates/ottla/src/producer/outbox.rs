@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use ottla_core::partition_queue::{
-    AppendError, Appended, BatchSettings, PartitionQueue, Ready, ReadyBatch, footprint,
+    AppendError, Appended, BatchSettings, Credit, PartitionQueue, Ready, ReadyBatch, footprint,
 };
 use ottla_core::producer::PartitionId;
 use ottla_wire::Uuid;
@@ -43,14 +43,41 @@ pub(crate) struct Outbox {
 struct State {
     queue: PartitionQueue<Promise>,
     pool: ChunkPool,
-    /// Room and memory that were taken and are not used so far, in bytes.
-    credit: usize,
+    /// Room and memory that were taken and are not used so far.
+    credit: Credit,
     /// Bytes appended since others were last let go first.
     streak: usize,
     wall: WallClock,
     begun: Begun,
     /// Why nothing is accepted any more.
     closed: Option<Error>,
+}
+
+/// What a record without a key would meet at a partition, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Standing {
+    /// There is room; of two, that with fewer bytes is the better.
+    Open(usize),
+    /// It would wait for room.
+    Full(usize),
+    /// There is no leader, as far as is known.
+    Leaderless,
+}
+
+impl Standing {
+    #[inline]
+    pub(super) fn is_open(self) -> bool {
+        matches!(self, Self::Open(_))
+    }
+
+    /// Its kind alone, the best first.
+    pub(super) fn rank(self) -> u8 {
+        match self {
+            Self::Open(_) => 0,
+            Self::Full(_) => 1,
+            Self::Leaderless => 2,
+        }
+    }
 }
 
 /// Neighbouring records in one batch.
@@ -148,18 +175,12 @@ impl WallClock {
 
 const NANOS_IN_MS: u32 = 1_000_000;
 
-/// Chunks are small: each partition in use keeps a few of them.
-const CHUNK_BYTES: usize = 16 * 1024;
-const CHUNKS: usize = 4;
-
-/// Room and memory are taken in pieces of this size, so that not every record has to ask.
-const CREDIT: usize = 4 * 1024;
-
 /// After so many bytes others go first.
 const STREAK: usize = 1 << 20;
 
 impl Outbox {
-    pub(crate) fn new(topic: Arc<str>, topic_id: Uuid, partition: i32, limits: Limits) -> Self {
+    pub(crate) fn new(topic: Arc<str>, topic_id: Uuid, partition: i32, shared: &Shared) -> Self {
+        let limits = shared.limits;
         Self {
             topic,
             topic_id,
@@ -172,8 +193,8 @@ impl Outbox {
             limits,
             state: Mutex::new(State {
                 queue: PartitionQueue::new(limits.batch_bytes),
-                pool: ChunkPool::new(CHUNK_BYTES, CHUNKS),
-                credit: 0,
+                pool: ChunkPool::of(&shared.chunks),
+                credit: Credit::default(),
                 streak: 0,
                 wall: WallClock::default(),
                 begun: Begun::default(),
@@ -286,12 +307,8 @@ impl Outbox {
         }
         let record = wire_record(record, headers, || wall.at(now));
         let size = footprint(&record);
-        *credit += granted;
-        if *credit < size {
-            *credit +=
-                self.borrow(shared, CREDIT.max(size)).or_else(|| self.borrow(shared, size)).unwrap_or(0);
-        }
-        if *credit < size {
+        credit.add(granted);
+        if !credit.covers(size, |bytes| self.borrow(shared, bytes).is_some()) {
             // One that fits into no batch need not wait for room.
             let prepared = queue.prepare(std::slice::from_ref(&record), settings);
             let refused = |error| Refused { unused: 0, error: self.refuse(&error) };
@@ -300,11 +317,11 @@ impl Outbox {
         let appended = match queue.append(now, &record, settings, pool, Promise::new) {
             Ok(appended) => appended,
             Err(error) => {
-                let unused = if queue.memory() == 0 { std::mem::take(credit) } else { 0 };
+                let unused = credit.left_over(queue);
                 return Err(Some(Box::new(Refused { unused, error: self.refuse(&error) })));
             }
         };
-        *credit -= size;
+        credit.spend(size);
         *streak += size;
         if *streak > STREAK {
             *streak = 0;
@@ -332,14 +349,6 @@ impl Outbox {
         error
     }
 
-    /// Gives back the memory of chunks, if the partition holds no records.
-    pub(crate) fn trim(&self) {
-        let mut state = lock(&self.state);
-        if state.queue.memory() == 0 {
-            state.pool.clear();
-        }
-    }
-
     /// Somebody waits for what was appended so far, so it does not linger. Whether the driver must be told.
     pub(crate) fn hurry(&self) -> bool {
         lock(&self.state).queue.hurry()
@@ -364,12 +373,12 @@ impl Outbox {
     }
 
     /// Takes room and memory for so many bytes, if both are there.
-    fn borrow(&self, shared: &Shared, size: usize) -> Option<usize> {
+    fn borrow(&self, shared: &Shared, size: usize) -> Option<()> {
         let permits = u32::try_from(size).ok()?;
         let room = self.room.try_acquire_many(permits).ok()?;
         shared.memory.try_acquire_many(permits).ok()?.forget();
         room.forget();
-        Some(size)
+        Some(())
     }
 
     /// Whether much was appended in a row since this was last asked.
@@ -377,9 +386,16 @@ impl Outbox {
         self.has_streak.load(Ordering::Relaxed) && self.has_streak.swap(false, Ordering::Relaxed)
     }
 
-    /// Bytes that the partition holds, about.
-    pub(crate) fn load(&self) -> usize {
-        self.limits.partition_buffer.saturating_sub(self.room.available_permits())
+    /// What a record that takes so much would meet. It is asked of each record, so it looks at no more than two atomics;
+    /// the few bytes that were taken ahead for the next records (see [`Credit`]) count as taken.
+    #[inline]
+    pub(super) fn standing(&self, takes: impl FnOnce() -> usize) -> Standing {
+        if !self.has_leader() {
+            return Standing::Leaderless;
+        }
+        let room = self.room.available_permits();
+        let load = self.limits.partition_buffer.saturating_sub(room);
+        if room < takes() { Standing::Full(load) } else { Standing::Open(load) }
     }
 
     /// Whether the partition has a leader, as far as is known.
@@ -394,6 +410,11 @@ impl Outbox {
     /// Batches that may not be resolved.
     pub(crate) fn begun(&self) -> Vec<Waiter> {
         lock(&self.state).begun.open()
+    }
+
+    /// Whether there is something to wait for.
+    pub(super) fn has_begun(&self) -> bool {
+        lock(&self.state).begun.has_open()
     }
 
     /// Accepts nothing more; what was accepted is still sent.
@@ -428,9 +449,9 @@ impl Outbox {
     /// Makes room: a batch was resolved. Memory that the partition does not need now is what comes back.
     pub(crate) fn release(&self, memory: usize) -> usize {
         let mut state = lock(&self.state);
-        state.queue.release(memory);
-        let idle = state.queue.memory() == 0;
-        let unused = if idle { std::mem::take(&mut state.credit) } else { 0 };
+        let State { queue, credit, .. } = &mut *state;
+        queue.release(memory);
+        let unused = credit.left_over(queue);
         drop(state);
         self.room.add_permits(memory + unused);
         memory + unused
@@ -443,12 +464,11 @@ impl Outbox {
         let mut memory;
         {
             let mut state = lock(&self.state);
-            memory = std::mem::take(&mut state.credit);
+            memory = state.credit.take();
             state.closed.get_or_insert_with(|| error.clone());
             while let Some(batch) = state.queue.take() {
                 dropped.push(batch.discard());
             }
-            state.pool.clear();
         }
         self.room.close();
         for (delivery, held) in dropped {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::outbox::Standing;
 use crate::driver::lock;
 use crate::record::Record;
 
@@ -116,21 +117,27 @@ impl Sticky {
         Self { turn: AtomicU64::new(0), random: Mutex::new(Random(seed | 1)) }
     }
 
-    /// The partition for a record of so many bytes. A new turn, every `run` bytes, goes to one of two that are drawn:
-    /// to the one with less `load`; those without a leader have none, if any has one.
+    /// The partition for a record of so many bytes. A new turn, every `run` bytes, goes to the better of two that are
+    /// drawn. A turn ends early where the partition has become full or has lost its leader, if another one is better off.
     #[inline]
     pub(super) fn next(
         &self,
         size: usize,
         run: usize,
         partitions: usize,
-        load: impl Fn(usize) -> Option<usize>,
+        look: impl Fn(usize) -> Standing,
     ) -> usize {
         let turn = self.turn.load(Ordering::Relaxed);
         let (mut partition, mut left) = ((turn >> 32) as usize, turn & MOST);
         if left == 0 || partition >= partitions {
-            partition = lock(&self.random).draw(partitions, &load);
+            partition = lock(&self.random).draw(partitions, &look);
             left = (run as u64).min(MOST);
+        } else if partitions > 1 && !look(partition).is_open() {
+            let other = lock(&self.random).draw(partitions, &look);
+            // Where none is better off the turn goes on, lest each record starts another batch.
+            if look(other).rank() < look(partition).rank() {
+                (partition, left) = (other, (run as u64).min(MOST));
+            }
         }
         left = left.saturating_sub(size as u64);
         self.turn.store((partition as u64) << 32 | left, Ordering::Relaxed);
@@ -142,18 +149,18 @@ impl Sticky {
 const MOST: u64 = u32::MAX as u64;
 
 impl Random {
-    fn draw(&mut self, partitions: usize, load: &impl Fn(usize) -> Option<usize>) -> usize {
-        let available = |at: usize| load(at).is_some();
+    /// The better of two; none that is full or has no leader, if there is one that is better off.
+    fn draw(&mut self, partitions: usize, look: &impl Fn(usize) -> Standing) -> usize {
         let mut one = self.below(partitions);
-        if !available(one) {
-            one = (one..partitions).chain(0..one).find(|at| available(*at)).unwrap_or(one);
+        if !look(one).is_open() {
+            let first = |most: u8| (one..partitions).chain(0..one).find(|at| look(*at).rank() <= most);
+            one = first(0).or_else(|| first(1)).unwrap_or(one);
         }
         let other = if partitions > 1 { (one + 1 + self.below(partitions - 1)) % partitions } else { one };
-        match (load(one), load(other)) {
-            (Some(one_load), Some(other_load)) if other_load < one_load => other,
-            (None, Some(_)) => other,
-            _ => one,
+        if look(other) < look(one) {
+            return other;
         }
+        one
     }
 
     /// Xorshift: cheap, and good enough for turns.
@@ -167,6 +174,7 @@ impl Random {
 
 #[cfg(test)]
 mod tests {
+    use super::Standing::{Full, Leaderless, Open};
     use super::*;
 
     /// Trap P11: what `org.apache.kafka.common.utils.Utils.murmur2` of the Java client gives.
@@ -190,7 +198,7 @@ mod tests {
     #[test]
     fn a_turn_lasts_for_its_bytes() {
         let sticky = Sticky::new(7);
-        let turns: Vec<_> = (0..100).map(|_| sticky.next(100, 1_000, 50, |_| Some(0))).collect();
+        let turns: Vec<_> = (0..100).map(|_| sticky.next(100, 1_000, 50, |_| Open(0))).collect();
         for turn in turns.chunks(10) {
             assert!(turn.iter().all(|partition| *partition == turn[0]), "{turns:?}");
         }
@@ -204,17 +212,46 @@ mod tests {
         let mut counts = [0; 4];
         let sticky = Sticky::new(7);
         for _ in 0..4_000 {
-            counts[sticky.next(1, 1, 4, |_| Some(0))] += 1;
+            counts[sticky.next(1, 1, 4, |_| Open(0))] += 1;
         }
         assert!(counts.iter().all(|count| (800..1_200).contains(count)), "{counts:?}");
 
         let mut counts = [0; 4];
         for _ in 0..4_000 {
-            counts[sticky.next(1, 1, 4, |at| [Some(900), Some(0), None, Some(0)][at])] += 1;
+            counts[sticky.next(1, 1, 4, |at| [Open(900), Open(0), Leaderless, Open(0)][at])] += 1;
         }
         assert_eq!(counts[2], 0, "{counts:?}");
         assert!(counts[0] * 4 < counts[1].min(counts[3]), "{counts:?}");
 
-        assert!(sticky.next(1, 1, 4, |_| None) < 4, "without any leader there still is a choice");
+        assert!(sticky.next(1, 1, 4, |_| Leaderless) < 4, "without any leader there still is a choice");
+    }
+
+    /// Trap P11: a turn does not stay where a record would have to wait, as long as there is something better.
+    #[test]
+    fn a_turn_ends_where_there_is_no_room_or_no_leader_any_more() {
+        for bad in [Full(900), Leaderless] {
+            let sticky = Sticky::new(7);
+            let first = sticky.next(1, 1_000, 3, |_| Open(0));
+            assert_eq!(sticky.next(1, 1_000, 3, |_| Open(0)), first, "a turn");
+            let look = |at| if at == first { bad } else { Open(800) };
+            let second = sticky.next(1, 1_000, 3, look);
+            assert_ne!(second, first, "{bad:?}");
+            // There a turn begins that lasts as long as any.
+            assert!((1..1_000).all(|_| sticky.next(1, 1_000, 3, look) == second), "{bad:?}");
+        }
+    }
+
+    /// Trap P11: what would wait at each of them waits where it is, but rather for room than for a leader.
+    #[test]
+    fn a_turn_goes_on_where_none_is_better_off() {
+        let sticky = Sticky::new(7);
+        let first = sticky.next(1, 1_000, 3, |_| Open(0));
+        for all in [Full(0), Leaderless] {
+            assert!((0..100).all(|_| sticky.next(1, 1_000, 3, |_| all) == first), "{all:?}");
+        }
+        let look = |at| if at == first { Full(900) } else { Leaderless };
+        assert!((0..100).all(|_| sticky.next(1, 1_000, 3, look) == first));
+        let look = |at| if at == first { Leaderless } else { Full(900) };
+        assert_ne!(sticky.next(1, 1_000, 3, look), first);
     }
 }

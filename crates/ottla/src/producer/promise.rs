@@ -178,6 +178,11 @@ impl Begun {
     pub(crate) fn open(&self) -> Vec<Waiter> {
         self.0.iter().filter(|batch| !batch.is_done()).map(Waiter::another).collect()
     }
+
+    /// Whether there is one.
+    pub(crate) fn has_open(&self) -> bool {
+        self.0.iter().any(|batch| !batch.is_done())
+    }
 }
 
 impl Future for Waiter {

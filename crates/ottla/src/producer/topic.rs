@@ -8,9 +8,10 @@ use ottla_core::partition_queue::BatchSettings;
 
 use super::delivery::{Delivered, Delivery};
 use super::handle::{Destination, ProducerHandle};
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Standing};
 use super::partition_list::PartitionList;
 use super::partitioner::{Partitioner, Partitions, Sticky, partition_of};
+use super::wire::wire_footprint;
 use crate::error::{Error, Result};
 use crate::record::Record;
 
@@ -255,7 +256,6 @@ impl TopicProducer {
     /// By the user's own choice, by key, or by turns.
     fn outbox_for(&self, record: &Record<'_>) -> Result<&Arc<Outbox>> {
         let partitions = &self.shared.partitions;
-        let available = |at: usize| partitions.get(at).filter(|outbox| outbox.has_leader());
         let at = match (&self.shared.partitioner, &record.key) {
             (Some(partitioner), _) => {
                 return self.outbox(self.choose(|partitions| partitioner.partition(record, partitions)));
@@ -266,8 +266,11 @@ impl TopicProducer {
             }
             (None, None) => {
                 let size = record.value.as_ref().map_or(0, |value| value.as_slice().len()) + RECORD_OVERHEAD;
-                let load = |at| available(at).map(|outbox| outbox.load());
-                self.sticky.next(size, self.shared.sticky_run, partitions.len(), load)
+                let look = |at| match partitions.get(at) {
+                    Some(outbox) => outbox.standing(|| wire_footprint(record)),
+                    None => Standing::Leaderless,
+                };
+                self.sticky.next(size, self.shared.sticky_run, partitions.len(), look)
             }
         };
         partitions.get(at).ok_or(Error::Closed)

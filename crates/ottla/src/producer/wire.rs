@@ -1,5 +1,6 @@
 //! Records as users write them, as the wire takes them: borrowed, nothing copied.
 
+use ottla_core::partition_queue::footprint;
 use ottla_wire::records::{self, NewRecord};
 
 use crate::record::{Payload, Record};
@@ -25,6 +26,17 @@ pub(super) fn wire_record<'a>(
 #[inline]
 pub(super) fn wire_headers<'a>(record: &'a Record<'_>) -> Vec<WireHeader<'a>> {
     record.headers.iter().map(|(key, value)| (wire_payload(key), value.as_ref().map(wire_payload))).collect()
+}
+
+/// What a record takes of the room, or a little more: its headers need not be put together for it.
+#[inline]
+pub(super) fn wire_footprint(record: &Record<'_>) -> usize {
+    let takes = |key: Option<&Payload<'_>>, value: Option<&Payload<'_>>| {
+        let (key, value) = (key.map(wire_payload), value.map(wire_payload));
+        footprint(&NewRecord { key, value, headers: &[], timestamp: 0 })
+    };
+    let headers = record.headers.iter().map(|(key, value)| takes(Some(key), value.as_ref()));
+    takes(record.key.as_ref(), record.value.as_ref()) + headers.sum::<usize>()
 }
 
 #[inline(always)]

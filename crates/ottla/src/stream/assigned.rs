@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ottla_core::fetcher::{FetchFailure, Hold, Load, Truncation, Watermarks};
-use ottla_wire::records::{BatchIter, batches};
+use ottla_wire::records::{BatchIter, RecordBatch, batches};
 
 use crate::visible::Visible;
 
@@ -44,6 +45,10 @@ pub(super) enum Item {
 #[derive(Debug)]
 pub(super) struct OpenLoad {
     pub(super) hold: Hold,
+    /// The batch that was open when its partition was paused: it comes once more.
+    pub(super) again: Option<RecordBatch>,
+    /// All of it.
+    records: Bytes,
     pub(super) batches: BatchIter,
     pub(super) visible: Visible,
     /// What comes before was not asked for.
@@ -54,7 +59,21 @@ pub(super) struct OpenLoad {
 impl From<Load> for OpenLoad {
     fn from(load: Load) -> Self {
         let Load { hold, offset, next, records, aborted, .. } = load;
-        Self { hold, batches: batches(records), visible: Visible::new(aborted), from: offset, next }
+        let batches = batches(records.clone());
+        let visible = Visible::new(aborted);
+        Self { hold, again: None, records, batches, visible, from: offset, next }
+    }
+}
+
+impl OpenLoad {
+    /// How many bytes are left when this batch, the one that came last, is among them.
+    pub(super) fn left_with(&self, batch: &RecordBatch) -> usize {
+        batch.bytes().len() + self.batches.remaining().len()
+    }
+
+    /// The last so many bytes of it.
+    pub(super) fn last(&self, bytes: usize) -> Bytes {
+        self.records.slice(self.records.len().saturating_sub(bytes)..)
     }
 }
 
@@ -79,11 +98,32 @@ impl Assigned {
         !self.is_paused && (self.open.is_some() || !self.items.is_empty())
     }
 
+    /// Where to go on in a load of which what comes before `from` is not shown.
+    pub(super) fn go_on(&self, from: i64) -> i64 {
+        self.position.map_or(from, |position| position.max(from))
+    }
+
+    pub(super) fn high_watermark(&self) -> Option<i64> {
+        self.said(|watermarks| watermarks.high_watermark)
+    }
+
+    pub(super) fn last_stable_offset(&self) -> Option<i64> {
+        self.said(|watermarks| watermarks.last_stable_offset)
+    }
+
+    pub(super) fn log_start_offset(&self) -> Option<i64> {
+        self.said(|watermarks| watermarks.log_start_offset)
+    }
+
+    /// What a broker does not say is -1.
+    fn said(&self, which: impl FnOnce(Watermarks) -> i64) -> Option<i64> {
+        self.watermarks.map(which).filter(|offset| *offset >= 0)
+    }
+
     /// How many offsets are left to be read, as far as known.
     pub(super) fn lag(&self, is_committed: bool) -> Option<u64> {
-        let watermarks = self.watermarks?;
-        let stable = Some(watermarks.last_stable_offset).filter(|offset| is_committed && *offset >= 0);
-        let end = stable.unwrap_or(watermarks.high_watermark);
+        let stable = self.last_stable_offset().filter(|_| is_committed);
+        let end = stable.or_else(|| self.high_watermark())?;
         u64::try_from(end.saturating_sub(self.position?).max(0)).ok()
     }
 

@@ -41,7 +41,7 @@ impl<'a> Batch<'a> {
 
     /// The offset behind the last record that is replicated, as the broker said with these records.
     pub fn high_watermark(&self) -> i64 {
-        self.of.watermarks.map_or(-1, |watermarks| watermarks.high_watermark)
+        self.of.high_watermark().unwrap_or(-1)
     }
 
     /// The records, borrowed.

@@ -209,7 +209,8 @@ impl RecordStream {
     }
 
     /// The next record of any partition. `None` when nothing can come without another call: there is no partition, or all
-    /// of them wait for a [`seek`](Self::seek), which errors have said.
+    /// of them wait for a [`seek`](Self::seek), which errors have said. While those that are left are paused it waits: drop the future, and
+    /// [`resume`](Self::resume) them.
     ///
     /// # Cancel safety
     /// Nothing is lost.
@@ -242,9 +243,24 @@ impl RecordStream {
         self.assigned(topic, partition)?.position
     }
 
-    /// The offset after the last record that is replicated, as a broker said with what was handed over last.
+    /// The offset after the last record that is replicated, as a broker said with what was handed over last, or since.
+    ///
+    /// `None` until a broker has said. What comes while nothing is read is taken note of by `next` and `next_batch`.
     pub fn high_watermark(&self, topic: &str, partition: i32) -> Option<i64> {
-        Some(self.assigned(topic, partition)?.watermarks?.high_watermark)
+        self.assigned(topic, partition)?.high_watermark()
+    }
+
+    /// The offset up to which all transactions are decided; a read-committed stream is shown nothing behind it. The high
+    /// watermark where no transaction is open. `None` as for [`high_watermark`](Self::high_watermark).
+    pub fn last_stable_offset(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.assigned(topic, partition)?.last_stable_offset()
+    }
+
+    /// The first offset that is still in the log, the low watermark: retention and
+    /// [`delete_records`](crate::PartitionClient::delete_records) raise it. `None` as for
+    /// [`high_watermark`](Self::high_watermark), and with a broker that does not say: one that speaks Fetch up to 4.
+    pub fn log_start_offset(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.assigned(topic, partition)?.log_start_offset()
     }
 
     /// How many offsets are left to be read, as far as known: up to the high watermark, or for a read-committed stream to the
@@ -274,7 +290,7 @@ impl RecordStream {
             Some(Ok(found)) => found,
         };
         let Some(of) = self.reader.partition(id) else { return Poll::Ready(Some(Err(Error::Closed))) };
-        let high_watermark = of.watermarks.map_or(-1, |watermarks| watermarks.high_watermark);
+        let high_watermark = of.high_watermark().unwrap_or(-1);
         let (topic, partition) = (of.topic.clone(), of.partition);
         Poll::Ready(Some(Ok(StreamRecord { topic, partition, record, high_watermark })))
     }

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use ottla_core::fetcher::FetcherMetrics;
 
 /// Counts since the stream was made, and where it is.
+///
+/// A rate is the difference of two snapshots' counts by the time between them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamMetrics {
@@ -37,6 +39,12 @@ pub struct PartitionMetrics {
     pub position: Option<i64>,
     /// How many offsets are left to be read, as far as known.
     pub lag: Option<u64>,
+    /// The first offset in the log, where known: the low watermark.
+    pub log_start_offset: Option<i64>,
+    /// The offset up to which all transactions are decided, where known.
+    pub last_stable_offset: Option<i64>,
+    /// The offset after the last record that is replicated, where known.
+    pub high_watermark: Option<i64>,
 }
 
 impl StreamMetrics {

@@ -15,12 +15,13 @@ use std::task::{Context, Poll, ready};
 use ottla_core::fetcher::{FetchFailure, News, PartitionId, Place};
 use ottla_core::metadata::Topic;
 use ottla_wire::compression::Compression;
-use ottla_wire::records::{BatchError, DecodedBatch, Decoder, Limits, OwnedRecords, RecordBatch};
+use ottla_wire::records::{BatchError, Decoder, Limits, OwnedRecords, RecordBatch};
 
 use super::assigned::{Assigned, Item, OpenLoad};
 use super::batch::{Batch, Lent};
 use super::metrics::{Done, PartitionMetrics, StreamMetrics};
-use crate::driver::fetcher::{Event, Member, Taken};
+use crate::damage::{offset_behind, way_past};
+use crate::driver::fetcher::{Event, Member, Taken, log_damaged};
 use crate::error::{Error, FetchError, Result};
 use crate::record::RecordAndOffset;
 
@@ -39,9 +40,8 @@ pub(super) struct Reader {
     /// Those that have something, in turn.
     ready: VecDeque<PartitionId>,
     taken: Taken,
+    /// The only one that is decompressed. One of a partition that is paused meanwhile is opened again later.
     batch: Option<OpenBatch>,
-    /// Open batches of partitions that were paused meanwhile.
-    parked: BTreeMap<PartitionId, OpenBatch>,
     lent: Option<(PartitionId, Lent)>,
     /// The room of batches that were lent before.
     spare: Vec<OwnedRecords>,
@@ -57,6 +57,8 @@ pub(super) struct Reader {
 #[derive(Debug)]
 struct OpenBatch {
     id: PartitionId,
+    /// As it came.
+    packed: RecordBatch,
     records: OwnedRecords,
     from: i64,
 }
@@ -69,7 +71,6 @@ impl Reader {
             ready: VecDeque::new(),
             taken: Taken::default(),
             batch: None,
-            parked: BTreeMap::new(),
             lent: None,
             spare: Vec::new(),
             done: Done::default(),
@@ -110,8 +111,11 @@ impl Reader {
             return;
         };
         assigned.is_paused = is_paused;
-        if is_paused && let Some(open) = self.batch.take_if(|open| open.id == id) {
-            self.parked.insert(id, open);
+        if is_paused
+            && let Some(open) = self.batch.take_if(|open| open.id == id)
+            && let Some(load) = &mut assigned.open
+        {
+            load.again = Some(open.packed);
         }
         self.fetchers.post(id, || Event::Pause { id, is_paused });
         self.list(id);
@@ -133,6 +137,9 @@ impl Reader {
             partition: it.partition,
             position: it.position,
             lag: it.lag(is_committed),
+            log_start_offset: it.log_start_offset(),
+            last_stable_offset: it.last_stable_offset(),
+            high_watermark: it.high_watermark(),
         });
         let partitions = partitions.collect();
         StreamMetrics { records, bytes, buffered, resets, truncations, partitions, fetches }
@@ -161,7 +168,9 @@ impl Reader {
             Some(Ok(())) => {}
             other => return Poll::Ready(other),
         }
-        if let Some(OpenBatch { id, records, from }) = self.batch.take() {
+        if let Some(OpenBatch { id, records, from, .. }) = self.batch.take() {
+            // Some of it may have been handed over.
+            let from = self.partitions.get(&id).map_or(from, |assigned| assigned.go_on(from));
             let mut batches = std::mem::take(&mut self.spare);
             batches.push(records);
             self.open_plain(id, &mut batches);
@@ -258,9 +267,8 @@ impl Reader {
             self.unlist(id);
             return self.again();
         };
-        if let Some(open) = self.parked.remove(&id) {
-            self.batch = Some(open);
-            return Step::Open;
+        if let Some(again) = assigned.open.as_mut().and_then(|open| open.again.take()) {
+            return self.open(id, again, true);
         }
         let Some(open) = &mut assigned.open else {
             return match assigned.items.pop_front() {
@@ -288,15 +296,13 @@ impl Reader {
                 None => Step::Nothing,
             };
         };
+        let left = open.batches.remaining().len();
         match open.batches.next() {
-            Some(Ok(batch)) => {
-                let opened = open.visible.open(&batch, open.from, &mut self.decoder, self.check_crcs);
-                let from = open.from;
-                self.opened(id, &batch, from, opened)
-            }
+            Some(Ok(batch)) => self.open(id, batch, false),
             Some(Err(error)) => {
                 let offset = assigned.position.unwrap_or(open.from);
-                Step::Failed(self.damaged(id, offset, None, error))
+                let behind = offset_behind(&open.last(left));
+                Step::Failed(self.damaged(id, offset, behind, error))
             }
             None => {
                 self.finish(id);
@@ -310,25 +316,24 @@ impl Reader {
         if self.ready.is_empty() { Step::Nothing } else { Step::Open }
     }
 
-    fn opened(
-        &mut self,
-        id: PartitionId,
-        batch: &RecordBatch,
-        from: i64,
-        opened: Result<Option<DecodedBatch>, BatchError>,
-    ) -> Step {
-        match opened {
+    /// Opens a batch of the partition's load, for the first time or again.
+    fn open(&mut self, id: PartitionId, batch: RecordBatch, is_again: bool) -> Step {
+        let Some(assigned) = self.partitions.get_mut(&id) else { return self.again() };
+        let from = assigned.open.as_ref().map_or(0, |open| open.from);
+        let from = if is_again { assigned.go_on(from) } else { from };
+        let Some(open) = &mut assigned.open else { return self.again() };
+        match open.visible.open(&batch, from, &mut self.decoder, self.check_crcs) {
             Ok(Some(decoded)) => {
                 self.since_yield = self.since_yield.saturating_add(decoded.records().len());
-                self.done.bytes += batch.bytes().len() as u64;
-                self.batch = Some(OpenBatch { id, records: decoded.into_iter(), from });
+                self.done.bytes += if is_again { 0 } else { batch.bytes().len() as u64 };
+                self.batch = Some(OpenBatch { id, packed: batch, records: decoded.into_iter(), from });
             }
             Ok(None) => self.move_to(id, batch.next_offset()),
             Err(error) => {
                 let base = batch.header().base_offset;
-                let position = self.partitions.get(&id).and_then(|it| it.position);
-                let offset = position.unwrap_or(base).max(base);
-                return Step::Failed(self.damaged(id, offset, Some(batch.next_offset()), error));
+                let behind = offset_behind(&open.last(open.left_with(&batch)));
+                let offset = assigned.position.unwrap_or(base).max(base);
+                return Step::Failed(self.damaged(id, offset, behind, error));
             }
         }
         Step::Open
@@ -400,8 +405,9 @@ impl Reader {
     }
 
     fn hear(&mut self, id: PartitionId, generation: u64, news: News) {
-        let Some(assigned) = self.partitions.get_mut(&id).filter(|it| it.generation == generation) else {
-            // Of a partition that is gone, or from before a seek.
+        let is_wanted = |it: &&mut Assigned| it.generation == generation && !it.has_failed;
+        let Some(assigned) = self.partitions.get_mut(&id).filter(is_wanted) else {
+            // Of a partition that is gone or waits for a seek, or from before one.
             if let News::Records(load) = news {
                 self.fetchers.post(id, || Event::Release(id, load.hold));
             }
@@ -438,7 +444,6 @@ impl Reader {
     fn throw_away(&mut self, id: PartitionId) {
         self.unlist(id);
         self.batch.take_if(|open| open.id == id);
-        self.parked.remove(&id);
         self.lent.take_if(|(lent, _)| *lent == id);
         let holds = self.partitions.get_mut(&id).map(Assigned::clear);
         for hold in holds.into_iter().flatten() {
@@ -454,13 +459,14 @@ impl Reader {
         Error::Fetch(Arc::new(FetchError { topic, partition, failure }))
     }
 
-    /// The batch at `offset` cannot be read. `next` is what its header says comes behind it.
-    fn damaged(&mut self, id: PartitionId, offset: i64, next: Option<i64>, error: BatchError) -> Error {
+    /// The batch at `offset` cannot be read. `behind` is where the log goes on behind it, if that is known.
+    fn damaged(&mut self, id: PartitionId, offset: i64, behind: Option<i64>, error: BatchError) -> Error {
         self.throw_away(id);
         let Some(assigned) = self.partitions.get_mut(&id) else { return Error::Closed };
         (assigned.has_failed, assigned.position) = (true, Some(offset));
-        let next = next.filter(|next| *next > offset).unwrap_or(offset.saturating_add(1));
+        let next = way_past(offset, behind, assigned.high_watermark());
         let (topic, partition) = (assigned.topic.clone(), assigned.partition);
+        log_damaged(&topic, partition, offset, next, &error);
         Error::Corrupt { topic, partition, offset, next, error }
     }
 }

@@ -96,6 +96,8 @@ impl Settings {
             backoff: settings.retry,
             max_wait: wait("max_wait_ms", max_wait_ms)?,
             min_bytes,
+            // What is around the records takes a part.
+            max_bytes: settings.connection.max_response_bytes / 8 * 7,
             read_committed: self.isolation.is_committed(),
             rack: self.rack.as_deref().map(Str::from),
             replica_max_age: settings.metadata.max_age,

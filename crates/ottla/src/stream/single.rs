@@ -170,9 +170,24 @@ impl StreamConsumer {
         self.assigned()?.position
     }
 
-    /// The offset after the last record that is replicated, as a broker said with what was handed over last.
+    /// The offset after the last record that is replicated, as a broker said with what was handed over last, or since.
+    ///
+    /// `None` until a broker has said. What comes while nothing is read is taken note of by `next` and `next_batch`.
     pub fn high_watermark(&self) -> Option<i64> {
-        Some(self.assigned()?.watermarks?.high_watermark)
+        self.assigned()?.high_watermark()
+    }
+
+    /// The offset up to which all transactions are decided; a read-committed stream is shown nothing behind it. The high
+    /// watermark where no transaction is open. `None` as for [`high_watermark`](Self::high_watermark).
+    pub fn last_stable_offset(&self) -> Option<i64> {
+        self.assigned()?.last_stable_offset()
+    }
+
+    /// The first offset that is still in the log, the low watermark: retention and
+    /// [`delete_records`](crate::PartitionClient::delete_records) raise it. `None` as for
+    /// [`high_watermark`](Self::high_watermark), and with a broker that does not say: one that speaks Fetch up to 4.
+    pub fn log_start_offset(&self) -> Option<i64> {
+        self.assigned()?.log_start_offset()
     }
 
     /// How many offsets are left to be read, as far as known: up to the high watermark, or for a read-committed stream to the

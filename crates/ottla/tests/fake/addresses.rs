@@ -1,5 +1,6 @@
-//! Where fetched bytes lie: in the buffer into which the socket was read, from there to the user.
+//! Where fetched bytes lie: in the buffer of their frame, from there to the user.
 
+use std::collections::HashSet;
 use std::io;
 use std::ops::Range;
 use std::pin::Pin;
@@ -8,21 +9,74 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ottla::transport::{BoxFuture, Socket, Transport};
-use ottla::{ClientBuilder, HostPort, StartOffset};
+use ottla::{ClientBuilder, HostPort, RecordStream, StartOffset};
+use ottla_fake::NewRecord;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::support::{PipeTransport, cluster, pass, secs};
 
 /// The addresses into which sockets were read.
 #[derive(Debug, Clone, Default)]
-struct Reads(Arc<Mutex<Vec<Range<usize>>>>);
+struct Reads(Arc<Mutex<Places>>);
+
+#[derive(Debug, Default)]
+struct Places {
+    reads: Vec<Range<usize>>,
+    /// Where each frame lies if it is in one piece: it ends where its last byte was read into.
+    frames: Vec<Range<usize>>,
+}
 
 impl Reads {
     /// Whether all of these bytes were put where they are by a read of a socket.
     fn have(&self, bytes: &[u8]) -> bool {
-        let bytes = bytes.as_ptr_range();
-        let (start, end) = (bytes.start.addr(), bytes.end.addr());
-        self.0.lock().unwrap().iter().any(|read| read.start <= start && end <= read.end)
+        self.0.lock().unwrap().reads.iter().any(|read| is_in(read, bytes))
+    }
+
+    /// The frame that these bytes are a part of, where it lies.
+    fn frame_of(&self, bytes: &[u8]) -> Option<Range<usize>> {
+        self.0.lock().unwrap().frames.iter().rev().find(|frame| is_in(frame, bytes)).cloned()
+    }
+
+    fn forget(&self) {
+        *self.0.lock().unwrap() = Places::default();
+    }
+}
+
+fn is_in(range: &Range<usize>, bytes: &[u8]) -> bool {
+    let bytes = bytes.as_ptr_range();
+    range.start <= bytes.start.addr() && bytes.end.addr() <= range.end
+}
+
+/// Finds where the frames of a connection end.
+#[derive(Debug, Default)]
+struct Frames {
+    size: Vec<u8>,
+    left: usize,
+}
+
+impl Frames {
+    /// The frames whose last byte is among these.
+    fn ended_in(&mut self, read: &[u8]) -> Vec<Range<usize>> {
+        let mut ended = Vec::new();
+        for place in read {
+            if self.size.len() < 4 {
+                self.size.push(*place);
+                self.left = self.len();
+            } else {
+                self.left -= 1;
+            }
+            if self.size.len() == 4 && self.left == 0 {
+                let end = std::ptr::from_ref(place).addr() + 1;
+                ended.push(end - self.len()..end);
+                self.size.clear();
+            }
+        }
+        ended
+    }
+
+    /// Of the frame that has begun, without its size.
+    fn len(&self) -> usize {
+        self.size.iter().fold(0, |len, byte| len << 8 | usize::from(*byte))
     }
 }
 
@@ -40,7 +94,8 @@ impl Transport for Watched {
     ) -> BoxFuture<'a, io::Result<Box<dyn Socket>>> {
         Box::pin(async move {
             let socket = self.pipes.connect(address, timeout).await?;
-            Ok(Box::new(WatchedSocket { socket, reads: self.reads.clone() }) as Box<dyn Socket>)
+            let (reads, frames) = (self.reads.clone(), Frames::default());
+            Ok(Box::new(WatchedSocket { socket, reads, frames }) as Box<dyn Socket>)
         })
     }
 }
@@ -48,6 +103,7 @@ impl Transport for Watched {
 struct WatchedSocket {
     socket: Box<dyn Socket>,
     reads: Reads,
+    frames: Frames,
 }
 
 impl AsyncRead for WatchedSocket {
@@ -58,8 +114,13 @@ impl AsyncRead for WatchedSocket {
     ) -> Poll<io::Result<()>> {
         let before = to.filled().len();
         let result = Pin::new(&mut *self.socket).poll_read(cx, to);
-        let read = to.filled()[before..].as_ptr_range();
-        self.reads.0.lock().unwrap().push(read.start.addr()..read.end.addr());
+        let read = &to.filled()[before..];
+        let ended = self.frames.ended_in(read);
+        let read = read.as_ptr_range();
+        let mut places = self.reads.0.lock().unwrap();
+        places.reads.push(read.start.addr()..read.end.addr());
+        places.frames.extend(ended);
+        drop(places);
         result
     }
 }
@@ -78,8 +139,21 @@ impl AsyncWrite for WatchedSocket {
     }
 }
 
-/// Trap C13, F1: nothing of an uncompressed answer is copied: each key and value is a slice of the buffer that the socket was
-/// read into, borrowed and owned; what is detached is not.
+/// A stream over all partitions of `t`, and where its sockets are read into.
+async fn watched(pipes: &PipeTransport, partitions: i32) -> (RecordStream, Reads) {
+    let reads = Reads::default();
+    let transport = Watched { pipes: pipes.clone(), reads: reads.clone() };
+    let client = ClientBuilder::new(pipes.bootstrap()).transport(transport).build().await.unwrap();
+    let mut stream = client.stream().build().unwrap();
+    for partition in 0..partitions {
+        stream.add("t", partition, StartOffset::Earliest).await.unwrap();
+    }
+    pass(secs(1)).await;
+    (stream, reads)
+}
+
+/// Trap C13, F1: nothing of a small, uncompressed answer that came at once is copied: each key and value is a slice of the
+/// buffer that the socket was read into, borrowed and owned; what is detached is not.
 #[tokio::test(start_paused = true)]
 async fn each_key_and_value_lies_where_the_socket_was_read_into() {
     let pipes = cluster(1, 2);
@@ -87,14 +161,7 @@ async fn each_key_and_value_lies_where_the_socket_was_read_into() {
         pipes.append("t", partition, &["a", "bb", "ccc"]);
         pipes.append("t", partition, &["d"]);
     }
-    let reads = Reads::default();
-    let transport = Watched { pipes: pipes.clone(), reads: reads.clone() };
-    let client = ClientBuilder::new(pipes.bootstrap()).transport(transport).build().await.unwrap();
-    let mut stream = client.stream().build().unwrap();
-    for partition in 0..2 {
-        stream.add("t", partition, StartOffset::Earliest).await.unwrap();
-    }
-    pass(secs(1)).await;
+    let (mut stream, reads) = watched(&pipes, 2).await;
     let mut seen = 0;
     while seen < 4 {
         let batch = stream.next_batch().await.unwrap().unwrap();
@@ -114,5 +181,54 @@ async fn each_key_and_value_lies_where_the_socket_was_read_into() {
         let (key, value) = (record.key.as_ref().unwrap(), record.value.as_ref().unwrap());
         assert!(reads.have(key) && reads.have(value), "record by record");
         seen += 1;
+    }
+}
+
+/// Of each record of a large answer.
+const VALUE: usize = 8 << 10;
+
+/// The same with more than one read takes. From 128 KiB on a frame has a buffer of its own, into which what was read together
+/// with its length is copied; then nothing is: each key and value lies in that one buffer, borrowed and owned. Once answers
+/// have been as large, the rest of it is read where it stays.
+#[tokio::test(start_paused = true)]
+async fn each_key_and_value_of_a_large_answer_lies_in_the_buffer_of_its_frame() {
+    let pipes = cluster(1, 1);
+    let (mut stream, reads) = watched(&pipes, 1).await;
+    for round in 0..4 {
+        reads.forget();
+        pipes.control(|cluster, now| {
+            let records =
+                (0..50).map(|number| NewRecord::new(format!("key {number}"), vec![7_u8; VALUE], 1_000));
+            cluster.append(now, "t", 0, records).unwrap();
+        });
+        let (mut frames, mut seen, mut moved) = (HashSet::new(), 0, 0);
+        let mut look_at = |key: &[u8], value: &[u8]| {
+            frames.extend([reads.frame_of(key), reads.frame_of(value)]);
+            moved += if reads.have(value) { 0 } else { value.len() };
+            seen += 1;
+        };
+        if round % 2 == 0 {
+            let mut batch = stream.next_batch().await.unwrap().unwrap();
+            if batch.iter().next().is_none() {
+                // What was left of the batch that was taken record by record.
+                batch = stream.next_batch().await.unwrap().unwrap();
+            }
+            batch.iter().for_each(|record| look_at(record.key.unwrap(), record.value.unwrap()));
+            for record in batch.to_owned() {
+                let (key, value) = (record.key.as_ref().unwrap(), record.value.as_ref().unwrap());
+                let (frame, detached) = (reads.frame_of(value), record.detach());
+                assert!(frame.is_some() && frame == reads.frame_of(key), "owned");
+                assert_eq!(reads.frame_of(&detached.value.unwrap()), None, "copied out");
+            }
+        } else {
+            for _ in 0..50 {
+                let record = stream.next().await.unwrap().unwrap().record;
+                look_at(&record.key.unwrap(), &record.value.unwrap());
+            }
+        }
+        let frames = Vec::from_iter(frames);
+        let [Some(frame)] = &frames[..] else { panic!("{round}: not in one frame") };
+        assert!(seen == 50 && frame.len() > 50 * VALUE, "{round}: {seen} records in {}", frame.len());
+        assert!(round == 0 || moved <= 128 << 10, "{round}: {moved} bytes were copied");
     }
 }

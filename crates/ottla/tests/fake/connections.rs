@@ -48,6 +48,27 @@ async fn calls_to_a_broker_that_is_not_there_end_in_time() {
     }
 }
 
+/// A pause between dials begins with the last of them: who comes long after it finds it over. (The simulation of the client found one that
+/// began when somebody came.)
+#[tokio::test(start_paused = true)]
+async fn a_pause_between_dials_counts_from_the_last_one() {
+    let pipes = cluster(1, 1);
+    let client = pipes.builder().reconnect_backoff(secs(5), secs(5)).build().await.unwrap();
+    let timeout = secs(10);
+    let partition =
+        client.partition("t", 0).timeout(timeout).delivery_timeout(timeout).build().await.unwrap();
+    partition.produce(records(&["a"])).await.unwrap();
+    pipes.make_odd("node-1:9092", Oddity::Refuses);
+    pipes.disconnect_all();
+    partition.produce(records(&["b"])).await.unwrap_err();
+    pipes.make_normal();
+    // Meanwhile the metadata finds its broker again; nobody has a use for the connection that records go through.
+    pass(secs(30)).await;
+    let (result, took) = timed(partition.produce(records(&["c"]))).await;
+    result.unwrap();
+    assert!(took < secs(1), "{took:?}");
+}
+
 /// Trap N3: the time-out covers the wait for an answer too.
 #[tokio::test(start_paused = true)]
 async fn calls_that_are_never_answered_end_in_time() {

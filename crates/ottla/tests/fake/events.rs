@@ -1,17 +1,20 @@
 //! The log: events carry broker, API, topic, partition, attempt and what comes next, as fields.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::{fmt, fs};
 
-use ottla::{OffsetAt, OutOfRange, StartOffset, StreamConsumerBuilder};
+use ottla::{Error, OffsetAt, OutOfRange, StartOffset, StreamConsumerBuilder};
 use ottla_fake::{Reaction, Rule, Stage};
 use ottla_wire::{ApiKey, ErrorCode};
 use tracing::field::{Field, Visit};
 use tracing::span;
 
-use crate::support::{on_events, one, records, subscribed};
+use crate::near_replicas::reader_near_node_2;
+use crate::stream::damage;
+use crate::support::{millis, on_events, one, pass, records, secs, subscribed, world};
 
 /// An event's fields, its message among them.
 type Fields = BTreeMap<&'static str, String>;
@@ -27,6 +30,7 @@ impl Log {
         on_events(move |event| {
             let mut fields = Collect(Fields::new());
             event.record(&mut fields);
+            fields.0.insert("level", event.metadata().level().to_string());
             kept.lock().unwrap().push(fields.0);
         })
     }
@@ -44,14 +48,18 @@ impl Log {
     /// The only event with this message about that API.
     #[track_caller]
     fn only(&self, message: &str, api: &str) -> Fields {
+        let [event] = <[Fields; 1]>::try_from(self.all(message, api))
+            .unwrap_or_else(|found| panic!("{found:#?} in {:#?}", self.0.lock().unwrap()));
+        event
+    }
+
+    /// All events with this message about that API.
+    fn all(&self, message: &str, api: &str) -> Vec<Fields> {
         let events = self.0.lock().unwrap();
         let is_it = |event: &&Fields| {
             event["message"] == message && event.get("api").is_some_and(|value| value == api)
         };
-        let mut found = events.iter().filter(is_it);
-        let event = found.next().unwrap_or_else(|| panic!("no {message:?} about {api} in {events:#?}"));
-        assert!(found.next().is_none(), "{events:#?}");
-        event.clone()
+        events.iter().filter(is_it).cloned().collect()
     }
 }
 
@@ -89,6 +97,37 @@ fn assert_fields(event: &Fields, expected: &[(&str, &str)]) {
     for (name, value) in expected {
         assert_eq!(event.get(name).map(String::as_str), Some(*value), "{name} of {event:#?}");
     }
+}
+
+/// A6: names stay, so they are written down.
+#[test]
+fn every_event_has_a_name_that_the_documents_list() {
+    let (mut names, mut files) =
+        (BTreeSet::new(), vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))]);
+    while let Some(path) = files.pop() {
+        if path.is_dir() {
+            files.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let source = fs::read_to_string(&path).unwrap();
+        for level in ["trace", "debug", "info", "warn", "error"] {
+            for event in source.split(&format!("tracing::{level}!(")).skip(1) {
+                let name =
+                    event.trim_start().strip_prefix("name: \"").and_then(|rest| rest.split('"').next());
+                names.insert(
+                    name.unwrap_or_else(|| panic!("{}: an event without a name", path.display())).to_owned(),
+                );
+            }
+        }
+    }
+    let documents = include_str!("../../../../docs/design.md");
+    let listed: BTreeSet<String> = documents
+        .lines()
+        .filter(|line| line.starts_with("| `ottla."))
+        .flat_map(|line| line.split('|').nth(1).unwrap().split(','))
+        .map(|name| name.trim().trim_matches('`').to_owned())
+        .collect();
+    assert_eq!(names, listed);
 }
 
 /// A6: a refused Produce.
@@ -175,6 +214,127 @@ async fn a_lost_produce_is_in_the_log_with_its_partitions() {
         ],
     );
     assert!(lost["next"].starts_with("sent again"), "{lost:?}");
+}
+
+/// A6: a Fetch whose connection was cut names the partitions that it is about, although its session leaves them out of it.
+#[tokio::test(start_paused = true)]
+async fn a_lost_fetch_is_in_the_log_with_its_partitions() {
+    let (client, pipes) = world(1, 2).await;
+    let mut stream = client.stream().max_wait(millis(100)).build().unwrap();
+    for partition in 0..2 {
+        stream.add("t", partition, StartOffset::Earliest).await.unwrap();
+    }
+    pass(secs(1)).await;
+    let log = Log::default();
+    let _logged = log.keep();
+    pipes.rule(Rule::new(Reaction::Disconnect(Stage::AfterApplying)).api(ApiKey::FETCH).times(1));
+    pass(secs(1)).await;
+    let lost = log.all("no answer", "Fetch");
+    assert_eq!(lost.iter().map(|event| &*event["partition"]).collect::<Vec<_>>(), ["0", "1"]);
+    for event in &lost {
+        let facts = [
+            ("broker", "broker 1 (node-1:9092)"),
+            ("topic", "t"),
+            ("attempt", "1"),
+            ("next", "again after a pause"),
+        ];
+        assert_fields(event, &facts);
+        assert!(event["error"].contains("closed by the peer"), "{event:?}");
+    }
+    pipes.append("t", 1, &["a"]);
+    assert_eq!(stream.next().await.unwrap().unwrap().partition, 1, "it was asked for again");
+}
+
+/// A6: a partition that is refused to a stream: what comes next is said, and that is what happens.
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_is_refused_to_a_stream_is_in_the_log_with_all_facts() {
+    let codes = [
+        (ErrorCode::NOT_LEADER_OR_FOLLOWER, "again after a pause", true),
+        (ErrorCode::UNKNOWN_TOPIC_ID, "again after a pause, until it has been unknown for long", true),
+        (ErrorCode::OFFSET_OUT_OF_RANGE, "what the stream's out_of_range says", false),
+        (ErrorCode::CORRUPT_MESSAGE, "nothing before a seek", false),
+        (ErrorCode::TOPIC_AUTHORIZATION_FAILED, "nothing before a seek", false),
+    ];
+    for (code, next, goes_on) in codes {
+        let (partition, _client, pipes) = one().await;
+        pipes.append("t", 0, &["a"]);
+        let log = Log::default();
+        let _logged = log.keep();
+        pipes.rule(Rule::new(Reaction::Error(code)).api(ApiKey::FETCH).times(1));
+        let mut stream = StreamConsumerBuilder::new(partition, StartOffset::At(0)).build().unwrap();
+        assert_eq!(stream.next().await.unwrap().is_ok(), goes_on, "{code}");
+        let code = code.to_string();
+        let facts = [
+            ("broker", "broker 1 (node-1:9092)"),
+            ("topic", "t"),
+            ("partition", "0"),
+            ("attempt", "1"),
+            ("code", &*code),
+            ("next", next),
+        ];
+        assert_fields(&log.only("answered with an error", "Fetch"), &facts);
+    }
+}
+
+/// A6: what a follower refuses, its leader is asked.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_of_a_follower_is_in_the_log_as_that() {
+    let (mut stream, _client, pipes) = reader_near_node_2().await;
+    let log = Log::default();
+    let _logged = log.keep();
+    pipes
+        .rule(Rule::new(Reaction::Error(ErrorCode::OFFSET_OUT_OF_RANGE)).api(ApiKey::FETCH).node(2).times(1));
+    pass(secs(1)).await;
+    let refused = log.only("answered with an error", "Fetch");
+    assert_fields(&refused, &[("broker", "broker 2 (node-2:9092)"), ("next", "its leader is asked")]);
+    pipes.append("t", 0, &["a"]);
+    stream.next().await.unwrap().unwrap();
+}
+
+/// A6: a look-up of where a stream starts.
+#[tokio::test(start_paused = true)]
+async fn a_refused_look_up_of_a_stream_is_in_the_log_with_all_facts() {
+    let (partition, _client, pipes) = one().await;
+    pipes.append("t", 0, &["a"]);
+    let log = Log::default();
+    let _logged = log.keep();
+    let refused = Reaction::Error(ErrorCode::LEADER_NOT_AVAILABLE);
+    pipes.rule(Rule::new(refused).api(ApiKey::LIST_OFFSETS).times(1));
+    let mut stream = StreamConsumerBuilder::new(partition, StartOffset::Earliest).build().unwrap();
+    stream.next().await.unwrap().unwrap();
+    let facts = [
+        ("broker", "broker 1 (node-1:9092)"),
+        ("topic", "t"),
+        ("partition", "0"),
+        ("attempt", "1"),
+        ("code", "LEADER_NOT_AVAILABLE (5)"),
+        ("next", "again after a pause"),
+    ];
+    assert_fields(&log.only("answered with an error", "ListOffsets"), &facts);
+}
+
+/// A6, Trap C1: a damaged batch is a warning that says where it is and where to go on.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_batch_is_a_warning() {
+    let (partition, _client, pipes) = one().await;
+    pipes.append("t", 0, &["a", "b"]);
+    pipes.rule(damage(|bytes| bytes[65] ^= 1));
+    let log = Log::default();
+    let _logged = log.keep();
+    let mut stream = StreamConsumerBuilder::new(partition, StartOffset::At(0)).build().unwrap();
+    let error = stream.next().await.unwrap().unwrap_err();
+    let Error::Corrupt { offset: 0, next: 2, error, .. } = error else { panic!("{error}") };
+    let error = error.to_string();
+    let facts = [
+        ("level", "WARN"),
+        ("topic", "t"),
+        ("partition", "0"),
+        ("offset", "0"),
+        ("next_offset", "2"),
+        ("error", &*error),
+        ("next", "nothing before a seek"),
+    ];
+    assert_fields(&log.only("a batch is damaged", "Fetch"), &facts);
 }
 
 /// Trap C10: a position that is reset by policy is a warning that says from where to where, and why.

@@ -277,7 +277,7 @@ async fn records_before_a_damaged_batch_are_handed_over() {
     assert_eq!(read_all(&partition, 2).await, ["2"]);
 }
 
-/// F1, Trap W5: what compressed batches become is bounded per call, and nothing is skipped.
+/// F1, Traps C4 and W5: what compressed batches become is bounded per call, and nothing is skipped.
 #[tokio::test(start_paused = true)]
 async fn a_call_holds_no_more_than_its_bound_of_decompressed_records() {
     let (partition, _client, _pipes) = one().await;

@@ -1,6 +1,6 @@
 //! Looking topics up: unknown ones, new ones, and those that brokers lose sight of.
 
-use ottla::{Error, ErrorCode, UnknownTopic};
+use ottla::{Error, ErrorCode, Record, UnknownTopic};
 use ottla_fake::{Answer, FakeCluster, Reaction, Rule};
 use ottla_wire::ApiKey;
 
@@ -58,7 +58,7 @@ async fn a_name_that_no_topic_can_have_is_refused_and_spoils_nothing() {
         let asked = pipes.requests(ApiKey::METADATA);
         let refused = [
             client.partition_client(name, 0).await.map(drop).unwrap_err(),
-            producer.send(name, ottla::Record::new("a")).await.map(drop).unwrap_err(),
+            producer.send(name, Record::new("a")).await.map(drop).unwrap_err(),
         ];
         for error in refused {
             assert!(matches!(&error, Error::Config { setting: "topic", .. }), "{error}");
@@ -166,6 +166,40 @@ async fn a_topic_left_out_of_an_answer_is_asked_for_again() {
     assert!(took < secs(2), "{took:?}");
 }
 
+/// Trap M4: of a topic without a leader, brokers may tell no partitions. It is looked up again, by whoever sends to it by name,
+/// too; and when that lasts, the error says so, and may pass.
+#[tokio::test(start_paused = true)]
+async fn a_topic_without_partitions_is_asked_for_again() {
+    let (client, pipes) = world(1, 1).await;
+    for code in [ErrorCode::LEADER_NOT_AVAILABLE, ErrorCode::NONE] {
+        let producer = client.producer().request_timeout(secs(5)).build().await.unwrap();
+        let name = format!("late-{}", code.0);
+        pipes.create(&name, 1, 1);
+        let leaderless = Reaction::alter(move |answer| {
+            let Answer::Metadata(answer) = answer else { return };
+            answer.topics.iter_mut().for_each(|topic| {
+                topic.error_code = code;
+                topic.partitions.clear();
+            });
+        });
+        let rule = pipes.rule(Rule::new(leaderless).api(ApiKey::METADATA).topic(name.as_str()));
+        let (result, took) = timed(producer.enqueue(&name, Record::new("a"))).await;
+        let error = result.unwrap_err();
+        assert_eq!(error.code(), Some(ErrorCode::LEADER_NOT_AVAILABLE), "{error}");
+        assert!(error.is_retriable());
+        assert!((secs(5)..secs(6)).contains(&took), "{took:?}");
+        let at_once = client.partition(&name, 0).unknown_topic(UnknownTopic::Error).build().await;
+        assert_eq!(at_once.unwrap_err().code(), Some(ErrorCode::LEADER_NOT_AVAILABLE));
+        let waiting = tokio::spawn({
+            let (producer, name) = (producer.clone(), name.clone());
+            async move { producer.send(&name, Record::new("b")).await }
+        });
+        pass(secs(2)).await;
+        pipes.control(|cluster, now| cluster.remove_rule(now, rule));
+        assert_eq!(waiting.await.unwrap().unwrap().offset, Some(0));
+    }
+}
+
 /// Trap M4: answers without the topic, without its partition, and without any leader keep nothing from being sent in
 /// the end, exactly once.
 #[tokio::test(start_paused = true)]
@@ -196,7 +230,7 @@ async fn records_outlive_metadata_that_is_lost_for_a_while() {
             cluster.move_leader(now, "t", 0, other).unwrap();
             other
         });
-        let (result, took) = timed(partition.produce(vec![ottla::Record::new(changed.clone())])).await;
+        let (result, took) = timed(partition.produce(vec![Record::new(changed.clone())])).await;
         assert_eq!(result.unwrap(), [i64::from(lost) + 1], "leader {other}");
         assert!(took < secs(10), "{took:?}");
         assert!(pipes.values("t", 0).ends_with(&[changed]));

@@ -7,7 +7,7 @@ use ottla_wire::ApiKey;
 use crate::support::{PipeTransport, millis, pass, polled, secs, timed};
 
 /// Three nodes in racks of their own, the topic `t` on all of them, led by node 1, and a stream of a reader in `rack-2`.
-async fn reader_near_node_2() -> (RecordStream, Client, PipeTransport) {
+pub(crate) async fn reader_near_node_2() -> (RecordStream, Client, PipeTransport) {
     let builder = FakeCluster::builder().nodes(3).racks().near_replicas();
     let pipes = PipeTransport::start(builder.replication_delay(millis(5), millis(5)));
     pipes.create("t", 1, 3);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use ottla::{
-    Acks, Compression, Error, Partitioner, Partitions, Producer, Record, TopicProducer, partition_of,
+    Acks, Codec, Compression, Error, Partitioner, Partitions, Producer, Record, TopicProducer, partition_of,
 };
 use ottla_fake::{Answer, FakeCluster, Reaction, Rule, Stage};
 use ottla_wire::{ApiKey, ErrorCode};
@@ -71,6 +71,64 @@ async fn what_nobody_waits_for_lingers_and_leaves_together() {
     assert_eq!(pipes.requests(ApiKey::PRODUCE), 1);
 }
 
+/// Trap P10: batches of a partition are compressed at once, the second of two much faster than the first, and stay in order.
+#[tokio::test]
+async fn batches_that_are_compressed_at_once_stay_in_order() {
+    let (client, _pipes) = world(1, 1).await;
+    let producer =
+        client.producer().compression(Compression::Gzip).batch_size(200_000).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    let noise: Vec<u8> = (0..40_000u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let plain = vec![b'x'; 40_000];
+    topic.send(Record::new("first")).await.unwrap();
+    let mut deliveries = Vec::new();
+    for number in 0..400u32 {
+        let value = if number / 4 % 2 == 0 { &noise } else { &plain };
+        let value = [&number.to_be_bytes()[..], value].concat();
+        deliveries.push(topic.enqueue(Record::new(&value)).await.unwrap());
+    }
+    for (number, delivery) in (1..).zip(deliveries) {
+        assert_eq!(delivery.await.unwrap().offset, Some(number));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn topics_of_one_producer_have_batches_of_their_own_kind() {
+    let (producer, topic, pipes) = lingering(1 << 20).await;
+    pipes.control(|cluster, now| cluster.create_topic(now, "u", 1, 1)).unwrap();
+    let other = producer.topic_builder("u").linger(secs(1)).batch_size(2_000).compression(Compression::Gzip);
+    let other = other.build().await.unwrap();
+    let value = [b'x'; 200];
+    let mut deliveries = Vec::new();
+    for _ in 0..30 {
+        deliveries.push(other.enqueue(Record::new(&value)).await.unwrap());
+    }
+    let ((), took) = timed(async {
+        for delivery in deliveries {
+            delivery.await.unwrap();
+        }
+    })
+    .await;
+    assert!(took > millis(900) && took < millis(1_100), "{took:?}");
+    let metrics = producer.metrics();
+    assert_eq!(metrics.batches, 4, "9 records fit into one");
+    assert!(metrics.compressed_bytes < metrics.bytes / 4, "{metrics:?}");
+    let slow = topic.enqueue(Record::new("a")).await.unwrap();
+    let (_, took) = timed(slow).await;
+    assert!(took > secs(59), "{took:?}");
+
+    for (name, builder) in [
+        ("batch_size", producer.topic_builder("u").batch_size(100)),
+        ("batch_size", producer.topic_builder("u").batch_size(50_001)),
+        ("linger", producer.topic_builder("u").linger(secs(3_601))),
+        ("delivery_timeout", producer.topic_builder("u").linger(secs(3_000))),
+        ("compression", producer.topic_builder("u").compression(Codec::with_level(Compression::Gzip, 10))),
+    ] {
+        let error = builder.build().await.unwrap_err();
+        assert!(matches!(error, Error::Config { .. }) && error.to_string().contains(name), "{error}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_somebody_waits_for_does_not_linger() {
     let (producer, topic, pipes) = lingering(1 << 20).await;
@@ -129,6 +187,39 @@ async fn keys_choose_partitions_and_records_without_take_turns() {
     assert_eq!(lengths(&pipes, 6).iter().sum::<usize>(), before.iter().sum::<usize>() + 600);
 }
 
+/// Trap P11: a turn is no reason to wait for room while another partition has some.
+#[tokio::test(start_paused = true)]
+async fn a_turn_gives_way_when_its_partition_is_full() {
+    let (client, _pipes) = world(1, 3).await;
+    let producer = client.producer().linger(secs(60)).sticky_run(1 << 20);
+    let producer = producer.batch_size(10_000).buffer_memory(200_000).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    let value = vec![b'x'; 1_000];
+    let mut counts = [0; 3];
+    while let Ok(delivery) = topic.try_enqueue(Record::new(&value)) {
+        counts[usize::try_from(delivery.partition()).unwrap()] += 1;
+    }
+    assert!(counts.iter().all(|count| (44..=48).contains(count)), "each has 50 kB of room: {counts:?}");
+}
+
+/// Trap P11: nor to wait for a leader.
+#[tokio::test(start_paused = true)]
+async fn a_turn_gives_way_when_its_partition_has_lost_its_leader() {
+    let (client, pipes) = world(1, 3).await;
+    let producer = client.producer().sticky_run(1 << 20).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    let first = topic.send(Record::new("x")).await.unwrap().partition;
+    assert_eq!(topic.send(Record::new("x")).await.unwrap().partition, first, "a turn");
+    pipes.control(|cluster, now| cluster.remove_leader(now, "t", first)).unwrap();
+    // Whoever is refused there asks for metadata, and is told that there is no leader.
+    let _refused = topic.enqueue_to(first, Record::new("y")).await.unwrap();
+    pass(secs(1)).await;
+    let (second, took) = timed(topic.send(Record::new("x"))).await;
+    let second = second.unwrap().partition;
+    assert!(second != first && took < millis(5), "{second} after {first} took {took:?}");
+    assert_eq!(topic.send(Record::new("x")).await.unwrap().partition, second, "a turn");
+}
+
 /// Trap P14: so do records that are sent by the topic's name.
 #[tokio::test(start_paused = true)]
 async fn turns_last_for_records_sent_by_name_too() {
@@ -144,6 +235,45 @@ async fn turns_last_for_records_sent_by_name_too() {
     assert!(turns.len() <= 7, "200 kB in turns of 32 kB: {turns:?}");
 }
 
+/// Trap P8: what is under way to a topic that is gone is waited for by who writes to the one of the same name, too.
+#[tokio::test(start_paused = true)]
+async fn a_flush_waits_for_what_is_under_way_to_a_topic_that_was_created_again() {
+    let (client, pipes) = world(1, 1).await;
+    let producer = client.producer().build().await.unwrap();
+    producer.send("t", Record::new("first")).await.unwrap();
+    let late = Reaction::Delay(Stage::AfterApplying, secs(10));
+    pipes.rule(Rule::new(late).api(ApiKey::PRODUCE).times(1));
+    let old = producer.enqueue("t", Record::new("old")).await.unwrap();
+    pass(secs(1)).await;
+    pipes.control(|cluster, now| cluster.delete_topic(now, "t")).unwrap();
+    pipes.create("t", 1, 1);
+    // Who is silent for two seconds has others asked for news.
+    pass(secs(3)).await;
+    let topic = producer.topic("t").await.unwrap();
+    let ((), took) = timed(producer.flush()).await;
+    assert!(took > secs(5), "{took:?}");
+    let (old, took) = timed(old).await;
+    assert_eq!((old.unwrap().offset, took), (Some(1), millis(0)));
+    assert_eq!(topic.send(Record::new("new")).await.unwrap().offset, Some(0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_to_wait_goes_by_name_to_topics_that_were_looked_up() {
+    let (client, pipes) = world(1, 1).await;
+    let producer = client.producer().batch_size(10_000).buffer_memory(40_000).build().await.unwrap();
+    let error = producer.try_enqueue("t", Record::new("a")).unwrap_err();
+    assert!(matches!(&error, Error::NotLookedUp { topic } if &**topic == "t"), "{error}");
+    assert!(!error.is_retriable() && error.to_string().contains("`Producer::topic`"), "{error}");
+    producer.send("t", Record::new("a")).await.unwrap();
+    let delivery = producer.try_enqueue("t", Record::new("b")).unwrap();
+    assert_eq!(delivery.await.unwrap().offset, Some(1));
+    let value = vec![0; 1_000];
+    let full = (0..).find_map(|_| producer.try_enqueue("t", Record::new(&value)).err()).unwrap();
+    assert!(matches!(full, Error::Full { .. }), "{full}");
+    producer.close().await;
+    assert!(lengths(&pipes, 1)[0] > 10);
+}
+
 #[derive(Debug)]
 struct Last;
 
@@ -154,6 +284,31 @@ impl Partitioner for Last {
         assert!(record.headers.is_empty(), "this partitioner knows nothing of headers");
         if record.key.is_some() { 77 } else { partitions.count() - 1 }
     }
+}
+
+/// The first partition that is available.
+#[derive(Debug)]
+struct Available;
+
+impl Partitioner for Available {
+    fn partition(&self, _: &Record<'_>, partitions: &Partitions<'_>) -> i32 {
+        (0..partitions.count()).find(|at| partitions.is_available(*at)).unwrap_or(0)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partitioner_sees_which_partitions_have_lost_their_leader() {
+    let (client, pipes) = world(1, 3).await;
+    let producer = client.producer().partitioner(Available).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    for gone in 0..2 {
+        assert_eq!(topic.send(Record::new("x")).await.unwrap().partition, gone);
+        pipes.control(|cluster, now| cluster.remove_leader(now, "t", gone)).unwrap();
+        // Whoever is refused there asks for metadata, and is told that there is no leader.
+        let _refused = topic.enqueue_to(gone, Record::new("y")).await.unwrap();
+        pass(secs(1)).await;
+    }
+    assert_eq!(topic.send(Record::new("x")).await.unwrap().partition, 2);
 }
 
 /// Trap U2: a panic in the user's partitioner fails that call and no other.
@@ -188,7 +343,21 @@ async fn a_topic_that_grows_gets_records_in_its_new_partitions() {
     assert!(lengths(&pipes, 4).iter().all(|length| *length > 0), "{:?}", lengths(&pipes, 4));
 }
 
-/// Trap P12: who finds no room waits; a producer that never waits leaves time to others.
+/// Trap P12: a producer that never has to wait leaves time to others now and then.
+#[tokio::test(start_paused = true)]
+async fn who_always_finds_room_lets_others_go_first() {
+    let (_producer, topic, _pipes) = producing(1, 1).await;
+    topic.send(Record::new("first")).await.unwrap();
+    let other = tokio::spawn(async {});
+    let value = vec![b'x'; 1_000];
+    for number in 1..=1_100 {
+        let _sent = topic.enqueue(Record::new(&value)).await.unwrap();
+        assert!(number > 900 || !other.is_finished(), "after {number} records, nothing was waited for");
+    }
+    assert!(other.is_finished(), "a megabyte was handed over");
+}
+
+/// Trap P12: who finds no room waits.
 #[tokio::test(start_paused = true)]
 async fn a_full_buffer_is_waited_for_and_nothing_accepted_is_lost() {
     let (client, pipes) = world(2, 2).await;
@@ -436,6 +605,8 @@ async fn batches_are_compressed_and_full_ones_are_in_flight_together() {
         for _ in 0..95 {
             deliveries.push(topic.enqueue(Record::new(&value)).await.unwrap());
         }
+        pass(millis(10)).await;
+        assert!(producer.metrics().in_flight >= 4, "{codec}: {}", producer.metrics().in_flight);
         let mut last = None;
         for delivery in deliveries {
             let offset = delivery.await.unwrap().offset;

@@ -163,14 +163,15 @@ async fn what_a_stream_does_is_counted() {
     assert_eq!(stream.next_batch().await.unwrap().unwrap().iter().count(), 2);
     let metrics = stream.metrics();
     assert_eq!((metrics.records, metrics.resets, metrics.truncations, metrics.lag()), (2, 1, 0, 0));
-    pipes.append("t", 0, &["d"]);
+    pipes.append("t", 0, &["d", "e", "f"]);
     stream.next().await.unwrap().unwrap();
+    assert_eq!(stream.next_batch().await.unwrap().unwrap().iter().count(), 2, "what is left of the batch");
     let metrics = stream.metrics();
     let log = pipes.control(|cluster, _| {
         let partition = cluster.partition("t", 0).unwrap();
         partition.log().batches().map(|batch| batch.bytes.len() as u64).sum::<u64>()
     });
-    assert_eq!((metrics.records, metrics.bytes, metrics.lag()), (3, log, 0));
+    assert_eq!((metrics.records, metrics.bytes, metrics.lag()), (5, log, 0));
     assert!(metrics.fetches.requests >= 3 && metrics.fetches.bytes > log, "{metrics:?}");
     pass(secs(1)).await;
     let metrics = stream.metrics();

@@ -6,9 +6,9 @@ use ottla::{
     StreamConsumerBuilder, Timestamp,
 };
 use ottla_fake::{Answer, Marker, NewRecord, Reaction, Rule, Stage};
-use ottla_wire::{ApiKey, RecordSet};
+use ottla_wire::{ApiKey, RecordSet, VersionRange};
 
-use crate::support::{PipeTransport, millis, one, pass, polled, records, secs, timed, world};
+use crate::support::{PipeTransport, cluster, millis, one, pass, polled, records, secs, timed, world};
 
 fn from(client: &PartitionClient, start: StartOffset) -> StreamConsumer {
     StreamConsumerBuilder::new(client.clone(), start).with_max_wait_ms(100).build().unwrap()
@@ -63,6 +63,71 @@ async fn the_position_advances_with_what_is_handed_over() {
     assert_eq!((stream.position(), stream.lag(), stream.high_watermark()), (Some(3), Some(0), Some(3)));
 }
 
+/// Log start, last stable offset and high watermark.
+type Watermarks = (Option<i64>, Option<i64>, Option<i64>);
+
+/// What a stream says of them itself, and in its metrics, after it has heard what there is to hear.
+async fn watermarks(stream: &mut StreamConsumer) -> Watermarks {
+    pass(secs(1)).await;
+    assert!(polled(1, stream.next()).await.is_none());
+    let said = (stream.log_start_offset(), stream.last_stable_offset(), stream.high_watermark());
+    let metrics = stream.metrics().partitions.remove(0);
+    assert_eq!((metrics.log_start_offset, metrics.last_stable_offset, metrics.high_watermark), said);
+    said
+}
+
+/// B8: where the log starts is told when records are deleted from it, although nothing is read.
+#[tokio::test(start_paused = true)]
+async fn records_that_are_deleted_raise_the_low_watermark() {
+    let (partition, _client, pipes) = one().await;
+    let mut stream = from(&partition, StartOffset::Earliest);
+    assert_eq!((stream.log_start_offset(), stream.last_stable_offset()), (None, None), "nobody has said");
+    pipes.append("t", 0, &["a", "b", "c"]);
+    assert_eq!(values(&mut stream, 3).await, ["a", "b", "c"]);
+    assert_eq!(watermarks(&mut stream).await, (Some(0), Some(3), Some(3)));
+    assert_eq!(partition.delete_records(2, 1_000).await.unwrap(), 2);
+    assert_eq!(watermarks(&mut stream).await, (Some(2), Some(3), Some(3)));
+    assert_eq!(stream.position(), Some(3));
+}
+
+/// B8: up to where transactions are decided is told apart from where the log ends, whether the stream reads what lies
+/// between or not.
+#[tokio::test(start_paused = true)]
+async fn an_open_transaction_holds_the_last_stable_offset() {
+    let (partition, client, pipes) = one().await;
+    let committed = client.partition("t", 0).isolation(IsolationLevel::ReadCommitted).build().await.unwrap();
+    let mut streams = [&partition, &committed].map(|client| from(client, StartOffset::Earliest));
+    pipes.append("t", 0, &["a"]);
+    let producer = (7, 0);
+    pipes.control(|cluster, now| {
+        let record = NewRecord::new("k", "open", 1_000);
+        cluster.append_transactional(now, "t", 0, producer, [record]).unwrap();
+    });
+    pipes.append("t", 0, &["b"]);
+    for (stream, shown) in streams.iter_mut().zip([&["a", "open", "b"][..], &["a"]]) {
+        assert_eq!(values(stream, shown.len()).await, shown);
+        assert_eq!(watermarks(stream).await, (Some(0), Some(1), Some(3)));
+        assert_eq!(stream.lag(), Some(0), "all that it may show");
+    }
+    pipes.control(|cluster, now| cluster.end_transaction(now, "t", 0, producer, Marker::Commit)).unwrap();
+    assert_eq!(values(&mut streams[1], 2).await, ["open", "b"]);
+    for stream in &mut streams {
+        assert_eq!(watermarks(stream).await, (Some(0), Some(4), Some(4)));
+    }
+}
+
+/// D9: what a broker is too old to say is not made up.
+#[tokio::test(start_paused = true)]
+async fn a_low_watermark_that_no_broker_says_is_none() {
+    let pipes = cluster(1, 1);
+    pipes.control(|cluster, _| cluster.set_versions(ApiKey::FETCH, Some(VersionRange { min: 4, max: 4 })));
+    pipes.append("t", 0, &["a"]);
+    let partition = pipes.client().await.partition_client("t", 0).await.unwrap();
+    let mut stream = from(&partition, StartOffset::Earliest);
+    assert_eq!(values(&mut stream, 1).await, ["a"]);
+    assert_eq!(watermarks(&mut stream).await, (None, Some(1), Some(1)));
+}
+
 /// B8: batches are lent without a copy, and what is left of one that was begun record by record comes as a batch.
 #[tokio::test(start_paused = true)]
 async fn batches_are_lent() {
@@ -80,6 +145,7 @@ async fn batches_are_lent() {
     assert_eq!(values(&mut stream, 1).await, ["a"]);
     let batch = stream.next_batch().await.unwrap().unwrap();
     assert_eq!(batch.iter().map(|record| record.offset).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(stream.metrics().records, 3 + 4, "each is counted once each time");
 }
 
 /// Trap C13: a record that is kept is a slice of the answer it came in, and one call copies it out.
@@ -119,7 +185,8 @@ async fn a_committed_stream_hides_what_was_aborted() {
     assert_eq!((stream.position(), stream.lag()), (Some(4), Some(0)));
 }
 
-fn damage(alter: impl Fn(&mut BytesMut) + Send + Sync + 'static) -> Rule {
+/// Changes the records in answers.
+pub(crate) fn damage(alter: impl Fn(&mut BytesMut) + Send + Sync + 'static) -> Rule {
     let reaction = Reaction::alter(move |answer| {
         let Answer::Fetch(answer) = answer else { return };
         for row in answer.responses.iter_mut().flat_map(|topic| &mut topic.partitions) {
@@ -155,6 +222,65 @@ async fn a_damaged_batch_is_an_error_with_a_way_past_it() {
     pipes.control(|cluster, now| cluster.remove_rule(now, rule));
     stream.seek(StartOffset::At(3)).unwrap();
     assert_eq!(values(&mut stream, 1).await, ["d"]);
+}
+
+/// Trap C1: what comes from behind the damage is not handed over, before somebody says where to go on.
+#[tokio::test(start_paused = true)]
+async fn nothing_comes_from_behind_damage_before_a_seek() {
+    let (partition, _client, pipes) = one().await;
+    pipes.append("t", 0, &["a"]);
+    let first = pipes.control(|cluster, _| cluster.partition("t", 0).unwrap().log().bytes().len());
+    pipes.append("t", 0, &["b", "c"]);
+    pipes.rule(damage(move |bytes| bytes[first + 65] ^= 1).times(1));
+    let mut stream = from(&partition, StartOffset::Earliest);
+    assert_eq!(values(&mut stream, 1).await, ["a"]);
+    assert!(matches!(stream.next().await, Some(Err(Error::Corrupt { offset: 1, next: 3, .. }))));
+    pipes.append("t", 0, &["d"]);
+    pass(secs(1)).await;
+    assert!(stream.next().await.is_none());
+    stream.seek(StartOffset::At(1)).unwrap();
+    assert_eq!(values(&mut stream, 3).await, ["b", "c", "d"]);
+}
+
+/// Trap C1: where the header is damaged, the way past it leads behind the batch all the same: it may have 10,000 records.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_header_is_passed_by_one_seek() {
+    let (partition, _client, pipes) = one().await;
+    pipes.append("t", 0, &["a"]);
+    let first = pipes.control(|cluster, _| cluster.partition("t", 0).unwrap().log().bytes().len());
+    pipes.append("t", 0, &["b", "c", "d"]);
+    let flip = |at: usize, bit: u8| {
+        pipes.rule(damage(move |bytes| {
+            if bytes.len() > at {
+                bytes[at] ^= bit;
+            }
+        }))
+    };
+    // Length, magic, last offset delta, number of records: as they cannot be, and as they could.
+    let places = [(8, 0x80), (16, 1), (16, 0x40), (23, 0x80), (24, 0x40), (26, 0x40), (57, 0x80)];
+    for is_last in [true, false] {
+        for (place, bit) in places {
+            // With nothing behind it, a batch that does not say where it ends is passed offset by offset.
+            let expected = if is_last && place == 23 { 2 } else { 4 };
+            let rule = flip(first + place, bit);
+            let mut stream = from(&partition, StartOffset::Earliest);
+            assert_eq!(values(&mut stream, 1).await, ["a"]);
+            let error = stream.next().await.unwrap().unwrap_err();
+            let Error::Corrupt { offset: 1, next, .. } = error else { panic!("{error}") };
+            assert_eq!(next, expected, "byte {place}, last: {is_last}");
+            pipes.control(|cluster, now| cluster.remove_rule(now, rule));
+            let rule = flip(place, bit);
+            let error = partition.fetch_records(1, 1..1_000, 100).await.unwrap_err();
+            let Error::Corrupt { offset: 1, next: called, .. } = error else { panic!("{error}") };
+            assert_eq!(called, expected, "byte {place}, last: {is_last}");
+            pipes.control(|cluster, now| cluster.remove_rule(now, rule));
+            if !is_last {
+                stream.seek(StartOffset::At(next)).unwrap();
+                assert_eq!(values(&mut stream, 1).await, ["e"]);
+            }
+        }
+        pipes.append("t", 0, &["e"]);
+    }
 }
 
 /// Trap W3: a record that cannot be read, in a batch whose checksum is right, is an error and not the end of the batch.
@@ -296,7 +422,15 @@ async fn a_small_budget_is_kept_and_everything_comes() {
     pass(secs(5)).await;
     let asked = pipes.requests(ApiKey::FETCH);
     assert!((1..=4).contains(&asked), "{asked} fetches before anything was read");
-    assert_eq!(values(&mut stream, 101).await.len(), 101);
+    // What is around the records of an answer is held as well. From 90 on the large batch may have come.
+    let around = 500;
+    for read in 0..85 {
+        let buffered = stream.metrics().buffered;
+        assert!((1..=10_000 + around).contains(&buffered), "{buffered} bytes after {read} records");
+        assert_eq!(values(&mut stream, 1).await.len(), 1);
+    }
+    let rest = values(&mut stream, 16).await;
+    assert_eq!(rest[15].len(), 50_000);
 }
 
 /// Trap C6: an idle stream asks once for each wait.

@@ -1,8 +1,10 @@
 //! A stream over many partitions: assigned, paused and sought while it runs.
 
+use std::sync::{Arc, Mutex};
+
 use ottla::{Client, Error, RecordStream, StartOffset};
-use ottla_fake::{Reaction, Rule};
-use ottla_wire::{ApiKey, ErrorCode};
+use ottla_fake::{Reaction, Request, Rule};
+use ottla_wire::{ApiKey, ErrorCode, encode_request};
 
 use crate::support::{PipeTransport, millis, pass, polled, secs, timed, world};
 
@@ -52,9 +54,31 @@ async fn partitions_take_turns() {
         assert_eq!(value, count.to_string(), "in order");
         *count += 1;
         let (least, most) = (read.iter().min().unwrap(), read.iter().max().unwrap());
-        assert!(most - least <= 40, "{read:?}");
+        assert!(most - least <= 15, "{read:?}");
     }
     assert_eq!(read, [50; 6]);
+}
+
+/// Trap C5: a partition with more and larger batches than the others has one turn as they have, and they do not wait for the
+/// rest of it.
+#[tokio::test(start_paused = true)]
+async fn a_hot_partition_has_no_more_turns_than_the_others() {
+    let (client, pipes) = world(1, 3).await;
+    let values: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    for _ in 0..10 {
+        pipes.append("t", 0, &values);
+    }
+    (1..3).for_each(|partition| fill(&pipes, partition, 10));
+    let mut stream = client.stream().partition_max_bytes(400).build().unwrap();
+    for partition in 0..3 {
+        stream.add("t", partition, StartOffset::Earliest).await.unwrap();
+    }
+    let mut read = [0; 3];
+    while read[1] + read[2] < 20 {
+        read[usize::try_from(next(&mut stream).await.0).unwrap()] += 1;
+    }
+    assert!(read[0] <= 400, "three turns of the others, or four: {read:?}");
 }
 
 /// Trap C3: partitions are added and removed while others are read, and those are not disturbed.
@@ -80,6 +104,25 @@ async fn partitions_are_added_and_removed_while_it_runs() {
     stream.remove("t", 0).unwrap();
     stream.remove("t", 1).unwrap();
     assert!(stream.next().await.is_none(), "without partitions nothing can come");
+}
+
+/// Each partition has watermarks of its own, and one that is not in the stream has none.
+#[tokio::test(start_paused = true)]
+async fn watermarks_are_a_partitions_own() {
+    let (client, pipes) = world(1, 3).await;
+    fill(&pipes, 0, 2);
+    fill(&pipes, 1, 3);
+    pipes.control(|cluster, now| cluster.raise_log_start(now, "t", 1, 2)).unwrap();
+    let mut stream = over(&client, 2).await;
+    nexts(&mut stream, 3).await;
+    let of = |partition| {
+        let (start, stable) =
+            (stream.log_start_offset("t", partition), stream.last_stable_offset("t", partition));
+        (start, stable, stream.high_watermark("t", partition))
+    };
+    assert_eq!(of(0), (Some(0), Some(2), Some(2)));
+    assert_eq!(of(1), (Some(2), Some(3), Some(3)));
+    assert_eq!(of(2), (None, None, None));
 }
 
 /// Traps C3 and C4: a pause holds a partition's records back, throws none away, and holds nobody else up.
@@ -189,4 +232,37 @@ fn a_runtime_that_is_gone_is_an_error() {
         assert!(matches!(stream.next().await, Some(Err(Error::Closed))));
         assert!(stream.next().await.is_none());
     });
+}
+
+/// Trap C7: for 10,000 partitions without news each of three brokers is asked once for each wait, in a request of a hundred bytes that
+/// names none of them; a record of one of them comes all the same, and costs no more than the request that names its new place.
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_idle_partitions_cost_each_broker_a_small_request_for_each_wait() {
+    let (client, pipes) = world(3, 10_000).await;
+    let mut stream = over(&client, 10_000).await;
+    assert!(polled(1, stream.next()).await.is_none());
+    pass(secs(2)).await;
+    let fetches: Arc<Mutex<Vec<(i32, usize)>>> = Arc::default();
+    let noted = fetches.clone();
+    pipes.rule(Rule::new(Reaction::Throttle(secs(0))).api(ApiKey::FETCH).when(move |arrival| {
+        let Request::Fetch(request) = arrival.request else { return false };
+        let frame = encode_request(request, arrival.version, 0, None).unwrap().into_bytes();
+        noted.lock().unwrap().push((arrival.node, frame.len()));
+        false
+    }));
+    pass(secs(10)).await;
+    let idle = std::mem::take(&mut *fetches.lock().unwrap());
+    for node in 1..=3 {
+        let asked = idle.iter().filter(|(of, _)| *of == node).count();
+        assert!((95..=102).contains(&asked), "node {node}: {asked} requests in 100 waits");
+    }
+    let largest = idle.iter().map(|(_, size)| *size).max();
+    assert!(largest < Some(100), "{largest:?} B");
+
+    pipes.append("t", 7_777, &["a"]);
+    assert_eq!(timed(next(&mut stream)).await.0, (7_777, "a".to_owned()));
+    pass(secs(1)).await;
+    let behind = std::mem::take(&mut *fetches.lock().unwrap());
+    let largest = behind.iter().map(|(_, size)| *size).max();
+    assert!(behind.len() <= 34 && largest < Some(150), "{} requests, one of {largest:?} B", behind.len());
 }

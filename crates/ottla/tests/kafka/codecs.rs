@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ottla::wire::messages::produce::ProduceRequest;
 use ottla::wire::records::batches;
 use ottla::wire::{ApiKey, decode_request_body, decode_request_header};
-use ottla::{Codec, Compression, PartitionClient};
+use ottla::{Codec, Compression, PartitionClient, StartOffset};
 
 use crate::support::cluster::one;
 use crate::support::java::java;
@@ -12,7 +12,9 @@ use crate::support::peer::{Peer, PeerRecord};
 use crate::support::proxy::{Proxy, Seen};
 use crate::support::python::librdkafka;
 use crate::support::wall_clock_ms;
-use crate::world::{client, client_through, corners, from_ottla, from_peer, new_topic, read, record};
+use crate::world::{
+    client, client_through, corners, from_ottla, from_peer, new_topic, read, record, streamed,
+};
 
 /// E4, Trap W5: others take what is compressed here, at every level.
 #[tokio::test]
@@ -60,6 +62,7 @@ async fn ottla_reads_what_librdkafka_compressed() {
     ottla_reads_from(&librdkafka(&one()), "codecs-librdkafka", &settings).await;
 }
 
+/// Each of them call by call, and as a stream.
 async fn ottla_reads_from(peer: &Peer, purpose: &str, settings: &[Vec<(&str, &str)>]) {
     let client = client().await;
     let topic = new_topic(&client, purpose, &[]).await;
@@ -69,6 +72,8 @@ async fn ottla_reads_from(peer: &Peer, purpose: &str, settings: &[Vec<(&str, &st
         let records = corpus();
         let written = peer.produce(&topic, 0, settings, &records).await;
         assert_eq!(from_ottla(&read(&partition, position).await), records, "{settings:?}");
+        let read = streamed(&partition, StartOffset::At(position), records.len()).await;
+        assert_eq!(from_ottla(&read), records, "streamed, {settings:?}");
         position += i64::try_from(written.len()).unwrap();
     }
 }

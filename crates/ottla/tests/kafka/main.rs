@@ -20,3 +20,4 @@ mod topics;
 mod transactions;
 mod walk;
 mod world;
+mod written;

@@ -1,5 +1,6 @@
 //! Three nodes, all of them well: where records go, and how leaders move when somebody wants them to.
 
+pub(crate) mod near;
 mod routes;
 
 use std::time::Duration;

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use ottla::{Client, ClientBuilder, NewTopic, PartitionClient, Payload, Record, RecordAndOffset, Timestamp};
+use ottla::{
+    Client, ClientBuilder, NewTopic, PartitionClient, Payload, Record, RecordAndOffset, StartOffset,
+    StreamConsumerBuilder, Timestamp,
+};
 
 use crate::support::cluster::one;
 use crate::support::peer::{PeerRead, PeerRecord};
@@ -48,6 +51,35 @@ pub(crate) async fn read(partition: &PartitionClient, from: i64) -> Vec<RecordAn
             return records;
         }
     }
+}
+
+/// The next so many records of a stream that starts there, owned; those that another one lends are the same.
+pub(crate) async fn streamed(
+    partition: &PartitionClient,
+    start: StartOffset,
+    count: usize,
+) -> Vec<RecordAndOffset> {
+    let stream =
+        || StreamConsumerBuilder::new(partition.clone(), start).with_max_wait_ms(100).build().unwrap();
+    let (mut owner, mut lender) = (stream(), stream());
+    let (mut owned, mut lent) = (Vec::new(), Vec::new());
+    let read = async {
+        while owned.len() < count {
+            owned.push(owner.next().await.unwrap().unwrap().0);
+        }
+        while lent.len() < count {
+            let batch = lender.next_batch().await.unwrap().unwrap();
+            let records: Vec<_> = batch.to_owned();
+            let places = batch.iter().map(|record| (record.offset, record.key, record.value));
+            assert!(places.eq(records.iter().map(|it| (it.offset, it.key.as_deref(), it.value.as_deref()))));
+            lent.extend(records);
+        }
+    };
+    let ended = tokio::time::timeout(SOON, read).await;
+    ended.unwrap_or_else(|_| panic!("{} and {} of {count} records came", owned.len(), lent.len()));
+    lent.truncate(count);
+    assert_eq!(owned, lent);
+    owned
 }
 
 /// The offsets of what is readable from an offset on.

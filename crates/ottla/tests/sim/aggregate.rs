@@ -179,7 +179,8 @@ impl World {
                 None => {
                     let longest = (plan.delivery_timeout + of.linger) * 2;
                     // The batch before may have to end first, and the one before that to find room.
-                    Some(self.in_time("an aggregated produce", of.linger * 3, longest, call).await?)
+                    let wait = (of.linger + plan.replication) * 3;
+                    Some(self.in_time("an aggregated produce", wait, longest, call).await?)
                 }
                 Some(polls) => {
                     self.called();
@@ -192,7 +193,7 @@ impl World {
                 None => Fate::Unknown,
                 Some(result) => self.aggregated(deed, result, of.harm > 0)?,
             };
-            self.tell(partition, value, fate);
+            self.tell(partition, value, fate)?;
             if random.one_in(20) {
                 let flush = batches.flush();
                 let flushed =

@@ -8,30 +8,43 @@
 
 #![allow(clippy::unwrap_used, reason = "where a test meets an error it did not expect, it ends")]
 
+mod again;
 mod aggregate;
 mod check;
+mod found;
 mod history;
 mod outcome;
+mod panics;
 mod plan;
 mod promise;
 mod random;
 mod read;
 mod run;
+mod stored;
+mod strike;
 #[path = "../fake/support.rs"]
 #[allow(dead_code, reason = "it serves two targets")]
 mod support;
+mod uneven;
 mod write;
 
+use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
+use ottla_fake::{Reaction, Stage};
+use ottla_wire::ApiKey;
 use outcome::Outcome;
-use plan::{Fault, Kind, Plan};
-use promise::{Broken, NOTHING_WAITS, ONCE, broken};
-use run::run;
+use plan::{Fault, Kind, Of, Plan, Which};
+use promise::{Broken, NO_HOT_LOOP, NO_PANIC, NOTHING_WAITS, ONCE, broken};
+use run::{run, watched};
 
 /// Seeds of a plain `cargo test`.
 const FEW: u64 = 25;
+
+/// Fewer runs than these need not get everywhere. The rarest of what has to come up, a reader that retention overtakes, came
+/// up in 13 of 2,000 runs (seeds 0 to 1,999): 200 runs lack it one time in four, and so many never.
+const MANY: u64 = 2_000;
 
 fn setting(name: &str) -> Option<u64> {
     let value = std::env::var(name).ok()?;
@@ -65,6 +78,18 @@ fn seeds_keep_what_was_promised() {
     }
     println!("{seeds} seeds from {from}: {total}");
     println!("a run: {:.2} ms of processor time", total.cost.as_secs_f64() * 1e3 / seeds.max(1) as f64);
+    let never = if hunted.is_none() && seeds >= MANY { total.never() } else { Vec::new() };
+    assert!(never.is_empty(), "never in {seeds} runs: {}", never.join(", "));
+}
+
+#[test]
+fn plans_that_found_mistakes_find_them_no_more() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    for (what, plan) in found::found() {
+        if let Err(broken) = run(&plan, None) {
+            panic!("it was: {what}\n{}", explain(plan, broken));
+        }
+    }
 }
 
 /// What this thread has cost so far; zero where the system does not say.
@@ -88,7 +113,7 @@ impl Watch {
                     Ok(seed) => now = Some(seed),
                     Err(mpsc::RecvTimeoutError::Disconnected) => return,
                     Err(mpsc::RecvTimeoutError::Timeout) => {
-                        println!("seed {}: {NOTHING_WAITS}: a loop without end", now.unwrap_or_default());
+                        println!("seed {}: {NO_HOT_LOOP}: a loop without end", now.unwrap_or_default());
                         std::process::exit(1);
                     }
                 }
@@ -112,13 +137,76 @@ fn a_seed_does_the_same_again() {
         let histories = [(); 2].map(|()| {
             let history = history::History::default();
             run(&Plan::of(seed), Some(&history)).unwrap();
-            history.lines()
+            // Records have times of the wall clock, and batches their checksums.
+            let timeless = |line: String| line.split("crc is").next().unwrap_or_default().to_owned();
+            history.lines().into_iter().map(timeless).collect::<Vec<_>>()
         });
         assert!(histories[0].len() > 50, "{:?}", histories[0]);
         let apart = histories[0].iter().zip(&histories[1]).find(|(one, other)| one != other);
         assert_eq!(apart, None, "seed {seed}");
         assert_eq!(histories[0].len(), histories[1].len(), "seed {seed}");
     }
+}
+
+/// Who reads it sees what was done, what struck, what was asked, and what came of each question.
+#[test]
+fn a_history_has_each_request_with_its_outcome() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let kind = Kind::Rule {
+        api: Some(ApiKey::PRODUCE),
+        of: Of::Node(1),
+        which: Which::Nth(3),
+        reaction: Reaction::Disconnect(Stage::BeforeApplying),
+    };
+    let fault = Fault { at: Duration::ZERO, lasts: Duration::from_secs(60), kind };
+    let history = history::History::default();
+    run(&Plan { faults: vec![fault], ..Plan::of(0) }, Some(&history)).unwrap();
+    let lines = history.lines();
+    let find = |what: &[&str]| {
+        let has = |line: &&String| what.iter().all(|what| line.contains(what));
+        lines.iter().find(has).unwrap_or_else(|| panic!("no {what:?} in {lines:#?}"))
+    };
+    find(&[" produce ["]);
+    find(&[" fault begins: Rule"]);
+    find(&[" fault ends, and struck 1 times: Rule"]);
+    find(&[" client:", "connected"]);
+    find(&[" request 1:", "broker=", "api="]);
+    find(&[" answer to 1:", "broker=", "api=", "outcome=", "answered"]);
+    find(&[" answer to", "api=Produce", "closed"]);
+    let numbers = |what: &str| {
+        let number = |line: &String| line.split_once(what)?.1.split_once(':')?.0.parse::<u64>().ok();
+        lines.iter().filter_map(number).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(numbers(" request "), numbers(" answer to "));
+}
+
+/// Nobody waits for a task of the client, and it goes on without its connection.
+#[test]
+fn a_panic_in_a_task_of_the_client_fails_the_run() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let fault =
+        Fault { at: Duration::from_secs(1), lasts: Duration::from_secs(1), kind: Kind::Panics { node: 1 } };
+    let history = history::History::default();
+    let broken = run(&Plan { faults: vec![fault], ..Plan::of(0) }, Some(&history)).unwrap_err();
+    let said = "a socket with a fault of its own";
+    assert_eq!(broken.promise, NO_PANIC);
+    assert!(broken.to_string().contains(said), "{broken}");
+    let lines = history.lines();
+    assert!(lines.iter().any(|line| line.contains("a task panics") && line.contains(said)), "{lines:#?}");
+}
+
+/// Neither the hook nor the harness of tests prints it: what is left is what the run comes to.
+#[test]
+fn a_panic_of_the_run_itself_fails_it_as_one_of_a_task_does() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let history = history::History::default();
+    let broken = watched(Some(&history), async { panic!("the run's own") }).unwrap_err();
+    assert_eq!(broken.promise, NO_PANIC);
+    assert!(broken.to_string().contains("the run's own (crates/ottla/tests/sim/main.rs"), "{broken}");
+    let lines = history.lines();
+    assert!(lines.iter().any(|line| line.contains("the run's own")), "{lines:#?}");
+    let silent = watched(None, async { std::panic::resume_unwind(Box::new(1)) }).unwrap_err();
+    assert_eq!(silent.promise, NO_PANIC, "of which no hook hears: {silent}");
 }
 
 /// The fewest faults that still break the same promise, and what happened.
@@ -151,6 +239,7 @@ fn shrink(mut plan: Plan, mut broken: Broken, run: impl Fn(&Plan) -> Option<Brok
 /// A run that breaks another promise with fewer faults is not what is looked for.
 #[test]
 fn shrinking_keeps_to_the_promise_that_was_broken() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let fault = |kind| Fault { at: Duration::ZERO, lasts: Duration::ZERO, kind };
     let faults = [Kind::Cut, Kind::Kill { node: 1 }, Kind::Pause { node: 1 }, Kind::Evict { node: 1 }];
     let plan = Plan { faults: faults.map(fault).into(), ..Plan::of(0) };

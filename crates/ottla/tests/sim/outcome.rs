@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// What should come up in some hundred seeds; what does not is said so.
-const EXPECTED: [&str; 40] = [
+/// What has to come up in some hundred seeds; what does not is said so.
+const EXPECTED: [&str; 74] = [
     // Faults.
     "error",
-    "delay",
-    "silence",
-    "disconnect",
+    "error after",
+    "delay before",
+    "delay after",
+    "silence before",
+    "silence after",
+    "disconnect before",
+    "disconnect after",
     "corrupt",
     "throttle",
     "kill",
@@ -20,6 +24,18 @@ const EXPECTED: [&str; 40] = [
     "lag",
     "unclean",
     "evict",
+    "address moved",
+    "old metadata",
+    "retention",
+    "damage",
+    "broker comes and goes",
+    "created again",
+    // Which requests of many.
+    "of the topic",
+    "of a partition",
+    "one of many",
+    "a few times",
+    "now and then",
     // What became of values.
     "written",
     "not written",
@@ -35,6 +51,9 @@ const EXPECTED: [&str; 40] = [
     "all at once",
     "by key",
     "anywhere",
+    "slow leader",
+    "no leader",
+    "little room",
     // What aggregators do.
     "aggregated",
     "refused",
@@ -42,7 +61,9 @@ const EXPECTED: [&str; 40] = [
     "called back",
     "panicked flush",
     "panicked status",
-    // What streams do and are told.
+    // What readers and streams do and are told.
+    "out of range",
+    "overtaken",
     "streamed",
     "truncated",
     "reset",
@@ -51,11 +72,31 @@ const EXPECTED: [&str; 40] = [
     "paused stream",
     "removed",
     "rebuilt",
+    // Of what others write in transactions.
+    "committed transaction",
+    "aborted transaction",
+    "open again",
+    "passed over",
+    "read as it is committed",
+    "read before it is decided",
+    "read though it is aborted",
+    "waits for a transaction",
+    // Of damage where it lies.
+    "told of damage",
+    "went on behind damage",
+    // Of the cluster.
+    "older release",
+    "late replicas",
+    "read below the end",
+    // Of a topic that is created again.
+    "told of another topic",
 ];
 
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Outcome {
     counts: BTreeMap<&'static str, u64>,
+    /// Runs in which it came up at all.
+    runs: BTreeMap<&'static str, u64>,
     pub(crate) requests: u64,
     /// Records that were read with `fetch_records`.
     pub(crate) read: u64,
@@ -77,7 +118,10 @@ impl Outcome {
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
-        other.counts.iter().for_each(|(what, times)| self.count(what, *times));
+        for (what, times) in &other.counts {
+            self.count(what, *times);
+            *self.runs.entry(what).or_default() += u64::from(*times > 0);
+        }
         self.requests += other.requests;
         self.read += other.read;
         self.busiest = self.busiest.max(other.busiest);
@@ -86,14 +130,29 @@ impl Outcome {
     }
 }
 
+impl Outcome {
+    /// What came up in the fewest runs, and in how many.
+    fn rarest(&self) -> (&'static str, u64) {
+        let runs = |what| (what, self.runs.get(what).copied().unwrap_or_default());
+        EXPECTED.into_iter().map(runs).min_by_key(|(_, runs)| *runs).unwrap_or_default()
+    }
+
+    /// What has to come up, if not in each run, and did not.
+    pub(crate) fn never(&self) -> Vec<&'static str> {
+        let seen = |what: &&str| self.counts.get(what).is_some_and(|times| *times > 0);
+        EXPECTED.into_iter().filter(|what| !seen(what)).collect()
+    }
+}
+
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let counts: Vec<_> = self.counts.iter().map(|(what, times)| format!("{what} {times}")).collect();
         writeln!(f, "{}, read {}", counts.join(", "), self.read)?;
         writeln!(f, "{} requests, in one run {} % of what is allowed", self.requests, self.busiest)?;
-        let seen = |what: &&str| self.counts.get(what).is_some_and(|times| *times > 0);
-        let never: Vec<_> = EXPECTED.into_iter().filter(|what| !seen(what)).collect();
+        let never = self.never();
         writeln!(f, "never: {}", if never.is_empty() { "nothing".to_owned() } else { never.join(", ") })?;
+        let (what, runs) = self.rarest();
+        writeln!(f, "rarest: {what}, in {runs} runs")?;
         let (most, seed) = self.most;
         write!(f, "at most {:.1} ms of processor time (seed {seed})", most.as_secs_f64() * 1e3)
     }

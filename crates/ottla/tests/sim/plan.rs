@@ -2,16 +2,23 @@
 
 use std::time::Duration;
 
-use ottla_fake::{Reaction, Rule, Stage};
+use ottla_fake::{Reaction, Release, Rule, Stage};
 use ottla_wire::{ApiKey, ErrorCode};
 
+use crate::again::Again;
 use crate::random::Random;
+use crate::stored::Transactions;
+use crate::uneven::Uneven;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) nodes: i32,
     pub(crate) partitions: i32,
+    /// What the nodes are.
+    pub(crate) release: Release,
+    /// How long followers take at most to fetch what was appended: so long is what is written above the high watermark.
+    pub(crate) replication: Duration,
     /// How long each node takes to answer.
     pub(crate) latencies: Vec<Duration>,
     pub(crate) delivery_timeout: Duration,
@@ -37,6 +44,12 @@ pub(crate) struct Plan {
     pub(crate) closes: bool,
     pub(crate) streams: Vec<StreamPlan>,
     pub(crate) aggregators: Vec<AggregatorPlan>,
+    /// What others write in transactions.
+    pub(crate) transactions: Option<Transactions>,
+    /// What records without keys meet when everything is mended.
+    pub(crate) uneven: Option<Uneven>,
+    /// A topic that is deleted and created again, where that is among the faults.
+    pub(crate) again: Option<Again>,
     pub(crate) faults: Vec<Fault>,
 }
 
@@ -56,6 +69,8 @@ pub(crate) struct StreamPlan {
     pub(crate) restless: u64,
     /// It holds what it was told for a while.
     pub(crate) is_slow: bool,
+    /// It reads what is committed only.
+    pub(crate) is_committed: bool,
 }
 
 /// A batch producer, and those who give it inputs.
@@ -80,8 +95,8 @@ pub(crate) struct Fault {
 
 #[derive(Debug, Clone)]
 pub(crate) enum Kind {
-    /// Requests to a node meet this.
-    Rule { api: Option<ApiKey>, node: i32, reaction: Reaction },
+    /// Some requests meet this.
+    Rule { api: Option<ApiKey>, of: Of, which: Which, reaction: Reaction },
     /// The node is gone, and comes back.
     Kill { node: i32 },
     /// The node says nothing, and goes on later.
@@ -96,6 +111,54 @@ pub(crate) enum Kind {
     Unclean { partition: i32, node: i32 },
     /// The node forgets its fetch sessions.
     Evict { node: i32 },
+    /// The node is at another address.
+    Readdress { node: i32 },
+    /// The node tells of the cluster as it was.
+    Freeze { node: i32 },
+    /// Retention takes the older half of what all replicas have.
+    Retention { partition: i32 },
+    /// A batch that is in the log now has another value than was written, and the checksum of that.
+    Damage { partition: i32, nth: u64 },
+    /// Another node comes, leads the partition as soon as it has all of it, and goes again.
+    Join { node: i32, partition: i32 },
+    /// A topic is deleted, and created again under the same name.
+    Recreate,
+    /// New sockets to the node panic when they are read. No seed has this: it is there to see what a panic comes to.
+    Panics { node: i32 },
+}
+
+/// Whose requests a rule strikes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Of {
+    /// Those to the node.
+    Node(i32),
+    /// Those that name the topic, wherever they go.
+    Topic,
+    /// Those that name the partition, or the topic without any.
+    Partition(i32),
+}
+
+/// Which of those.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Which {
+    All,
+    /// That one alone, counted from 1.
+    Nth(u64),
+    /// So many of them at most.
+    First(u64),
+    /// So many of a hundred, by a seed of its own.
+    Percent(u64, u64),
+}
+
+impl Which {
+    fn of(random: &mut Random) -> Self {
+        match random.below(4) {
+            0 => Self::All,
+            1 => Self::Nth(random.within(1..8)),
+            2 => Self::First(random.within(1..4)),
+            _ => Self::Percent(random.within(10..80), random.below(1 << 32)),
+        }
+    }
 }
 
 impl Kind {
@@ -103,11 +166,15 @@ impl Kind {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Rule { reaction, .. } => match reaction {
-                Reaction::Delay(..) => "delay",
-                Reaction::Silence(_) => "silence",
-                Reaction::Disconnect(_) => "disconnect",
+                Reaction::Delay(Stage::BeforeApplying, _) => "delay before",
+                Reaction::Delay(Stage::AfterApplying, _) => "delay after",
+                Reaction::Silence(Stage::BeforeApplying) => "silence before",
+                Reaction::Silence(Stage::AfterApplying) => "silence after",
+                Reaction::Disconnect(Stage::BeforeApplying) => "disconnect before",
+                Reaction::Disconnect(Stage::AfterApplying) => "disconnect after",
                 Reaction::Corrupt(_) => "corrupt",
                 Reaction::Throttle(_) => "throttle",
+                Reaction::ErrorAfterApplying(_) => "error after",
                 _ => "error",
             },
             Self::Kill { .. } => "kill",
@@ -117,7 +184,39 @@ impl Kind {
             Self::Lag { .. } => "lag",
             Self::Unclean { .. } => "unclean",
             Self::Evict { .. } => "evict",
+            Self::Readdress { .. } => "address moved",
+            Self::Freeze { .. } => "old metadata",
+            Self::Retention { .. } => "retention",
+            Self::Damage { .. } => "damage",
+            Self::Join { .. } => "broker comes and goes",
+            Self::Recreate => "created again",
+            Self::Panics { .. } => "panics",
         }
+    }
+
+    /// As the limits of a rule stand in counts, besides its name.
+    pub(crate) fn limits(&self) -> impl Iterator<Item = &'static str> {
+        let (of, which) = match self {
+            Self::Rule { of, which, .. } => (Some(*of), Some(*which)),
+            _ => (None, None),
+        };
+        let of = of.and_then(|of| match of {
+            Of::Node(_) => None,
+            Of::Topic => Some("of the topic"),
+            Of::Partition(_) => Some("of a partition"),
+        });
+        let which = which.and_then(|which| match which {
+            Which::All => None,
+            Which::Nth(_) => Some("one of many"),
+            Which::First(_) => Some("a few times"),
+            Which::Percent(..) => Some("now and then"),
+        });
+        of.into_iter().chain(which)
+    }
+
+    /// Every request to the node, of that kind, meets it.
+    fn always(api: Option<ApiKey>, node: i32, reaction: Reaction) -> Self {
+        Self::Rule { api, of: Of::Node(node), which: Which::All, reaction }
     }
 
     fn of(random: &mut Random, nodes: i32, partitions: i32) -> Self {
@@ -130,7 +229,7 @@ impl Kind {
             6 => Self::Cut,
             7 => Self::Lag { partition, node },
             8 => Self::Unclean { partition, node },
-            _ => Self::Rule { api: api(random), node, reaction: reaction(random) },
+            _ => Self::always(api(random), node, reaction(random)),
         }
     }
 }
@@ -150,9 +249,53 @@ fn of_streams(random: &mut Random, nodes: i32, partitions: i32) -> Kind {
     match random.below(6) {
         0 => Kind::Evict { node },
         1 | 2 => Kind::Unclean { partition, node },
-        3 => Kind::Rule { api: Some(ApiKey::FETCH), node, reaction: Reaction::Error(random.pick(&CODES)) },
-        _ => Kind::Rule { api: Some(random.pick(&APIS)), node, reaction: reaction(random) },
+        3 => Kind::always(Some(ApiKey::FETCH), node, Reaction::Error(random.pick(&CODES))),
+        _ => Kind::always(Some(random.pick(&APIS)), node, reaction(random)),
     }
+}
+
+/// Rules that strike some requests only, and what else may become of a cluster: on top, too.
+fn of_later(random: &mut Random, nodes: i32, partitions: i32, number: i32) -> Kind {
+    let node = 1 + i32::try_from(random.below(nodes as u64)).unwrap();
+    let partition = i32::try_from(random.below(partitions as u64)).unwrap();
+    match random.below(12) {
+        0 => Kind::Readdress { node },
+        1 => Kind::Freeze { node },
+        2 => Kind::Rule {
+            api: Some(ApiKey::PRODUCE),
+            of: random.pick(&[Of::Node(node), Of::Topic, Of::Partition(partition)]),
+            which: Which::of(random),
+            reaction: Reaction::ErrorAfterApplying(random.pick(&LATE_CODES)),
+        },
+        3 | 4 => Kind::Retention { partition },
+        5 => Kind::Join { node: nodes + 1 + number, partition },
+        _ => limited(random, node, partition),
+    }
+}
+
+/// What a broker answers when it has applied a produce and something went wrong then.
+const LATE_CODES: [ErrorCode; 3] = [
+    ErrorCode::REQUEST_TIMED_OUT,
+    ErrorCode::NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    ErrorCode::NOT_LEADER_OR_FOLLOWER,
+];
+
+fn limited(random: &mut Random, node: i32, partition: i32) -> Kind {
+    // These name topics.
+    const APIS: [ApiKey; 5] = [
+        ApiKey::PRODUCE,
+        ApiKey::FETCH,
+        ApiKey::METADATA,
+        ApiKey::LIST_OFFSETS,
+        ApiKey::OFFSET_FOR_LEADER_EPOCH,
+    ];
+    let (of, which) =
+        (random.pick(&[Of::Node(node), Of::Topic, Of::Partition(partition)]), Which::of(random));
+    let api = match of {
+        Of::Node(_) => api(random),
+        Of::Topic | Of::Partition(_) => (!random.one_in(4)).then(|| random.pick(&APIS)),
+    };
+    Kind::Rule { api, of, which, reaction: reaction(random) }
 }
 
 fn api(random: &mut Random) -> Option<ApiKey> {
@@ -204,12 +347,41 @@ impl Plan {
             lasts: own.millis(1..4_000),
             kind: of_streams(&mut own, nodes, partitions),
         }));
+        let mut later = Random::new(seed).branch(5);
+        let on_top = if faults.is_empty() { 0 } else { i32::try_from(later.below(4)).unwrap() };
+        faults.extend((0..on_top).map(|number| Fault {
+            at: later.millis(0..10_000),
+            lasts: later.millis(1..5_000),
+            kind: of_later(&mut later, nodes, partitions, number),
+        }));
+        let mut anew = Random::new(seed).branch(6);
+        let again = (!faults.is_empty() && anew.one_in(6)).then(|| Again::of(&mut anew));
+        let times = if again.is_some() { anew.within(1..3) } else { 0 };
+        faults.extend((0..times).map(|_| Fault {
+            at: anew.millis(500..9_000),
+            lasts: if anew.one_in(2) { Duration::ZERO } else { anew.millis(1..4_000) },
+            kind: Kind::Recreate,
+        }));
+        let mut logs = Random::new(seed).branch(7);
+        let on_top = if faults.is_empty() || !logs.one_in(4) { 0 } else { logs.within(1..4) };
+        faults.extend((0..on_top).map(|_| Fault {
+            at: logs.millis(200..9_000),
+            lasts: logs.millis(500..8_000),
+            kind: Kind::Damage {
+                partition: i32::try_from(logs.below(partitions as u64)).unwrap(),
+                nth: logs.below(1 << 16),
+            },
+        }));
         faults.sort_by_key(|fault| fault.at);
         let mut more = Random::new(seed).branch(2);
-        Self {
+        let mut late = Random::new(seed).branch(4);
+        let plan = Self {
             seed,
             nodes,
             partitions,
+            release: Release::default(),
+            replication: Duration::ZERO,
+            transactions: None,
             latencies: (0..nodes).map(|_| random.millis(0..30)).collect(),
             delivery_timeout: random.millis(3_000..20_000),
             writers: random.within(1..5),
@@ -226,13 +398,36 @@ impl Plan {
             closes: own.one_in(2),
             streams: (0..own.below(4)).map(|_| StreamPlan::of(&mut own, partitions)).collect(),
             aggregators: (0..own.below(3)).map(|_| AggregatorPlan::of(&mut own, partitions)).collect(),
+            uneven: (nodes > 1 && late.one_in(3)).then(|| Uneven::of(&mut late, nodes)),
+            again,
             faults,
+        };
+        plan.with_logs(&mut logs)
+    }
+
+    /// Who serves, how quickly what is written is replicated, and what else is in the logs: it came later, on top.
+    fn with_logs(mut self, random: &mut Random) -> Self {
+        // Where Fetch goes by names, nobody can tell what is read of a topic that was created again.
+        if random.one_in(3) && self.again.is_none() {
+            self.release = random.pick(&OLDER);
         }
+        if random.one_in(3) && self.nodes > 1 {
+            self.replication = random.pick(&[Duration::from_millis(20), Duration::from_millis(80)]);
+        }
+        self.transactions = random.one_in(3).then(|| Transactions::of(random, self.partitions));
+        if self.transactions.is_some() {
+            self.streams.iter_mut().for_each(|stream| stream.is_committed = !random.one_in(3));
+        }
+        self
     }
 }
 
+/// Releases that differ in how they are asked: no sessions by topic, no ids, no leader hints.
+const OLDER: [Release; 7] =
+    [Release::V2_1, Release::V2_3, Release::V2_7, Release::V2_8, Release::V3_1, Release::V3_7, Release::V4_0];
+
 impl StreamPlan {
-    fn of(random: &mut Random, partitions: i32) -> Self {
+    pub(crate) fn of(random: &mut Random, partitions: i32) -> Self {
         Self {
             partition: random.one_in(3).then(|| i32::try_from(random.below(partitions as u64)).unwrap()),
             in_batches: random.one_in(2),
@@ -242,6 +437,7 @@ impl StreamPlan {
             resets: random.one_in(3),
             restless: random.pick(&[0, 10, 40]),
             is_slow: random.one_in(4),
+            is_committed: false,
         }
     }
 }
@@ -261,6 +457,22 @@ impl AggregatorPlan {
 }
 
 impl Plan {
+    /// How many nodes there are at most.
+    pub(crate) fn nodes_ever(&self) -> i32 {
+        let joins = self.faults.iter().filter(|fault| matches!(fault.kind, Kind::Join { .. }));
+        self.nodes + i32::try_from(joins.count()).unwrap()
+    }
+
+    /// All streams of the run.
+    pub(crate) fn all_streams(&self) -> impl Iterator<Item = &StreamPlan> {
+        self.streams.iter().chain(self.again.iter().map(|again| &again.stream))
+    }
+
+    /// Whether the reader of a partition that polls reads what is committed only.
+    pub(crate) fn is_committed(&self, partition: i32) -> bool {
+        self.transactions.as_ref().is_some_and(|it| it.committed.contains(&partition))
+    }
+
     /// Of a producer: little, so that it is full now and then.
     pub(crate) fn buffer_memory(&self) -> usize {
         self.batch_size * 16
@@ -269,8 +481,19 @@ impl Plan {
 
 impl Kind {
     pub(crate) fn rule(&self) -> Option<Rule> {
-        let Self::Rule { api, node, reaction } = self else { return None };
-        let rule = Rule::new(reaction.clone()).node(*node);
+        let Self::Rule { api, of, which, reaction } = self else { return None };
+        let rule = Rule::new(reaction.clone());
+        let rule = match *of {
+            Of::Node(node) => rule.node(node),
+            Of::Topic => rule.topic("t"),
+            Of::Partition(partition) => rule.topic("t").partition(partition),
+        };
+        let rule = match *which {
+            Which::All => rule,
+            Which::Nth(nth) => rule.nth(nth),
+            Which::First(times) => rule.times(times),
+            Which::Percent(percent, seed) => rule.probability(percent as f64 / 100.0).seed(seed),
+        };
         Some(match api {
             Some(api) => rule.api(*api),
             None => rule,

@@ -14,14 +14,16 @@ pub(crate) const POSITIONS: &str = "positions never skip";
 pub(crate) const TRUNCATION: &str = "a truncation is what an election took";
 pub(crate) const QUIET: &str = "what is paused is quiet";
 pub(crate) const MEMORY: &str = "memory is accounted for";
+pub(crate) const A_TOPIC: &str = "a topic is its id";
 pub(crate) const NO_HOT_LOOP: &str = "no hot loop";
 pub(crate) const GOES_ON: &str = "it goes on when faults are over";
 pub(crate) const IDLE: &str = "idle connections close";
 pub(crate) const USERS_CODE: &str = "users' code fails its own call";
+pub(crate) const SPARED: &str = "who is slow is spared";
 pub(crate) const NO_PANIC: &str = "no panic";
 
 /// All of them.
-pub(crate) const PROMISES: [&str; 17] = [
+pub(crate) const PROMISES: [&str; 19] = [
     ACKNOWLEDGED,
     ONCE,
     IN_ORDER,
@@ -32,12 +34,14 @@ pub(crate) const PROMISES: [&str; 17] = [
     READERS,
     POSITIONS,
     TRUNCATION,
+    A_TOPIC,
     QUIET,
     MEMORY,
     NO_HOT_LOOP,
     GOES_ON,
     IDLE,
     USERS_CODE,
+    SPARED,
     NO_PANIC,
 ];
 

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ottla::{
-    Client, Error, ErrorCode, OutOfRange, RecordStream, StartOffset, StreamConsumer, StreamConsumerBuilder,
-    StreamMetrics, Truncation,
+    Client, Error, ErrorCode, IsolationLevel, OutOfRange, RecordStream, StartOffset, StreamConsumer,
+    StreamConsumerBuilder, StreamMetrics, Truncation,
 };
 use tokio::time::{sleep, timeout};
 
@@ -14,21 +14,31 @@ use crate::plan::{Plan, StreamPlan};
 use crate::promise::{GOES_ON, Kept, MEMORY, ONE_OUTCOME, POSITIONS, QUIET, READERS, TRUNCATION, broken};
 use crate::random::Random;
 use crate::run::{CALL_TIMEOUT, Followed, World};
+use crate::stored::damage_of;
 
 impl World {
     /// Follows a partition from its start until nothing more will come, poll by poll.
-    pub(crate) async fn read(self: Rc<Self>, client: Client, partition: i32, mut random: Random) -> Kept {
-        let reader = self.open(&client, partition, CALL_TIMEOUT).await?;
-        let mut next = 0;
+    pub(crate) async fn read(
+        self: Rc<Self>,
+        client: Client,
+        (partition, is_committed): (i32, bool),
+        mut random: Random,
+    ) -> Kept {
+        let reader = self.open_of(&client, ("t", is_committed), partition, CALL_TIMEOUT).await?;
+        let (mut next, mut damaged) = (0, None);
         loop {
             let is_last = self.seen.writing.get() == 0;
             let wait = random.millis(0..500);
             let poll = reader.fetch_records(next, 1..100_000, i32::try_from(wait.as_millis()).unwrap());
             match self.in_time("fetch_records", wait, CALL_TIMEOUT, poll).await? {
                 Ok((records, end)) => {
-                    let is_over = is_last && records.is_empty() && next >= end;
+                    // A new leader may know an older high watermark.
+                    let log_end = self.hears_of_the_end(partition, end);
+                    let is_at_the_end = self.may_pass(partition, next..log_end, is_committed);
+                    let is_over = is_last && records.is_empty() && is_at_the_end;
                     for record in records {
                         let value = String::from_utf8(record.value.unwrap_or_default().to_vec()).unwrap();
+                        self.is_shown(partition, record.offset, &value, is_committed)?;
                         self.seen.read.borrow_mut()[partition as usize].push((record.offset, value));
                         if record.offset < next {
                             let what = format!("asked for {next}, got offset {}", record.offset);
@@ -41,12 +51,39 @@ impl World {
                     }
                 }
                 Err(error) if error.code() == Some(ErrorCode::OFFSET_OUT_OF_RANGE) => {
-                    // Only an unclean election takes what was there; the checks know of it.
                     self.note(|| format!("reader of {partition} is out of range: {error}"));
-                    return Ok(());
+                    self.count("out of range", 1);
+                    let Some(start) = self.begins_behind(partition, next) else {
+                        // Where an election took what it had read, and what is hidden behind that, the checks know of it.
+                        let mut behind = next;
+                        while self.may_pass(partition, behind..behind + 1, is_committed) {
+                            behind += 1;
+                        }
+                        return match self.has_lost_before(partition, behind) {
+                            true => Ok(()),
+                            false => Err(broken(
+                                POSITIONS,
+                                format!("{next} of {partition} is out of range: {error}"),
+                            )),
+                        };
+                    };
+                    self.count("overtaken", 1);
+                    let mut retained = self.seen.retained.borrow_mut();
+                    retained.entry(partition).or_default().jumps.insert(next, start);
+                    next = start;
                 }
                 Err(error) => {
                     self.note(|| format!("reader of {partition}: {error}"));
+                    if let Some((offset, behind)) = damage_of(&error) {
+                        self.told_of_damage((partition, next), (offset, behind), is_committed)?;
+                        // It may be mended meanwhile; but nobody waits for that for ever.
+                        if damaged.replace(offset) == Some(offset) {
+                            self.count("went on behind damage", 1);
+                            let mut retained = self.seen.retained.borrow_mut();
+                            retained.entry(partition).or_default().jumps.insert(next, behind);
+                            next = behind;
+                        }
+                    }
                     sleep(Duration::from_millis(200)).await;
                 }
             }
@@ -114,6 +151,10 @@ struct Place {
     is_paused: bool,
     /// It was sought where no record is.
     is_beyond: bool,
+    /// It was sought to wherever the log begins, and nothing has been told since.
+    is_earliest: bool,
+    /// Where it was told of damage last.
+    damaged: Option<i64>,
 }
 
 /// A stream, its reader, and what that was told.
@@ -124,6 +165,8 @@ struct Follower {
     number: usize,
     /// Bytes that it may hold in all.
     limit: u64,
+    /// No other stream may share its fetcher.
+    is_alone: bool,
     stream: Stream,
     places: BTreeMap<i32, Place>,
     /// Of the stream that there is now.
@@ -140,12 +183,13 @@ impl Follower {
         let stream = build(&world, &client, &of, &mut places).await?;
         // What streams of one fetcher were told in one answer is charged to the last that holds some of it. Besides their
         // budgets there is one answer of each node, the last batch of which may be as large as they come.
-        let company = || plan.streams.iter().filter(|it| it.max_wait == of.max_wait);
+        let company = || plan.all_streams().filter(|it| it.max_wait == of.max_wait);
         let budgets: usize = company().map(|it| it.prefetch_bytes).sum();
         let most = company().map(|it| it.max_bytes).max().unwrap_or_default();
         let answer = usize::try_from(most).unwrap() + LARGEST_BATCH;
-        let limit = (budgets + answer * plan.nodes as usize) as u64;
-        Ok(Self { world, client, of, number, limit, stream, places, resets: 0 })
+        let limit = (budgets + answer * plan.nodes_ever() as usize) as u64;
+        let is_alone = company().count() == 1;
+        Ok(Self { world, client, of, number, limit, is_alone, stream, places, resets: 0 })
     }
 
     /// Waits for a while, and takes what comes. Whether anything did.
@@ -154,7 +198,20 @@ impl Follower {
         let wait = random.millis(0..400);
         let came = timeout(wait, self.stream.next(self.of.in_batches)).await;
         self.steps(1);
-        self.hears_of_resets()?;
+        let first = match &came {
+            Ok(Some(Ok(records))) => records.first().map(|told| (told.partition, told.offset)),
+            // It is not where it was; what it says comes first.
+            Ok(Some(Err(Error::Truncated { partition, truncation, .. }))) => {
+                Some((*partition, truncation.offset))
+            }
+            Ok(Some(Err(Error::Corrupt { partition, offset, .. }))) => Some((*partition, *offset)),
+            _ => None,
+        };
+        let told = match &came {
+            Ok(Some(Ok(records))) => records.iter().map(|told| told.value.len() as u64).sum(),
+            _ => 0,
+        };
+        self.hears_of_resets(first)?;
         let has_come = came.is_ok();
         match came {
             Err(_) => {}
@@ -170,9 +227,10 @@ impl Follower {
         }
         self.agrees()?;
         let buffered = self.stream.metrics().buffered;
-        if buffered > self.limit {
-            let what = format!("{} holds {buffered} bytes, {} are its limit", self.name(), self.limit);
-            return Err(broken(MEMORY, what));
+        // What it has told last is there until it is asked again. Where it shares a fetcher, others may be charged for that.
+        if buffered > self.limit || self.is_alone && buffered < told {
+            let what = format!("{} says that it holds {buffered} bytes, {told} were told", self.name());
+            return Err(broken(MEMORY, format!("{what}, {} are its limit", self.limit)));
         }
         Ok(has_come)
     }
@@ -185,12 +243,15 @@ impl Follower {
             let why = if place.is_there { "paused" } else { "removed" };
             return Err(broken(QUIET, format!("{name} told of {offset} of {partition}, which is {why}")));
         }
-        if offset != place.next {
-            let what = format!("{name} is at {} of {partition}, and told of {offset}", place.next);
+        let next = place.next;
+        if offset < next || !self.may_pass(partition, next..offset) {
+            let what = format!("{name} is at {next} of {partition}, and told of {offset}");
             return Err(broken(POSITIONS, what));
         }
+        self.world.is_shown(partition, offset, &value, self.of.is_committed)?;
+        let place = self.place(partition)?;
         place.values.insert(offset, value);
-        place.next = offset + 1;
+        (place.next, place.is_earliest) = (offset + 1, false);
         self.world.count("streamed", 1);
         if high_watermark <= offset && !self.world.has_lost(partition) {
             let what = format!("{name} told of {offset} of {partition} below {high_watermark}");
@@ -199,25 +260,39 @@ impl Follower {
         Ok(())
     }
 
-    /// Positions that were not in the log start over: of what was read nobody will be told whether it was lost.
-    fn hears_of_resets(&mut self) -> Kept {
+    /// Positions move by themselves where they were not in the log, which begins anew where the log began: of what was read
+    /// nobody will be told whether it was lost. What it told at once after that, from its `first` on, may go beyond where
+    /// it was. And what was sought to the beginning of the log is where that is.
+    fn hears_of_resets(&mut self, first: Option<(i32, i64)>) -> Kept {
         let before = std::mem::replace(&mut self.resets, self.stream.metrics().resets);
-        if self.resets == before {
-            return Ok(());
-        }
-        self.world.count("reset", self.resets - before);
-        let mut over = Vec::new();
-        for (partition, place) in &self.places {
-            let position = self.stream.position(*partition);
-            if place.is_there && position.is_some_and(|position| position < place.next) {
-                over.push(*partition);
+        let resets = self.resets - before;
+        self.world.count("reset", resets);
+        let (mut over, mut begun) = (Vec::new(), Vec::new());
+        for (partition, place) in self.places.iter().filter(|(_, place)| place.is_there) {
+            let told = first.filter(|(told, _)| told == partition).map(|(_, offset)| offset);
+            let Some(position) = told.or_else(|| self.stream.position(*partition)) else { continue };
+            // Anything else is no move, and does not agree with what it told.
+            let is_moved = position < place.next || !self.may_pass(*partition, place.next..position);
+            if is_moved && self.world.has_begun_at(*partition, position, self.of.is_committed) {
+                let is_begun = place.is_earliest && position > place.next;
+                let moved = if is_begun { &mut begun } else { &mut over };
+                moved.push((*partition, position));
             }
         }
-        for partition in over {
+        for (partition, position) in begun {
+            self.place(partition)?.start_at(position);
+        }
+        if over.len() as u64 > resets {
+            return Err(broken(
+                POSITIONS,
+                format!("{} has {resets} resets, and is at {over:?}", self.name()),
+            ));
+        }
+        for (partition, position) in over {
             if !self.of.resets || !self.may_be_out_of_range(partition) {
                 return Err(broken(POSITIONS, format!("{} was reset in {partition}", self.name())));
             }
-            self.place(partition)?.start_at(0);
+            self.place(partition)?.start_at(position);
         }
         Ok(())
     }
@@ -226,6 +301,15 @@ impl Follower {
         self.world.note(|| format!("{}: {error}", self.name()));
         match error {
             Error::Truncated { partition, truncation, .. } => self.truncated(partition, truncation),
+            Error::Corrupt { partition, offset, next, .. } => {
+                let from = (partition, self.place(partition)?.next);
+                self.world.told_of_damage(from, (offset, next), self.of.is_committed)?;
+                sleep(Duration::from_millis(200)).await;
+                // It may be mended meanwhile; but nobody waits for that for ever.
+                let is_told_again = self.place(partition)?.damaged.replace(offset) == Some(offset);
+                self.world.count("went on behind damage", is_told_again.into());
+                self.seek(partition, if is_told_again { next } else { offset })
+            }
             Error::Fetch(error) => {
                 self.world.count("failed", 1);
                 let partition = error.partition;
@@ -244,19 +328,20 @@ impl Follower {
     }
 
     fn may_be_out_of_range(&self, partition: i32) -> bool {
-        self.places[&partition].is_beyond || self.world.has_lost(partition)
+        let place = &self.places[&partition];
+        let has_lost_the_end = || place.is_beyond || self.world.has_lost_before(partition, place.next);
+        has_lost_the_end() || self.world.begins_behind(partition, place.next).is_some()
     }
 
     fn truncated(&mut self, partition: i32, truncation: Truncation) -> Kept {
         let Truncation { offset, epoch, end_offset, common_epoch, leader_epoch } = truncation;
         self.world.count("truncated", 1);
         let (name, is_lost) = (self.name(), self.world.has_lost(partition));
+        let next = self.place(partition)?.next;
+        let is_here = offset >= next && self.may_pass(partition, next..offset);
         let place = self.place(partition)?;
-        let is_right = is_lost
-            && offset == place.next
-            && end_offset <= offset
-            && common_epoch <= epoch
-            && epoch < leader_epoch;
+        let is_right =
+            is_lost && is_here && end_offset <= offset && common_epoch <= epoch && epoch < leader_epoch;
         if !is_right {
             return Err(broken(
                 TRUNCATION,
@@ -269,17 +354,25 @@ impl Follower {
         Ok(())
     }
 
-    /// The stream's own positions are those of what it told.
-    fn agrees(&self) -> Kept {
-        for (partition, place) in self.places.iter().filter(|(_, place)| place.is_there) {
-            let position = self.stream.position(*partition);
-            if position.is_some_and(|position| position != place.next) {
-                let what =
-                    format!("{} is at {} of {partition}, and says {position:?}", self.name(), place.next);
+    /// The stream's own positions are those of what it told, and of what is hidden behind that.
+    fn agrees(&mut self) -> Kept {
+        let places = self.places.iter().filter(|(_, place)| place.is_there);
+        let places: Vec<_> = places.map(|(partition, place)| (*partition, place.next)).collect();
+        for (partition, next) in places {
+            let Some(position) = self.stream.position(partition) else { continue };
+            if position < next || !self.may_pass(partition, next..position) {
+                let what = format!("{} is at {next} of {partition}, and says {position}", self.name());
                 return Err(broken(POSITIONS, what));
             }
+            self.world.count("passed over", u64::from(position > next));
+            self.place(partition)?.next = position;
+            self.world.waits_for_transaction(partition, position, self.of.is_committed);
         }
         Ok(())
+    }
+
+    fn may_pass(&self, partition: i32, offsets: std::ops::Range<i64>) -> bool {
+        self.world.may_pass(partition, offsets, self.of.is_committed)
     }
 
     /// Something else than reading.
@@ -345,7 +438,9 @@ impl Follower {
             Stream::Many(stream) => stream.seek("t", partition, at),
         };
         done.map_err(|error| broken(POSITIONS, error.to_string()))?;
-        self.place(partition)?.start_at(to);
+        let place = self.place(partition)?;
+        place.start_at(to);
+        place.is_earliest = to == 0;
         Ok(())
     }
 
@@ -401,6 +496,14 @@ impl Follower {
     }
 }
 
+/// What is read.
+pub(crate) fn isolation(is_committed: bool) -> IsolationLevel {
+    match is_committed {
+        true => IsolationLevel::ReadCommitted,
+        false => IsolationLevel::ReadUncommitted,
+    }
+}
+
 /// No log becomes so long.
 const BEYOND: i64 = 100_000;
 
@@ -411,7 +514,8 @@ impl Place {
     /// It begins anew: what comes from here on is read again.
     fn start_at(&mut self, from: i64) {
         self.values.split_off(&from);
-        (self.next, self.since, self.is_beyond) = (from, from, from >= BEYOND);
+        (self.next, self.since) = (from, from);
+        (self.is_beyond, self.is_earliest) = (from >= BEYOND, false);
     }
 }
 
@@ -477,7 +581,7 @@ async fn build(
         let place = places.get_mut(&partition).unwrap();
         place.start_at(place.next);
         place.is_there = true;
-        let partition = world.open(client, partition, CALL_TIMEOUT).await?;
+        let partition = world.open_of(client, ("t", of.is_committed), partition, CALL_TIMEOUT).await?;
         let stream = StreamConsumerBuilder::new(partition, StartOffset::At(place.next))
             .with_max_wait_ms(i32::try_from(of.max_wait.as_millis()).unwrap())
             .with_prefetch_bytes(of.prefetch_bytes)
@@ -490,6 +594,7 @@ async fn build(
         .max_wait(of.max_wait)
         .prefetch_bytes(of.prefetch_bytes)
         .max_bytes(of.max_bytes)
+        .isolation(isolation(of.is_committed))
         .out_of_range(out_of_range);
     let mut stream = stream.build().map_err(refused)?;
     for (partition, place) in places {

@@ -1,47 +1,53 @@
 //! One run: the cluster, the client, the application's tasks, the faults, and what came of it.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::Mutex;
 use std::time::Duration;
 
-use ottla::{Client, Error, Producer, Record, TopicProducer};
+use ottla::{Client, Error, Producer, ProducerBuilder, Record, TopicProducer};
 use ottla_core::producer::DeliveryOutcome;
-use ottla_fake::{FakeCluster, NodeState, Reaction, Rule, Stage};
-use ottla_wire::ApiKey;
+use ottla_fake::{FakeCluster, Reaction, Release, Rule, RuleId, Stage};
 use tokio::task::{JoinHandle, LocalSet};
 use tokio::time::{Instant, sleep};
 
-use crate::check::check;
+use crate::again;
+use crate::check::{Retained, Values, check, lost_of};
 use crate::history::History;
 use crate::outcome::Outcome;
-use crate::plan::{Fault, Kind, Plan};
+use crate::panics::Panics;
+use crate::plan::Plan;
 use crate::promise::{
-    ACKNOWLEDGED, Broken, GOES_ON, IDLE, IN_TIME, Kept, MEMORY, NO_PANIC, NOTHING_WAITS, ONE_OUTCOME, broken,
+    ACKNOWLEDGED, Broken, GOES_ON, IDLE, IN_TIME, Kept, MEMORY, NO_HOT_LOOP, NO_PANIC, NOTHING_WAITS,
+    ONE_OUTCOME, broken,
 };
 use crate::random::Random;
+use crate::stored::Stored;
 use crate::support::{PipeTransport, millis, secs};
 
 /// Time-out of a single request.
-const REQUEST_TIMEOUT: Duration = secs(2);
+pub(crate) const REQUEST_TIMEOUT: Duration = secs(2);
 
 /// How long a call other than `produce` may take.
 pub(crate) const CALL_TIMEOUT: Duration = secs(3);
 
 /// What calls may take beyond their own time-outs.
-const GRACE: Duration = secs(1);
+pub(crate) const GRACE: Duration = secs(1);
 
 /// What calls may take beyond the wait they ask for while nothing is wrong.
-const PROMPT: Duration = millis(300);
+pub(crate) const PROMPT: Duration = millis(300);
 
 /// After so long every pause between attempts is over.
 const MENDED: Duration = secs(10);
 
 /// How long calls take when nothing is wrong, the first look at things included.
-const AT_ONCE: Duration = secs(1);
+pub(crate) const AT_ONCE: Duration = secs(1);
 
 /// How long streams may take to the end of the log when nothing is wrong and nothing comes any more.
-const CATCH_UP: Duration = secs(30);
+pub(crate) const CATCH_UP: Duration = secs(30);
 
 /// Everything is over by then, or something waits for ever.
 const LONGEST: Duration = secs(900);
@@ -74,7 +80,7 @@ pub(crate) struct Followed {
     pub(crate) partition: i32,
     /// From here on it would have heard of records that were lost: it has read on ever since.
     pub(crate) since: i64,
-    pub(crate) values: std::collections::BTreeMap<i64, String>,
+    pub(crate) values: Values,
 }
 
 /// What the tasks saw.
@@ -84,6 +90,14 @@ pub(crate) struct Seen {
     /// What a reader got, by partition: offsets and values.
     pub(crate) read: RefCell<Vec<Vec<(i64, String)>>>,
     pub(crate) followed: RefCell<Vec<Followed>>,
+    /// What retention took, by partition.
+    pub(crate) retained: RefCell<BTreeMap<i32, Retained>>,
+    /// What others wrote, and what is damaged.
+    pub(crate) stored: RefCell<Stored>,
+    /// Of the topic that is created again.
+    pub(crate) again: RefCell<again::Seen>,
+    /// Nodes that are there for a while.
+    pub(crate) guests: Cell<u64>,
     /// Writers at work.
     pub(crate) writing: Cell<u64>,
     /// Nothing is wrong any more, and nothing will be written: streams read to the end, and end.
@@ -94,21 +108,58 @@ pub(crate) struct Seen {
     pub(crate) steps: Cell<u64>,
 }
 
+impl Seen {
+    fn of(plan: &Plan) -> Self {
+        Self {
+            read: RefCell::new(vec![Vec::new(); plan.partitions as usize]),
+            again: RefCell::new(again::Seen::of(plan)),
+            ..Self::default()
+        }
+    }
+}
+
 /// Runs a plan; what was promised and not kept is the error.
 pub(crate) fn run(plan: &Plan, history: Option<&History>) -> Kept<Outcome> {
+    watched(history, play(plan, history.cloned()))
+}
+
+/// Runs what is a run's own. Where it or a task has panicked, that comes first: the rest may follow from it, and the client
+/// goes on without a task as far as it can.
+pub(crate) fn watched(
+    history: Option<&History>,
+    whole: impl Future<Output = Kept<Outcome>>,
+) -> Kept<Outcome> {
     let _events = history.map(History::listen);
+    let panics = Panics::watch(history.cloned());
+    // Nothing of the run is left behind but its history, so nothing is seen half done.
+    let result = catch_unwind(AssertUnwindSafe(|| in_virtual_time(whole)));
+    match (panics.first(), result) {
+        (Some(panic), _) => Err(broken(NO_PANIC, panic)),
+        (None, Ok(result)) => result,
+        (None, Err(_)) => Err(broken(NO_PANIC, "the run has unwound, and nobody said why")),
+    }
+}
+
+fn in_virtual_time(whole: impl Future<Output = Kept<Outcome>>) -> Kept<Outcome> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let tasks = LocalSet::new();
-    let whole = async { tokio::time::timeout(LONGEST, play(plan, history.cloned())).await };
-    tasks
-        .block_on(&runtime, whole)
-        .unwrap_or_else(|_| Err(broken(NOTHING_WAITS, format!("something still waits after {LONGEST:?}"))))
+    tasks.block_on(&runtime, whole)
 }
 
+/// A loop is called that, whatever came of it.
 async fn play(plan: &Plan, history: Option<History>) -> Kept<Outcome> {
-    let start = Instant::now();
     let pipes = start_cluster(plan);
+    let loops = slow_loops_down(&pipes);
+    let outcome = tokio::time::timeout(LONGEST, perform(plan, pipes.clone(), history)).await;
+    if pipes.struck(loops) > 0 {
+        return Err(broken(NO_HOT_LOOP, format!("{AT_AN_INSTANT} requests at one instant")));
+    }
+    outcome.unwrap_or_else(|_| Err(broken(NOTHING_WAITS, format!("something still waits after {LONGEST:?}"))))
+}
+
+async fn perform(plan: &Plan, pipes: PipeTransport, history: Option<History>) -> Kept<Outcome> {
+    let start = Instant::now();
     let world = Rc::new(World::new(plan, &pipes, history));
     let client = build_client(plan, &pipes).await?;
     let faults: Vec<_> = plan
@@ -119,10 +170,13 @@ async fn play(plan: &Plan, history: Option<History>) -> Kept<Outcome> {
     let producer = new_producer(plan, &client).await?;
     let random = Random::new(plan.seed);
     let writers = world.start_writers(plan, &client, &producer, &random).await?;
+    let transactions = world.start_transactions(plan, &random);
+    let mut again = world.use_again(plan, &client, &producer, &random);
     let readers: Vec<_> = (0..plan.partitions)
         .map(|partition| {
             let random = random.branch(200 + partition as u64);
-            tokio::task::spawn_local(world.clone().read(client.clone(), partition, random))
+            let of = (partition, plan.is_committed(partition));
+            tokio::task::spawn_local(world.clone().read(client.clone(), of, random))
         })
         .collect();
     let streams: Vec<_> = (0..plan.streams.len())
@@ -138,19 +192,34 @@ async fn play(plan: &Plan, history: Option<History>) -> Kept<Outcome> {
     for fault in faults {
         fault.await.map_err(|error| broken(NO_PANIC, format!("a fault: {error}")))?;
     }
+    for task in transactions {
+        World::ended(task).await?;
+    }
+    world.end_all_transactions(plan.partitions);
     for task in readers {
         World::ended(task).await?;
     }
+    let sleeper = match &mut again {
+        Some(users) => Some(users.have_written().await?),
+        None => None,
+    };
     world.works_again(plan, &client, &producer).await?;
+    if let Some(sleeper) = sleeper {
+        world.writes_after_all(plan, &client, sleeper).await?;
+    }
     producer.flush().await;
     let metrics = producer.metrics();
     if metrics.buffered > 0 || metrics.in_flight > 0 {
         return Err(broken(MEMORY, format!("the producer has flushed, and still holds {metrics:?}")));
     }
+    world.spares_the_slow(plan, &client).await?;
     world.seen.is_settled.set(true);
     for task in streams {
         let ended = tokio::time::timeout(CATCH_UP, World::ended(task)).await;
         ended.map_err(|_| broken(NOTHING_WAITS, "a stream does not come to the end of the log"))??;
+    }
+    if let Some(users) = again {
+        users.have_read().await?;
     }
     closes_what_is_idle(plan, &pipes).await?;
     if random.branch(1).one_in(2) {
@@ -166,19 +235,44 @@ async fn play(plan: &Plan, history: Option<History>) -> Kept<Outcome> {
         return Err(broken(IDLE, format!("{open} connections are open after the client is gone")));
     }
     world.count("split", metrics.splits);
+    world.count("older release", u64::from(plan.release != Release::default()));
+    world.count("late replicas", u64::from(!plan.replication.is_zero()));
     world.end(plan, start.elapsed())
 }
 
 fn start_cluster(plan: &Plan) -> PipeTransport {
-    let pipes = PipeTransport::start(FakeCluster::builder().nodes(plan.nodes).session_timeout(secs(2)));
+    let cluster = FakeCluster::builder().nodes(plan.nodes).release(plan.release).session_timeout(secs(2));
+    let cluster = cluster.replication_delay(Duration::ZERO, plan.replication);
+    let pipes = PipeTransport::start(cluster.seed(plan.seed));
     let limit = plan.max_message_bytes.map(|bytes| bytes.to_string());
     let limit: Vec<_> = limit.iter().map(|bytes| ("max.message.bytes", bytes.as_str())).collect();
     pipes.create_with("t", plan.partitions, i16::try_from(plan.nodes).unwrap(), &limit);
+    if let Some(again) = &plan.again {
+        again.create(plan.nodes, &pipes);
+    }
     for (node, latency) in (1..).zip(&plan.latencies) {
         pipes.rule(Rule::new(Reaction::Delay(Stage::AfterApplying, *latency)).node(node));
     }
     pipes
 }
+
+/// Who asks again and again without waiting makes an end of virtual time, where answers take none: from then on requests are
+/// slow. The rule strikes in such a run only.
+fn slow_loops_down(pipes: &PipeTransport) -> RuleId {
+    let last = Mutex::new((None, 0_u64));
+    let slow = Rule::new(Reaction::Delay(Stage::BeforeApplying, millis(100)));
+    pipes.rule(slow.when(move |arrival| {
+        let (at, count) = &mut *last.lock().unwrap();
+        if at.replace(arrival.now) != Some(arrival.now) && *count < AT_AN_INSTANT {
+            *count = 0;
+        }
+        *count += 1;
+        *count >= AT_AN_INSTANT
+    }))
+}
+
+/// Requests at one instant: each record of a run may have one of its own, and be told of before time goes on.
+const AT_AN_INSTANT: u64 = 5_000;
 
 async fn build_client(plan: &Plan, pipes: &PipeTransport) -> Kept<Client> {
     let client = pipes
@@ -202,20 +296,26 @@ async fn closes_what_is_idle(plan: &Plan, pipes: &PipeTransport) -> Kept {
     Err(broken(IDLE, format!("{} connections are open though nobody uses them", pipes.connections_open())))
 }
 
-pub(crate) async fn new_producer(plan: &Plan, client: &Client) -> Kept<Producer> {
-    let producer = client
+pub(crate) fn producer_of(plan: &Plan, client: &Client) -> ProducerBuilder {
+    client
         .producer()
         .request_timeout(REQUEST_TIMEOUT)
         .delivery_timeout(plan.delivery_timeout)
         .batch_size(plan.batch_size)
         .buffer_memory(plan.buffer_memory())
-        .linger(plan.linger);
-    producer.build().await.map_err(|error| broken(GOES_ON, format!("the producer cannot be built: {error}")))
+        .linger(plan.linger)
+}
+
+pub(crate) async fn new_producer(plan: &Plan, client: &Client) -> Kept<Producer> {
+    let producer = producer_of(plan, client).build().await;
+    producer.map_err(|error| broken(GOES_ON, format!("the producer cannot be built: {error}")))
 }
 
 pub(crate) struct World {
     pub(crate) pipes: PipeTransport,
     pub(crate) seen: Seen,
+    /// Of the plan: those that are not there for a while only.
+    pub(crate) nodes: i32,
     outcome: RefCell<Outcome>,
     history: Option<History>,
     /// How long calls may take where nothing is wrong.
@@ -226,14 +326,17 @@ impl World {
     fn new(plan: &Plan, pipes: &PipeTransport, history: Option<History>) -> Self {
         Self {
             pipes: pipes.clone(),
-            seen: Seen { read: RefCell::new(vec![Vec::new(); plan.partitions as usize]), ..Seen::default() },
+            seen: Seen::of(plan),
+            nodes: plan.nodes,
             outcome: RefCell::default(),
             history,
             prompt: match plan.max_message_bytes {
                 _ if !plan.faults.is_empty() => None,
-                // What follows a batch that is split comes too early for the broker, and again after a pause.
-                Some(_) => Some(millis(2_000)),
-                None => Some(PROMPT),
+                // What follows a batch that is split comes too early for the broker, and again after a pause; and slow
+                // brokers serve one small batch after another.
+                Some(_) => Some(millis(4_000)),
+                // For the records of a call, and those before them.
+                None => Some(PROMPT + plan.replication * 4),
             },
         }
     }
@@ -249,7 +352,7 @@ impl World {
     }
 
     /// What a task came to.
-    pub(crate) async fn ended(task: JoinHandle<Kept>) -> Kept {
+    pub(crate) async fn ended<T>(task: JoinHandle<Kept<T>>) -> Kept<T> {
         task.await.map_err(|error| broken(NO_PANIC, error.to_string()))?
     }
 
@@ -261,7 +364,8 @@ impl World {
         producer: &Producer,
         random: &Random,
     ) -> Kept<Vec<JoinHandle<Kept>>> {
-        self.seen.writing.set(plan.writers + plan.pourers + plan.aggregators.len() as u64);
+        let others = plan.transactions.as_ref().map_or(0, |it| it.writers);
+        self.seen.writing.set(plan.writers + plan.pourers + plan.aggregators.len() as u64 + others);
         let mut tasks = Vec::new();
         for writer in 0..plan.writers {
             let random = random.branch(100 + writer);
@@ -289,86 +393,6 @@ impl World {
             tasks.push(tokio::task::spawn_local(self.clone().aggregate(plan.clone(), by, number, random)));
         }
         Ok(tasks)
-    }
-
-    /// A fault from its beginning to its end; counted is how often it struck.
-    async fn strike(self: Rc<Self>, fault: Fault) {
-        sleep(fault.at).await;
-        self.note(|| format!("fault begins: {:?}", fault.kind));
-        let pipes = &self.pipes;
-        let is_running =
-            |node| pipes.control(|cluster, _| cluster.node_state(node) == Some(NodeState::Running));
-        let struck = match fault.kind {
-            Kind::Rule { .. } => {
-                let rule = pipes.rule(fault.kind.rule().unwrap());
-                sleep(fault.lasts).await;
-                let struck = pipes.struck(rule);
-                pipes.control(|cluster, now| cluster.remove_rule(now, rule));
-                struck
-            }
-            Kind::Kill { node } => {
-                let struck = is_running(node);
-                pipes.control(|cluster, now| cluster.kill(now, node));
-                sleep(fault.lasts).await;
-                pipes.control(|cluster, now| cluster.restart(now, node));
-                struck.into()
-            }
-            Kind::Pause { node } => {
-                let struck = is_running(node);
-                pipes.control(|cluster, now| cluster.pause(now, node));
-                sleep(fault.lasts).await;
-                pipes.control(|cluster, now| cluster.resume(now, node));
-                struck.into()
-            }
-            Kind::Move { partition, node } => self.lead(partition, node).into(),
-            Kind::Cut => {
-                let open = pipes.connections_open();
-                pipes.disconnect_all();
-                u64::from(open > 0)
-            }
-            Kind::Lag { partition, node } => {
-                pipes.control(|cluster, now| cluster.hold_replica(now, "t", partition, node)).unwrap();
-                sleep(fault.lasts).await;
-                let is_behind = pipes.control(|cluster, _| {
-                    let partition = cluster.partition("t", partition).unwrap();
-                    partition.log_end_of(node).is_some_and(|end| end < partition.log().end())
-                });
-                pipes.control(|cluster, now| cluster.release_replica(now, "t", partition, node)).unwrap();
-                is_behind.into()
-            }
-            Kind::Unclean { partition, node } => self.elect_uncleanly(partition, node, fault.lasts).await,
-            Kind::Evict { node } => {
-                let fetched = pipes.control(|cluster, _| cluster.counters().requests_to(node, ApiKey::FETCH));
-                pipes.control(|cluster, _| cluster.evict_fetch_sessions(node));
-                u64::from(fetched > 0)
-            }
-        };
-        self.note(|| format!("fault ends, and struck {struck} times: {:?}", fault.kind));
-        self.count(fault.kind.name(), struck);
-    }
-
-    /// Whether that took anything.
-    async fn elect_uncleanly(&self, partition: i32, node: i32, behind: Duration) -> u64 {
-        let pipes = &self.pipes;
-        let lost = || pipes.control(|cluster, _| cluster.lost().len() as u64);
-        pipes.control(|cluster, now| {
-            cluster.hold_replica(now, "t", partition, node).unwrap();
-            cluster.shrink_isr(now, "t", partition, node).unwrap();
-        });
-        sleep(behind).await;
-        let before = lost();
-        self.lead(partition, node);
-        let has_taken = lost() > before;
-        pipes.control(|cluster, now| cluster.release_replica(now, "t", partition, node)).unwrap();
-        has_taken.into()
-    }
-
-    /// Makes a node the leader, if it is alive; whether it was not, and is.
-    fn lead(&self, partition: i32, node: i32) -> bool {
-        self.pipes.control(|cluster, now| {
-            let before = cluster.partition("t", partition).unwrap().leader();
-            cluster.move_leader(now, "t", partition, node).is_ok() && before != node
-        })
     }
 
     /// Some time after everything is mended, nothing is the worse for what has been.
@@ -404,11 +428,32 @@ impl World {
 
     /// Whether an unclean election took something of the partition.
     pub(crate) fn has_lost(&self, partition: i32) -> bool {
-        self.pipes.control(|cluster, _| cluster.lost().iter().any(|it| it.partition == partition))
+        self.has_lost_before(partition, i64::MAX)
+    }
+
+    /// Whether an unclean election cut the partition's log below that position: nothing else has it end there.
+    pub(crate) fn has_lost_before(&self, partition: i32, position: i64) -> bool {
+        self.pipes
+            .control(|cluster, _| lost_of(cluster, "t", partition).any(|lost| lost.base_offset < position))
+    }
+
+    /// Where the partition's log begins, if that is behind the position.
+    pub(crate) fn begins_behind(&self, partition: i32, position: i64) -> Option<i64> {
+        let start = self.pipes.control(|cluster, _| cluster.partition("t", partition).unwrap().log().start());
+        (start > position).then_some(start)
+    }
+
+    /// Whether the partition's log begins there, or has, or before what is not told.
+    pub(crate) fn has_begun_at(&self, partition: i32, position: i64, is_committed: bool) -> bool {
+        let retained = self.seen.retained.borrow();
+        let starts = retained.get(&partition).into_iter().flat_map(|it| &it.starts);
+        let mut starts = starts.copied().chain([0]).filter(|start| *start <= position);
+        starts.any(|start| self.may_pass(partition, start..position, is_committed))
     }
 
     fn end(&self, plan: &Plan, took: Duration) -> Kept<Outcome> {
         let share = check(plan, &self.pipes, &self.seen, took)?;
+        self.check_again()?;
         let mut outcome = self.outcome.take();
         outcome.busiest = share;
         for sent in self.seen.sent.borrow().iter() {
@@ -429,14 +474,23 @@ impl World {
         self.seen.calls.set(self.seen.calls.get() + 1);
     }
 
-    pub(crate) fn tell(&self, partition: i32, value: String, fate: Fate) {
+    pub(crate) fn tell(&self, partition: i32, value: String, fate: Fate) -> Kept {
+        if let Fate::Written(offset) = fate {
+            self.is_replicated(partition, offset)?;
+        }
         self.seen.sent.borrow_mut().push(Sent { partition, value, fate });
+        Ok(())
     }
 
     /// The topic, when it can be had.
     pub(crate) async fn topic(&self, producer: &Producer) -> TopicProducer {
+        self.topic_of(producer, "t").await
+    }
+
+    pub(crate) async fn topic_of(&self, producer: &Producer, name: &str) -> TopicProducer {
         loop {
-            match producer.topic("t").await {
+            self.called();
+            match producer.topic(name).await {
                 Ok(topic) => return topic,
                 Err(error) => self.note(|| format!("the topic cannot be opened: {error}")),
             }

@@ -1,5 +1,6 @@
 //! Those who write: callers of partition clients, and tasks that hand records to a producer as fast as they go.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use tokio::time::sleep;
 use crate::plan::Plan;
 use crate::promise::{Kept, MEMORY, ONE_OUTCOME, broken};
 use crate::random::Random;
-use crate::run::{CALL_TIMEOUT, Fate, Sent, World, delivered, fate, new_producer};
+use crate::read::isolation;
+use crate::run::{CALL_TIMEOUT, Fate, World, delivered, fate, new_producer};
 use crate::support::{polled, secs};
 
 /// What becomes of a record that a producer was given.
@@ -56,9 +58,19 @@ impl World {
         partition: i32,
         delivery_timeout: Duration,
     ) -> Kept<PartitionClient> {
+        self.open_of(client, ("t", false), partition, delivery_timeout).await
+    }
+
+    pub(crate) async fn open_of(
+        &self,
+        client: &Client,
+        (topic, is_committed): (&str, bool),
+        partition: i32,
+        delivery_timeout: Duration,
+    ) -> Kept<PartitionClient> {
         loop {
-            let build =
-                client.partition("t", partition).timeout(CALL_TIMEOUT).delivery_timeout(delivery_timeout);
+            let build = client.partition(topic, partition).isolation(isolation(is_committed));
+            let build = build.timeout(CALL_TIMEOUT).delivery_timeout(delivery_timeout);
             match self.in_time("partition_client", Duration::ZERO, CALL_TIMEOUT, build.build()).await? {
                 Ok(partition) => return Ok(partition),
                 Err(error) => self.note(|| format!("partition {partition} cannot be opened: {error}")),
@@ -98,9 +110,7 @@ impl World {
             None if polls == Some(0) => vec![Fate::NotWritten; values.len()],
             None => vec![Fate::Unknown; values.len()],
         };
-        let sent = values.into_iter().zip(fates).map(|(value, fate)| Sent { partition, value, fate });
-        self.seen.sent.borrow_mut().extend(sent);
-        Ok(())
+        values.into_iter().zip(fates).try_for_each(|(value, fate)| self.tell(partition, value, fate))
     }
 
     /// Hands records to a producer as fast as they go, and looks at what became of them later. Those of a partition are
@@ -144,7 +154,9 @@ impl World {
             if random.one_in(100) {
                 self.flush(&plan, &producer, &mut poured).await?;
             }
-            self.holds_little(&plan, &producer)?;
+            if number % 8 == 0 {
+                self.holds_little(&plan, &producer, &mut poured).await?;
+            }
             if let Some(client) = &own
                 && random.one_in(60)
             {
@@ -164,7 +176,7 @@ impl World {
                 }
                 Promise::Open(_) => Fate::Unknown,
             };
-            self.tell(partition, value, fate);
+            self.tell(partition, value, fate)?;
         }
         Ok(())
     }
@@ -286,7 +298,10 @@ impl World {
 
     /// After a flush all that was handed over before has its outcome.
     async fn flush(&self, plan: &Plan, producer: &Producer, poured: &mut [Poured]) -> Kept {
-        self.in_time("flush", Duration::ZERO, plan.delivery_timeout, producer.flush()).await?;
+        // Brokers serve one request after another, and in the worst case each record has one of its own.
+        let slowest = plan.latencies.iter().max().copied().unwrap_or_default() + plan.replication;
+        let wait = slowest * u32::try_from(poured.len()).unwrap_or(u32::MAX);
+        self.in_time("flush", wait, plan.delivery_timeout, producer.flush()).await?;
         self.count("flush", 1);
         Self::all_told(poured, "flush").await
     }
@@ -321,10 +336,29 @@ impl World {
         Ok(())
     }
 
-    fn holds_little(&self, plan: &Plan, producer: &Producer) -> Kept {
+    /// What has no outcome yet, by the caller's own count, is what the producer holds, or a part of it, where others have it,
+    /// too; and it is no more than there is room for, in a partition and in all.
+    async fn holds_little(&self, plan: &Plan, producer: &Producer, poured: &mut [Poured]) -> Kept {
+        let mut under_way: BTreeMap<i32, u64> = BTreeMap::new();
+        for Poured { partition, value, promise } in poured {
+            if let Promise::Open(delivery) = promise {
+                match polled(1, delivery).await {
+                    Some(result) => *promise = Promise::Kept(delivered(result)?),
+                    None => *under_way.entry(*partition).or_default() += value.len() as u64,
+                }
+            }
+        }
         let (holds, limit) = (producer.metrics().buffered, plan.buffer_memory() as u64);
-        if holds > limit {
-            return Err(broken(MEMORY, format!("a producer holds {holds} bytes, its buffer has {limit}")));
+        let all = under_way.values().sum::<u64>();
+        if all > holds || holds > limit {
+            let what = format!(
+                "a producer says that it holds {holds} bytes, {all} are under way, its buffer has {limit}"
+            );
+            return Err(broken(MEMORY, what));
+        }
+        if let Some((partition, bytes)) = under_way.into_iter().find(|(_, bytes)| *bytes > limit / 4) {
+            let what = format!("{bytes} bytes for {partition} are under way, a quarter of {limit} may be");
+            return Err(broken(MEMORY, what));
         }
         Ok(())
     }

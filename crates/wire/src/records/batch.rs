@@ -5,7 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 
 use super::crc::crc32c;
-use super::header::{CRC_END, LENGTH_END, MAGIC, MAGIC_AT};
+use super::header::{CRC_END, LENGTH_END, MAGIC, MAGIC_AT, whole_len};
 use super::{BATCH_HEADER_LEN, BatchError, BatchErrorKind, BatchHeader, DecodedBatch, Decoder};
 use crate::compression::Compression;
 
@@ -64,11 +64,9 @@ fn batch_len(bytes: &[u8]) -> Result<Option<usize>, BatchError> {
     if let Some(&magic) = bytes.get(MAGIC_AT).filter(|&&magic| magic as i8 != MAGIC) {
         return Err(error(BatchErrorKind::Magic(magic as i8)));
     }
-    match usize::try_from(batch_length) {
-        Ok(length) if length + LENGTH_END >= BATCH_HEADER_LEN => {
-            Ok((length <= rest.len()).then_some(length + LENGTH_END))
-        }
-        _ => Err(error(BatchErrorKind::Length { batch_length, available: rest.len() })),
+    match whole_len(batch_length) {
+        Some(len) => Ok((len <= bytes.len()).then_some(len)),
+        None => Err(error(BatchErrorKind::Length { batch_length, available: rest.len() })),
     }
 }
 

@@ -15,7 +15,13 @@ pub(super) const CRC_AT: usize = 17;
 /// The CRC covers everything from here.
 pub(super) const CRC_END: usize = 21;
 /// The message format of this module.
-pub(super) const MAGIC: i8 = 2;
+pub const MAGIC: i8 = 2;
+
+/// Bytes of a batch whose length field says this, its header included. `None`: no batch is that short.
+pub fn whole_len(batch_length: i32) -> Option<usize> {
+    let len = usize::try_from(batch_length).ok()?.checked_add(LENGTH_END)?;
+    Some(len).filter(|len| *len >= BATCH_HEADER_LEN)
+}
 
 /// The header of a record batch, field by field in wire order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

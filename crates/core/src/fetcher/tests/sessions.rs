@@ -50,6 +50,36 @@ fn a_lost_request_changes_nothing() {
     assert_eq!((session(&third), asked(&third.request)), ((7, 0), [(0, 20), (1, 5)].into()));
 }
 
+/// A6: for the log, a request is about what it names and what the broker knows from earlier ones, and not about what it forgets
+/// or what came up since.
+#[test]
+fn a_request_is_about_what_its_session_knows() {
+    let about = |world: &World, fetch: &FetchOut| -> Vec<(i32, u32)> {
+        let carried = world.fetcher.carried(fetch.token).inspect(|(topic, ..)| assert_eq!(**topic, orders()));
+        carried.map(|(_, index, attempt)| (index, attempt)).collect()
+    };
+    let mut world = World::new();
+    let ids = [0, 1].map(|index| world.add(index, 1, Place::Offset(10)));
+    let first = world.fetch();
+    assert_eq!(about(&world, &first), [(0, 1)]);
+    world.answer(&first, vec![row(0)]);
+    let second = world.fetch();
+    assert_eq!((asked(&second.request).len(), about(&world, &second)), (1, vec![(0, 1), (1, 1)]));
+    world.answer(&second, vec![]);
+    let third = world.fetch();
+    world.add(2, 1, Place::Offset(10));
+    assert_eq!((asked(&third.request).len(), about(&world, &third)), (0, vec![(0, 1), (1, 1)]));
+    world.fetcher.pause(world.now, ids[0]);
+    world.answer(&third, vec![]);
+    let fourth = world.fetch();
+    assert_eq!(about(&world, &fourth), [(1, 1), (2, 1)]);
+    world.lose(fourth.token, 1);
+    assert_eq!(about(&world, &fourth), [], "it is not out any more");
+    world.sleep(Duration::from_millis(150));
+    let fifth = world.fetch();
+    assert_eq!(about(&world, &fifth), [(1, 2), (2, 2)]);
+}
+
 /// Trap C7: a session that the broker does not know any more is opened again at once; if that fails too, after a pause.
 #[test]
 fn an_evicted_session_is_opened_anew_without_a_storm() {
@@ -90,6 +120,24 @@ fn without_a_session_every_request_is_whole() {
     assert_eq!(world.loads().len(), 1, "what it brought counts");
 }
 
+/// A broker fills its answer in the order of the request, and one deep backlog may fill it alone.
+#[test]
+fn without_a_session_partitions_take_turns_at_being_first() {
+    let mut world = World::new();
+    for index in 0..3 {
+        world.add(index, 1, Place::Offset(10));
+    }
+    let mut orders = Vec::new();
+    for _ in 0..4 {
+        let fetch = world.fetch();
+        let topic = &fetch.request.topics[0];
+        orders.push(topic.partitions.iter().map(|it| it.partition).collect::<Vec<_>>());
+        world.respond(&fetch, answer(0, vec![row(0), row(1), row(2)]));
+    }
+    // The first one was added before the others.
+    assert_eq!(orders[1..], [[1, 2, 0], [2, 0, 1], [0, 1, 2]].map(Vec::from));
+}
+
 /// Trap C7, Trap N5: an answer that only throttles is no answer about partitions, and the broker is left alone.
 #[test]
 fn an_answer_that_throttles_is_empty() {
@@ -116,6 +164,29 @@ fn a_partition_that_is_added_again_is_not_forgotten() {
     let second = world.fetch();
     assert_eq!((asked(&second.request), forgotten(&second.request)), ([(0, 3)].into(), vec![]));
     assert_eq!(world.loads(), [], "what was asked for the old one is not the new one's");
+}
+
+/// Trap C7: a partition of a topic that was created again comes with a new session: by its name a broker could not tell it from
+/// the one that is to be forgotten.
+#[test]
+fn a_partition_of_a_topic_created_again_opens_another_session() {
+    let mut world = World::new();
+    let old = world.add(0, 1, Place::Offset(10));
+    world.add(1, 1, Place::Offset(20));
+    let first = world.fetch();
+    world.answer(&first, vec![row(0)]);
+    let second = world.fetch();
+    let (session_id, _) = session(&second);
+    world.fetcher.remove(world.now, old);
+    let (new, leader) = (PartitionId(99), Some(Leader { broker_id: 1, epoch: 0 }));
+    let other = Uuid::from_bytes([9; 16]);
+    assert!(world.fetcher.add(world.now, (STREAM, new), (&orders(), other), 0, leader, Place::Offset(3)));
+    world.answer(&second, vec![row(1)]);
+    let third = world.fetch();
+    assert_eq!(session(&third), (session_id, 0), "it closes the old one");
+    assert_eq!((asked(&third.request), forgotten(&third.request)), ([(0, 3), (1, 20)].into(), vec![]));
+    let ids: Vec<Uuid> = third.request.topics.iter().map(|topic| topic.topic_id).collect();
+    assert!(ids.contains(&other) && ids.contains(&topic_id()), "{ids:?}");
 }
 
 /// Trap C7: an answer to everything that leaves partitions out, or has others, is noticed, and asked again after a pause.

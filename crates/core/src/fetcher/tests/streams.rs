@@ -68,6 +68,131 @@ fn a_stream_that_is_not_read_does_not_hold_the_other_up() {
     assert_eq!(asked(&world.fetch().request), [(0, 10)].into(), "it was read, and is asked for again");
 }
 
+#[test]
+fn no_request_asks_for_a_longer_answer_than_is_read() {
+    let account = Account::new(10_000, None);
+    let mut world = World::of(FetcherSettings { max_bytes: 1_500, ..Default::default() }, of(&account));
+    world.add(0, 1, Place::Offset(0));
+    let fetch = world.fetch();
+    assert_eq!(fetch.request.max_bytes, 1_000, "the partition's");
+    world.add(1, 1, Place::Offset(0));
+    world.add(2, 1, Place::Offset(0));
+    world.answer(&fetch, vec![row(0)]);
+    assert_eq!(world.fetch().request.max_bytes, 1_500);
+}
+
+/// Partitions take turns where there is less than a byte for each.
+#[test]
+fn a_budget_of_fewer_bytes_than_partitions_is_used() {
+    let account = Account::new(2, None);
+    let mut world = World::of(FetcherSettings::default(), of(&account));
+    for index in 0..3 {
+        world.add(index, 1, Place::Offset(0));
+    }
+    let fetch = world.fetch();
+    world.answer(&fetch, vec![row(0)]);
+    let fetch = world.fetch();
+    assert_eq!(asked(&fetch.request), [(1, 0), (2, 0)].into());
+    assert_eq!(forgotten(&fetch.request), Vec::<i32>::new());
+}
+
+/// How much the rows of a request may bring.
+fn sizes(fetch: &FetchOut) -> BTreeMap<i32, i32> {
+    partitions(&fetch.request).map(|it| (it.partition, it.partition_max_bytes)).collect()
+}
+
+/// A stream with little room, whose first request is under way, beside one with much, which has no partition yet; and what they may hold.
+fn small_and_large(settings: FetcherSettings) -> (World, FetchOut, [Account; 2]) {
+    let accounts = [20_000, 50 << 20].map(|budget| Account::new(budget, None));
+    let stream = |account: &Account| StreamSettings { account: account.clone(), ..Default::default() };
+    let mut world = World::of(settings, stream(&accounts[0]));
+    world.fetcher.open(world.now, OTHER, stream(&accounts[1]));
+    world.add(0, 1, Place::Offset(0));
+    let opening = world.fetch();
+    (world, opening, accounts)
+}
+
+/// F1: the limit of a request that streams share is that of all of them together: what is asked of the partitions of one with
+/// little room is no more than that. (A whole answer is charged to one stream, so what is around the records counts, too.)
+#[test]
+fn a_small_stream_beside_a_large_one_keeps_to_its_own_budget() {
+    let settings = FetcherSettings { min_bytes: 5_000, ..Default::default() };
+    let (mut world, opening, _accounts) = small_and_large(settings);
+    assert_eq!((opening.request.max_bytes, sizes(&opening)), (10_000, [(0, 1 << 20)].into()), "it is alone");
+    world.add_to(OTHER, 1, 1, Place::Offset(0));
+    world.answer(&opening, vec![row(0)]);
+    // A broker with a long log sends what it may, of both.
+    let (mut next, mut may_bring, mut most, mut answers) = ([0, 0], BTreeMap::new(), 0, 0);
+    for _ in 0..200 {
+        let Some(fetch) = world.fetches.pop() else { break };
+        may_bring.retain(|index, _| !forgotten(&fetch.request).contains(index));
+        may_bring.extend(sizes(&fetch));
+        let least = may_bring.values().fold(5_000, |least, size| least.min(*size));
+        assert!(fetch.request.min_bytes <= least, "no more is waited for than may come");
+        let rows = may_bring.iter().map(|(index, size)| {
+            let at = &mut next[usize::try_from(*index).unwrap()];
+            *at += 10;
+            records(*index, batch(*at - 10..*at, 1, usize::try_from(*size).unwrap()))
+        });
+        let rows: Vec<PartitionData> = rows.collect();
+        answers += usize::from(rows.iter().any(|row| row.partition_index == 0));
+        world.answer(&fetch, rows);
+        most = most.max(world.fetcher.held_by(STREAM));
+        // The small one is slow.
+        if world.fetches.is_empty() || answers % 3 == 0 {
+            world.release();
+        }
+    }
+    assert!(most > 10_000 && most <= 20_100, "{most} in {answers} answers");
+    assert!(answers > 50, "{answers}");
+}
+
+/// Trap C7: what a session has is not named again because a stream has room for more, or for a little less; what would bring too
+/// much is, and what would bring nothing.
+#[test]
+fn partitions_are_named_again_where_room_matters() {
+    let (mut world, opening, accounts) = small_and_large(FetcherSettings::default());
+    let slow = world.add(2, 1, Place::Offset(0));
+    world.add_to(OTHER, 1, 1, Place::Offset(0));
+    world.answer(&opening, vec![row(0)]);
+    let fetch = world.fetch();
+    assert_eq!(sizes(&fetch), [(0, 8_192), (1, 1 << 20), (2, 8_192)].into(), "10,000 are free");
+    world.answer(&fetch, vec![records(2, batch(0..10, 1, 9_000))]);
+    let fetch = world.fetch();
+    assert_eq!((sizes(&fetch), accounts[0].used()), ([(2, 8_192)].into(), 9_100 + 10_000));
+    world.answer(&fetch, vec![records(2, batch(10..20, 1, 6_000))]);
+    let fetch = world.fetch();
+    assert_eq!(
+        (sizes(&fetch), accounts[0].used()),
+        ([(0, 4_096)].into(), 20_000),
+        "4,800 are free, and 2 has enough"
+    );
+    assert_eq!(forgotten(&fetch.request), [2]);
+    read(&mut world, slow);
+    world.answer(&fetch, vec![]);
+    let fetch = world.fetch();
+    assert_eq!(sizes(&fetch), [(2, 8_192)].into(), "0 may bring less than there is room for");
+    world.answer(&fetch, vec![records(0, batch(0..10, 1, 6_000).slice(..4_096))]);
+    let fetch = world.fetch();
+    assert_eq!(sizes(&fetch), [(0, 8_192)].into(), "a batch that was cut off");
+    world.answer(&fetch, vec![records(0, batch(0..10, 1, 12_000).slice(..8_192))]);
+    assert_eq!(sizes(&world.fetch()), [(0, 12_000)].into(), "it would not come otherwise");
+}
+
+/// Of a stream that is alone again the request's own limit is enough.
+#[test]
+fn what_was_asked_for_less_is_asked_for_in_full_once_a_stream_is_alone() {
+    let (mut world, opening, _accounts) = small_and_large(FetcherSettings::default());
+    world.add_to(OTHER, 1, 1, Place::Offset(0));
+    world.answer(&opening, vec![row(0)]);
+    let fetch = world.fetch();
+    assert_eq!(sizes(&fetch), [(0, 8_192), (1, 1 << 20)].into());
+    world.fetcher.close(world.now, OTHER);
+    world.answer(&fetch, vec![]);
+    let fetch = world.fetch();
+    assert_eq!((sizes(&fetch), forgotten(&fetch.request)), ([(0, 1 << 20)].into(), vec![1]));
+}
+
 /// F1: each byte is charged to one stream: to the last that keeps the answer in memory.
 #[test]
 fn the_last_that_holds_some_of_an_answer_is_charged_with_all_of_it() {
@@ -138,4 +263,23 @@ fn a_pool_is_kept_and_nobody_starves() {
     other.fetcher.handle_room(other.now);
     other.run();
     assert!(other.fetch().request.max_bytes > 100);
+}
+
+/// F1: batches that are larger than a stream's part of a pool come all the same, one after another: each stream that nobody
+/// reads holds one of them, whatever the others hold, and no more is asked for.
+#[test]
+fn each_stream_of_a_pool_may_hold_one_answer_larger_than_its_part() {
+    let pool = Pool::new(4_000);
+    let (mut world, _, _accounts) = two([9_000, 9_000], Some(&pool));
+    let first = world.fetch();
+    world.fetcher.open(world.now, StreamId(3), of(&Account::new(9_000, Some(&pool))));
+    world.add_to(StreamId(3), 2, 1, Place::Offset(0));
+    world.answer(&first, vec![records(0, batch(0..10, 1, 3_000))]);
+    for index in 1..3 {
+        let fetch = world.fetch();
+        world.answer(&fetch, vec![records(index, batch(0..10, 1, 3_000))]);
+    }
+    assert_eq!((pool.used(), world.fetches.len()), (3 * 3_100, 0));
+    world.release();
+    assert_eq!((world.fetcher.held(), world.fetches.len()), (0, 1));
 }

@@ -24,7 +24,7 @@ use ottla_wire::{ErrorCode, Str, Uuid};
 use super::*;
 use crate::HostPort;
 use crate::error::{CloseReason, Failure, Outcome, Peer, RequestError};
-use crate::partition_queue::{BatchSettings, PartitionQueue, SealError};
+use crate::partition_queue::{BatchSettings, PartitionQueue, ReadyBatch, SealError};
 
 const SECOND: Duration = Duration::from_secs(1);
 const VERSION: i16 = 13;
@@ -55,6 +55,9 @@ struct World {
     closed: Vec<PartitionId>,
     /// Deliveries of batches that could not be compressed.
     unsealed: Vec<u32>,
+    /// Sealing takes a while: what was taken waits here.
+    seals_later: bool,
+    taken: Vec<(PartitionId, ReadyBatch<u32>)>,
 }
 
 /// What a request carries for one partition.
@@ -87,6 +90,7 @@ impl World {
                 request_timeout: 30 * SECOND,
                 delivery_timeout: 120 * SECOND,
                 linger: None,
+                max_bytes: usize::MAX,
             },
             grants_ids: true,
             ids_asked: 0,
@@ -99,6 +103,8 @@ impl World {
             resets: Vec::new(),
             closed: Vec::new(),
             unsealed: Vec::new(),
+            seals_later: false,
+            taken: Vec::new(),
         }
     }
 
@@ -158,7 +164,13 @@ impl World {
             match action {
                 Action::Take { partition } => {
                     let queue = self.queues.get_mut(&partition).unwrap();
-                    let sealed = queue.take().unwrap().seal(&mut self.pool);
+                    let batch = queue.take().unwrap();
+                    if self.seals_later {
+                        self.taken.push((partition, batch));
+                        self.producer.handle_ready(self.now, partition, queue.ready());
+                        continue;
+                    }
+                    let sealed = batch.seal(&mut self.pool);
                     match sealed {
                         Ok(batch) => self.producer.push(self.now, partition, batch, queue.ready()),
                         Err(SealError { delivery, memory, .. }) => {

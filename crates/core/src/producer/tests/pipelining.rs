@@ -38,6 +38,53 @@ fn sequences(sent: &[(SendRequest, Sent)]) -> Vec<(i64, i16, i32)> {
     sent.iter().map(|(_, sent)| (sent.id, sent.epoch, sent.sequence)).collect()
 }
 
+/// Compression of one batch keeps no other from being compressed, but for one that is not full: that has company to gain.
+#[test]
+fn while_a_batch_is_sealed_the_full_ones_behind_it_are_too_and_the_rest_waits() {
+    let (mut world, id) = proven();
+    world.seals_later = true;
+    world.fill(id, 3);
+    assert_eq!(world.taken.len(), 3, "three are full");
+    for rest in (0..3).rev() {
+        let (_, batch) = world.taken.remove(0);
+        let batch = batch.seal(&mut world.pool).unwrap();
+        world.producer.push(world.now, id, batch, world.queues[&id].ready());
+        world.run();
+        assert_eq!((world.taken.len(), world.all_sent().len()), (rest, 1));
+    }
+}
+
+#[test]
+fn what_is_lost_with_its_connection_is_one_failure() {
+    let (mut world, id) = proven();
+    world.fill(id, 5);
+    let lost = world.all_sent();
+    assert_eq!(lost.len(), 5);
+    for (request, _) in &lost {
+        world.lose(request, Outcome::Unknown);
+    }
+    assert!(world.all_sent().is_empty());
+    world.pass(Duration::from_millis(121));
+    let again = world.all_sent();
+    assert_eq!(sequences(&again), sequences(&lost)[..again.len()]);
+    assert!(!again.is_empty(), "the first back-off is 100 ms and a fifth");
+}
+
+/// A window holds what is being sealed, too.
+#[test]
+fn no_more_batches_are_sealed_than_may_be_in_flight() {
+    let mut world = World::new();
+    world.seals_later = true;
+    let id = world.open(0, 1);
+    world.fill(id, 3);
+    assert_eq!(world.taken.len(), 1, "until the leader has taken one");
+
+    let (mut world, id) = proven();
+    world.seals_later = true;
+    world.fill(id, 9);
+    assert_eq!(world.taken.len(), 5);
+}
+
 /// Trap P2: a broker that knows nothing of a producer takes any sequence for the first.
 #[test]
 fn a_partition_pipelines_after_its_first_success_on_the_leader() {
@@ -202,4 +249,42 @@ fn what_lingers_leaves_with_others_of_its_broker() {
     let request = world.one();
     let carried: Vec<_> = carried(&request.request).iter().map(|sent| sent.partition).collect();
     assert_eq!(carried, [0, 1]);
+}
+
+/// Three requests are out, two of which carry what one partition has; behind them it has a batch that did not fit into the
+/// third. That batch is past its time, and cannot get its sequence beside the others any more, when one of the requests is lost:
+/// it goes when it is looked at, and what is behind it leaves in its place.
+#[test]
+fn what_is_behind_a_batch_that_goes_while_a_request_is_put_together_leaves_at_once() {
+    let mut world = World::with(ProducerSettings { max_in_flight: 3, ..ProducerSettings::default() });
+    let [id, given_up, other] = [0, 1, 2].map(|index| world.open(index, 1));
+    world.produce(id);
+    let (request, _) = world.one_sent();
+    world.answer(&request, ErrorCode::NONE, 0);
+    let usual = world.settings;
+    let brief = |seconds| BatchSettings { delivery_timeout: seconds * SECOND, ..usual };
+    let slower = BatchSettings { request_timeout: 60 * SECOND, ..brief(6) };
+    let careless = BatchSettings { acks: Acks::None, ..usual };
+
+    world.settings = brief(5);
+    world.produce(given_up);
+    let lost = world.one();
+    // Whatever has other settings closes the batch before it, which need not wait for company then.
+    for (id, settings) in [(id, usual), (id, slower)] {
+        world.settings = settings;
+        world.produce(id);
+    }
+    world.one();
+    for (id, settings) in [(other, usual), (other, careless), (id, careless), (id, usual)] {
+        world.settings = settings;
+        world.produce_quietly(id);
+    }
+    world.run();
+    assert_eq!(carried(&world.one().request)[0].partition, 2);
+
+    world.pass(5 * SECOND);
+    world.nothing_sent();
+    world.now += SECOND;
+    world.lose(&lost, Outcome::Unknown);
+    assert_eq!(world.one().acks, Acks::None);
 }

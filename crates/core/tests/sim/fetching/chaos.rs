@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla_core::metadata::Leader;
-use ottla_fake::{Answer, NodeState, Partition, Reaction, Rule};
+use ottla_fake::{Answer, NodeState, Partition, Reaction, Rule, Topic};
 use ottla_wire::messages::fetch::FetchResponse;
 use ottla_wire::{ApiKey, ErrorCode, RecordSet};
 
+use super::expected::fault_name;
 use super::plan::{Fault, FaultKind};
-use super::world::{Event, TOPIC, World};
+use super::world::{Event, Metadata, TOPIC, World};
 use crate::strikes::{Changed, Strikes};
 
 /// The faults that have begun.
@@ -17,15 +17,18 @@ use crate::strikes::{Changed, Strikes};
 pub(super) struct Chaos {
     strikes: Strikes,
     /// What metadata tells, and the fault that is to blame.
-    pub(super) old_leaders: Option<(usize, Vec<Option<Leader>>)>,
+    pub(super) old_metadata: Option<(usize, Metadata)>,
+    /// The topic was to be created again, and could not be.
+    pub(super) is_topic_due: bool,
 }
 
 impl World {
-    /// Whether what was read of a partition may be from a log that an election took, and no broker can tell.
-    pub(super) fn may_differ(&self, partition: i32) -> bool {
+    /// Whether what was read there may be from a log that an election took, and no broker could tell.
+    pub(super) fn may_differ(&self, partition: i32, offset: i64) -> bool {
         let forgets = |fault: &Fault| matches!(fault.kind, FaultKind::ForgetEpochs { .. });
-        let is_lossy = self.cluster.lost().iter().any(|lost| lost.partition == partition);
-        is_lossy && self.plan.faults.iter().any(forgets)
+        let topic = self.cluster.topic(TOPIC).map(Topic::id).unwrap_or_default();
+        self.taken_of((topic, partition)).any(|lost| (lost.first..=lost.last).contains(&offset))
+            && self.plan.faults.iter().any(forgets)
     }
 
     pub(super) fn fault_begins(&mut self, fault: usize) {
@@ -70,7 +73,7 @@ impl World {
             }
             FaultKind::NoLeader { partition } => self.cluster.remove_leader(now, TOPIC, partition).is_ok(),
             FaultKind::OldMetadata => {
-                self.chaos.old_leaders = Some((fault, self.leaders()));
+                self.chaos.old_metadata = Some((fault, self.metadata()));
                 false
             }
             FaultKind::Kill { node } => {
@@ -100,6 +103,8 @@ impl World {
                 self.cluster.set_rack(node, None);
                 self.plan.rack.as_deref() == Some(rack(node).as_str())
             }
+            FaultKind::Compact { partition } => self.compact(partition),
+            FaultKind::Recreate => self.cluster.delete_topic(now, TOPIC).is_ok(),
             _ => false,
         }
     }
@@ -120,15 +125,22 @@ impl World {
                 false
             }
             FaultKind::OldMetadata => {
-                self.chaos.old_leaders = None;
+                self.chaos.old_metadata = None;
                 false
             }
             FaultKind::Kill { node } | FaultKind::Pause { node } => {
                 self.cluster.restart(self.now, node);
+                if self.chaos.is_topic_due {
+                    self.create_topic();
+                }
                 false
             }
             FaultKind::LoseRack { node } => {
                 self.cluster.set_rack(node, Some(&rack(node)));
+                false
+            }
+            FaultKind::Recreate => {
+                self.create_topic();
                 false
             }
             _ => false,
@@ -153,13 +165,26 @@ impl World {
         is_raised && to > start
     }
 
+    /// Whether it left holes that were not there before.
+    fn compact(&mut self, partition: i32) -> bool {
+        if self.cluster.compact(self.now, TOPIC, partition).is_err() {
+            return false;
+        }
+        let Some(topic) = self.cluster.topic(TOPIC) else { return false };
+        let Some(log) = topic.partition(partition).map(Partition::log) else { return false };
+        let (of, ends) = ((topic.id(), partition), (log.start(), log.end()));
+        let gone = self.truth.written.compacted(self.now, of, ends, log.batches());
+        self.note(|| format!("partition {partition} is compacted: {gone} records are gone"));
+        gone > 0
+    }
+
     /// How often each fault struck.
     pub(super) fn count_faults(&mut self) {
         for (fault, what) in self.plan.faults.iter().enumerate() {
             let struck = self.chaos.strikes.of(fault, &self.cluster);
-            self.coverage.hit("fetcher: fault planned", what.kind.name());
+            self.coverage.hit("fetcher: fault planned", fault_name(&what.kind));
             if struck > 0 {
-                self.coverage.add("fetcher: fault struck", what.kind.name(), struck);
+                self.coverage.add("fetcher: fault struck", fault_name(&what.kind), struck);
             }
         }
     }
@@ -171,6 +196,9 @@ impl World {
         self.is_healed = true;
         for node in self.cluster.node_ids() {
             self.cluster.restart(self.now, node);
+        }
+        if self.chaos.is_topic_due {
+            self.create_topic();
         }
         for partition in 0..self.plan.partitions {
             for node in self.cluster.node_ids() {

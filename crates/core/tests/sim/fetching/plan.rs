@@ -6,11 +6,14 @@ use std::fmt;
 use std::time::Duration;
 
 use ottla_core::fetcher::{Place, Reset};
-use ottla_fake::Stage;
+use ottla_fake::{Release, Stage};
 use ottla_wire::{ApiKey, ErrorCode, Str};
 
-use super::expected::{KINDS, STATES};
+use super::expected::names;
 use super::world::World;
+use crate::history::History;
+use crate::invariants::{FETCHER, Invariant};
+use crate::named::Names;
 use crate::random::Draw;
 use crate::run::{Outcome, Seeded};
 
@@ -20,8 +23,8 @@ pub(super) struct Plan {
     pub(super) seed: u64,
     pub(super) nodes: i32,
     pub(super) partitions: i32,
-    /// Of Fetch: by name up to 12, by id from 13 on; no hints before 16.
-    pub(super) version: i16,
+    /// What the nodes are, and so in which version they are asked: Fetch by name up to 12, by id from 13 on; no hints before 16.
+    pub(super) release: Release,
     /// How long an answer is waited for.
     pub(super) patience: Duration,
     /// The way of a packet, in microseconds.
@@ -40,10 +43,23 @@ pub(super) struct Plan {
     /// Of each partition: hardly anything is written to it, so that leaders come and go without a record.
     pub(super) is_quiet: Vec<bool>,
     pub(super) read_committed: bool,
+    /// Records have so many keys, and the log is compacted; with 0 all have the same, and it is not.
+    pub(super) keys: u64,
+    /// Records have times of their own, by which some streams begin.
+    pub(super) has_times: bool,
+    /// Those are the broker's (`message.timestamp.type`).
+    pub(super) has_append_time: bool,
+    /// The topic is set to zstd.
+    pub(super) has_zstd: bool,
     /// When users do something else than read.
     pub(super) whims: Vec<Duration>,
     /// Partitions that are paused at some time, until everybody else has read everything.
     pub(super) pauses: Vec<(i32, Duration)>,
+    /// Those are paused when they hold something, so that it stays where there is room for little.
+    pub(super) pauses_full: bool,
+    /// The last partition is of the second stream, the others are of the first, of which nobody reads at first. When it is
+    /// read from the start of its log, the second one is read no more, and later the first is not either.
+    pub(super) shared: Option<[Duration; 2]>,
     pub(super) faults: Vec<Fault>,
     /// From when on nothing is wrong any more, and nobody seeks.
     pub(super) heal: Duration,
@@ -131,26 +147,12 @@ pub(super) enum FaultKind {
         is_header: bool,
         times: u64,
     },
-}
-
-impl FaultKind {
-    /// The kind as it stands in counts: where it may do several things, which of them it does.
-    pub(super) fn name(&self) -> String {
-        let debug = format!("{self:?}");
-        let kind = debug.split([' ', '{', '(']).next().unwrap_or_default();
-        match self {
-            Self::Error { api, .. } => format!("{kind}: {api}"),
-            Self::WholeError { code, .. } => format!("{kind}: {code}"),
-            Self::Delay { stage, .. } | Self::Silence { stage, .. } | Self::Disconnect { stage, .. } => {
-                let applied = if *stage == Stage::AfterApplying { "after" } else { "before" };
-                format!("{kind} {applied} applying")
-            }
-            Self::CorruptRecords { is_header, .. } => {
-                format!("{kind}: {}", if *is_header { "header" } else { "record" })
-            }
-            _ => kind.to_owned(),
-        }
-    }
+    /// Records go that later ones replace.
+    Compact {
+        partition: i32,
+    },
+    /// The topic is deleted when it begins, and created again, with another id, when it ends.
+    Recreate,
 }
 
 impl fmt::Display for Fault {
@@ -158,6 +160,9 @@ impl fmt::Display for Fault {
         write!(f, "{:?} to {:?}: {:?}", self.at, self.until, self.kind)
     }
 }
+
+/// One for each version of Fetch that differs in what matters here; others are drawn later.
+const RELEASES: [Release; 5] = [Release::V2_3, Release::V2_7, Release::V3_1, Release::V3_7, Release::V4_0];
 
 /// What a broker may say of one partition that passes.
 const CODES: [ErrorCode; 6] = [
@@ -179,6 +184,7 @@ const WHOLE_CODES: [ErrorCode; 4] = [
 
 impl Seeded for Plan {
     const OF: &'static str = "the fetcher";
+    const INVARIANTS: &[Invariant] = FETCHER;
 
     fn new(seed: u64) -> Self {
         let mut draw = Draw::new(seed, 20);
@@ -187,7 +193,7 @@ impl Seeded for Plan {
             seed,
             nodes: draw.between(1, 3) as i32,
             partitions: draw.between(1, 4) as i32,
-            version: draw.pick(&[11, 12, 13, 16, 17]),
+            release: draw.pick(&RELEASES),
             patience: draw.millis(1_500, 4_000),
             latency: draw.pick(&[(50, 400), (500, 5_000), (2_000, 40_000)]),
             replication: draw.pick(&[(0, 2_000), (1_000, 60_000)]),
@@ -201,8 +207,14 @@ impl Seeded for Plan {
             has_transactions: draw.chance(40),
             is_quiet: Vec::new(),
             read_committed: draw.chance(50),
+            keys: 0,
+            has_times: false,
+            has_append_time: false,
+            has_zstd: false,
             whims: Vec::new(),
             pauses: Vec::new(),
+            pauses_full: false,
+            shared: None,
             faults: Vec::new(),
             heal: draw.millis(2_000, 8_000),
         };
@@ -219,6 +231,12 @@ impl Seeded for Plan {
         for _ in 0..faults.pick(&[0, 1, 2, 4, 8, 15]) {
             let fault = fault(&mut faults, &plan);
             plan.faults.push(fault);
+        }
+        plan.draw_later(&mut Draw::new(seed, 25));
+        plan.draw_logs(&mut Draw::new(seed, 26));
+        let mut draw = Draw::new(seed, 27);
+        if draw.chance(3) {
+            plan.share(&mut draw);
         }
         plan
     }
@@ -237,12 +255,82 @@ impl Seeded for Plan {
         plan
     }
 
-    fn run(&self, keeps_history: bool) -> Outcome {
-        World::new(self, keeps_history).run()
+    fn run(&self, history: &History) -> Outcome {
+        World::new(self, history).run()
     }
 
-    fn expected() -> Vec<(&'static str, &'static str)> {
-        KINDS.iter().map(|kind| ("fetcher: fault struck", *kind)).chain(STATES.iter().copied()).collect()
+    fn names() -> Names {
+        names()
+    }
+}
+
+impl Plan {
+    /// What came to the plans later, from a stream of its own: most seeds mean what they meant before.
+    fn draw_later(&mut self, draw: &mut Draw) {
+        // Requests of these kinds are few: a fault at any time meets hardly one of them.
+        if draw.chance(30) {
+            let api = draw.pick(&[ApiKey::LIST_OFFSETS, ApiKey::OFFSET_FOR_LEADER_EPOCH]);
+            let (code, times) = (draw.pick(&CODES), draw.between(1, 3));
+            let kind = FaultKind::Error { api, code, partition: None, times };
+            self.faults.push(Fault { at: Duration::ZERO, until: self.heal, kind });
+        }
+        if draw.chance(20) {
+            self.reset = Reset::Report;
+        }
+        // A stream of several brokers with room for little, which is full of what is not read for long.
+        if draw.chance(25) && self.nodes > 1 && self.partitions > 2 {
+            (self.budgets, self.pauses_full) = (vec![300], true);
+            let end = self.heal.as_micros() as u64 / 2;
+            self.pauses = (2..self.partitions).map(|it| (it, draw.micros(0, end))).collect();
+        }
+    }
+
+    /// Nothing goes wrong, and a stream with room for much shares a large answer with one that has room for little, and keeps
+    /// what it has of it, so that it has to pay for all of it.
+    fn share(&mut self, draw: &mut Draw) {
+        // Until there is much to be read.
+        self.heal = draw.millis(15_000, 25_000);
+        let again = draw.millis(8_000, 12_000);
+        (self.nodes, self.partitions, self.is_quiet) = (1, 4, vec![false; 4]);
+        (self.budgets, self.pool, self.partition_max_bytes) = (vec![20_000, 3_000], None, 4_000);
+        (self.whims, self.faults, self.pauses, self.keys) = (Vec::new(), Vec::new(), Vec::new(), 0);
+        self.shared = Some([again, again + draw.millis(100, 1_000)]);
+    }
+
+    /// What is special about the topic, and who serves it, from a stream of its own as well.
+    fn draw_logs(&mut self, draw: &mut Draw) {
+        let end = self.heal.as_micros() as u64;
+        if draw.chance(20) {
+            self.keys = draw.pick(&[1, 4, 20]);
+            for _ in 0..draw.between(1, 6) {
+                let partition = draw.below(self.partitions.unsigned_abs().into()) as i32;
+                let at = draw.micros(end / 10, end);
+                self.faults.push(Fault { at, until: at, kind: FaultKind::Compact { partition } });
+            }
+        }
+        if draw.chance(25) {
+            (self.has_times, self.has_append_time) = (true, draw.chance(50));
+            if draw.chance(50) {
+                let ago = draw.pick(&[0, 50, 500, 2_000, 3_600_000]);
+                self.reset = Reset::To(Place::Ago(Duration::from_millis(ago)));
+            }
+        }
+        if draw.chance(10) {
+            for _ in 0..draw.between(1, 2) {
+                let at = draw.micros(0, end * 9 / 10);
+                let until = (at + draw.millis(0, 1_500)).min(self.heal);
+                self.faults.push(Fault { at, until, kind: FaultKind::Recreate });
+            }
+        }
+        if draw.chance(15) {
+            self.release = draw.pick(&[Release::V2_1, Release::V4_3]);
+        }
+        self.has_zstd = draw.chance(20);
+    }
+
+    /// Whether the topic may become another one.
+    pub(super) fn recreates(&self) -> bool {
+        self.faults.iter().any(|fault| matches!(fault.kind, FaultKind::Recreate))
     }
 }
 

@@ -1,13 +1,19 @@
 //! Who reads: takes loads in order, holds them for a while, and keeps what was read for the comparison with the log.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use ottla_core::fetcher::{Account, Load, News, PartitionId, Place, Reset, StreamId, Truncation};
-use ottla_wire::Str;
+use ottla_core::fetcher::{
+    Account, FetchFailure, Load, News, PartitionId, Place, Reset, StreamId, Truncation,
+};
 use ottla_wire::records::{Decoder, batches};
+use ottla_wire::{Str, Uuid};
 
-use super::world::{Event, TOPIC, World};
+use super::world::{Event, TOPIC, WALL_MS, World};
+use super::written::{Record, Span, millis};
+use crate::invariants::{
+    ADDED_AGAIN, EVERY_RECORD, Invariant, NOTHING_FAILS, POSITIONS, READERS, RESET, START, USED,
+};
 use crate::random::Draw;
 
 /// So long after a seek the fetcher hears of it.
@@ -25,6 +31,7 @@ pub(super) struct Stream {
 pub(super) struct Reader {
     pub(super) id: PartitionId,
     pub(super) stream: StreamId,
+    pub(super) topic: Uuid,
     pub(super) partition: i32,
     generation: u64,
     /// The last seek that the fetcher has heard of.
@@ -34,6 +41,10 @@ pub(super) struct Reader {
     pub(super) position: Option<i64>,
     /// Where the next load starts.
     next: Option<i64>,
+    /// Where it was to start, and where the log began and ended by then.
+    sought: Sought,
+    /// When it was last looked up where that is, other than at the end, and the least end that there was since.
+    looked_up: Option<(Instant, i64)>,
     pub(super) items: VecDeque<Item>,
     /// What was read since the position was set anew, by offset.
     pub(super) seen: BTreeMap<i64, u64>,
@@ -43,14 +54,36 @@ pub(super) struct Reader {
     /// Takes nothing of what has come, and says nothing of that.
     pub(super) is_lazy: bool,
     pub(super) is_gone: bool,
+    /// Of the partition at the fetcher, at the last look.
+    pub(super) state: &'static str,
     has_turn: bool,
+    /// It is paused as soon as it holds something.
+    pauses_full: bool,
+}
+
+/// Where somebody wants to read, and what there was at that moment, of what the stream may see.
+#[derive(Debug, Clone, Copy)]
+struct Sought {
+    place: Place,
+    at: Instant,
+    start: i64,
+    end: i64,
+    /// The least start since then, and the least and the greatest end.
+    least_start: i64,
+    least_end: i64,
+    greatest_end: i64,
 }
 
 #[derive(Debug)]
 pub(super) enum Item {
-    Load(Load),
+    /// And from when it may be to when.
+    Load(Load, Span),
     Goes(i64),
     Truncated(Truncation),
+    /// The offset is not in the log, and the policy is to say so.
+    Outside,
+    /// The topic is another one.
+    Recreated,
 }
 
 impl World {
@@ -59,39 +92,64 @@ impl World {
         let id = PartitionId(self.last_number);
         let place = self.draw_place(partition, draw);
         let position = if let Place::Offset(offset) = place { Some(offset) } else { None };
+        let sought = self.sought(partition, place);
         let leader = self.truth.leader(partition);
         let topic = (&Str::from(TOPIC), self.topic_id);
         self.note(|| format!("{id:?} of {stream:?} reads partition {partition} from {place:?}"));
         if !self.fetcher.add(self.now, (stream, id), topic, partition, leader, place) {
-            self.violate("a partition may be added where it was removed", || format!("{id:?}"));
+            self.violate(ADDED_AGAIN, || format!("{id:?}"));
         }
         self.readers.push(Reader {
             id,
             stream,
+            topic: self.topic_id,
             partition,
             generation: 0,
             heard: 0,
             draw: Draw::new(self.plan.seed, 10_000 + id.0),
             position,
             next: position,
+            sought,
+            looked_up: None,
             items: VecDeque::new(),
             seen: BTreeMap::new(),
             is_paused: false,
             was_paused: false,
             is_lazy: false,
             is_gone: false,
+            state: "",
             has_turn: false,
+            pauses_full: false,
         });
+    }
+
+    fn sought(&mut self, partition: i32, place: Place) -> Sought {
+        let (start, end) = self.visible(partition);
+        let is_outside = matches!(place, Place::Offset(offset) if offset < start || offset > end);
+        self.coverage.add("fetcher", "a start that is not in the log", u64::from(is_outside));
+        Sought { place, at: self.now, start, end, least_start: start, least_end: end, greatest_end: end }
+    }
+
+    /// Where a partition begins and ends for those who read.
+    fn visible(&self, partition: i32) -> (i64, i64) {
+        let Some(found) = self.cluster.partition(TOPIC, partition) else { return (0, 0) };
+        let end = found.high_watermark();
+        let unstable = found.log().first_unstable_offset().filter(|_| self.plan.read_committed);
+        (found.log().start(), unstable.map_or(end, |unstable| unstable.min(end)))
     }
 
     /// Somewhere in the log, and now and then where it is not.
     fn draw_place(&self, partition: i32, draw: &mut Draw) -> Place {
         let log = self.cluster.partition(TOPIC, partition).map(|it| (it.log().start(), it.high_watermark()));
         let (start, end) = log.unwrap_or_default();
-        match draw.below(10) {
+        let passed = self.cluster.wall_ms(self.now) - WALL_MS;
+        match draw.below(if self.plan.has_times { 15 } else { 10 }) {
+            10..13 => Place::Timestamp(WALL_MS + draw.below(passed.unsigned_abs() + 1_000) as i64),
+            13.. => Place::Ago(Duration::from_millis(draw.pick(&[0, 100, 1_000, 3_600_000]))),
             0..3 => Place::Earliest,
             3 | 4 => Place::Latest,
             5 if !self.is_healed => Place::Offset(end + 1_000),
+            6 if !self.is_healed && start > 0 => Place::Offset(draw.below(start.unsigned_abs()) as i64),
             _ => Place::Offset(draw.between(start.unsigned_abs(), end.unsigned_abs()) as i64),
         }
     }
@@ -112,33 +170,37 @@ impl World {
             return;
         }
         match news {
-            News::Position(offset) => it.go(offset),
+            News::Position(offset) => {
+                it.go(offset);
+                self.note(|| format!("{id:?} begins at {offset}"));
+                self.check_start(START, at, self.readers[at].sought.place, offset);
+            }
             News::Reset { from, to, policy } => {
-                let (expected, partition) = (it.next, it.partition);
-                it.go(to);
+                let (expected, is_outside) = (it.next, self.was_outside(at, from));
+                self.readers[at].go(to);
                 self.coverage.hit("fetcher", "reset by policy");
                 self.note(|| format!("{id:?} is reset from {from} to {to}: {policy:?}"));
-                // The log may start even later by now.
-                let start = self.cluster.partition(TOPIC, partition).map_or(0, |it| it.log().start());
-                let is_there = policy != Place::Earliest || to <= start;
-                if expected != Some(from) || self.plan.reset != Reset::To(policy) || !is_there {
-                    self.violate("a reset says what it does", || {
-                        format!("{id:?}: {from} is not {expected:?}")
+                let is_right = expected == Some(from) && self.plan.reset == Reset::To(policy) && is_outside;
+                if !is_right && !self.is_of_another_topic(at) {
+                    let sought = self.readers[at].sought;
+                    self.violate(RESET, || {
+                        format!("{id:?} at {expected:?} is reset from {from} by {policy:?}; {sought:?}")
                     });
                 }
+                self.check_start(RESET, at, policy, to);
             }
             News::Records(load) => {
                 let expected = it.next.replace(load.next);
                 let (from, to, bytes, partition) = (load.offset, load.next, load.records.len(), it.partition);
-                self.check_aborted(partition, &load);
-                let it = &mut self.readers[at];
-                it.items.push_back(Item::Load(load));
+                self.check_aborted(at, &load);
+                let span = (self.truth.asked_at().unwrap_or(self.now), self.now);
+                self.readers[at].items.push_back(Item::Load(load, span));
                 if self.truth.fetched(partition) != Some(bytes) {
-                    self.violate("what was fetched is used", || format!("{bytes} bytes of {id:?}"));
+                    self.violate(USED, || format!("{bytes} bytes of {id:?}"));
                 }
                 self.note(|| format!("{id:?} is told records from {from} to {to}"));
                 if expected != Some(from) {
-                    self.violate("positions never skip", || format!("{id:?}: {from} after {expected:?}"));
+                    self.violate(POSITIONS, || format!("{id:?}: {from} after {expected:?}"));
                 }
             }
             News::Watermarks(_) => {}
@@ -149,15 +211,142 @@ impl World {
                 self.note(|| format!("{id:?}: {truncation}"));
                 self.check_truncation(at, expected, truncation);
             }
+            News::Failed(FetchFailure::OutOfRange { offset, .. }) => {
+                it.items.push_back(Item::Outside);
+                self.coverage.hit("fetcher", "told that an offset is not in the log");
+                self.note(|| format!("{id:?} is told that {offset} is not in the log"));
+                self.check_outside(at, offset);
+            }
+            News::Failed(FetchFailure::Recreated { old, new })
+                if old == it.topic && new == self.topic_id && old != new =>
+            {
+                it.items.push_back(Item::Recreated);
+                self.coverage.hit("fetcher", "told that the topic was created again");
+                self.note(|| format!("{id:?} is told that its topic is {new} now"));
+            }
             News::Failed(failure) => {
-                return self.violate("nothing fails for good", || format!("{id:?}: {failure}"));
+                return self.violate(NOTHING_FAILS, || format!("{id:?}: {failure}"));
             }
         }
         self.give_turn(at);
     }
 
+    /// Between what was there when it was sought and what is there now, where `place` is. An election may have taken the end
+    /// back meanwhile, and what it took may have been there before.
+    fn check_start(&mut self, invariant: Invariant, reader: usize, place: Place, offset: i64) {
+        let Reader { id, partition, sought, looked_up, .. } = self.readers[reader];
+        let (start, end) = self.visible(partition);
+        let taken = self.taken(reader, sought.at);
+        let greatest = sought.greatest_end.max(end);
+        let ends = sought.least_end..=taken.map_or(greatest, |(_, last)| greatest.max(last + 1));
+        let by_time = |time: i64, what: [&'static str; 2]| match self.is_first(reader, time, offset) {
+            Some(true) => (true, Some(what[0])),
+            Some(false) => (ends.contains(&offset), Some(what[1])),
+            None => (false, None),
+        };
+        let (is_there, what) = match place {
+            Place::Earliest => ((sought.least_start..=start.max(sought.start)).contains(&offset), None),
+            Place::Latest => (ends.contains(&offset), None),
+            Place::Timestamp(time) => {
+                by_time(time, ["a start by time is at a record", "a start by time is at the end"])
+            }
+            Place::Ago(ago) => {
+                let at = looked_up.map_or(sought.at, |(at, _)| at);
+                let what = match invariant == RESET {
+                    true => ["reset by age to a record", "reset by age to the end"],
+                    false => ["a start by age is at a record", "a start by age is at the end"],
+                };
+                by_time(self.cluster.wall_ms(at) - millis(ago), what)
+            }
+            Place::Offset(_) => (false, None),
+        };
+        if let Some(what) = what {
+            self.coverage.hit("fetcher", what);
+        }
+        if !is_there && !self.is_of_another_topic(reader) {
+            self.violate(invariant, || {
+                format!(
+                    "{id:?} wants {place:?} and is at {offset}; {sought:?}, now {start} to {end}, taken: {taken:?}"
+                )
+            });
+        }
+    }
+
+    /// Whether the record there has that time or a later one, or is taken by now; none if another one has, that was there all
+    /// the while since it was looked up, and is passed over.
+    fn is_first(&self, reader: usize, time: i64, offset: i64) -> Option<bool> {
+        let Reader { topic, partition, looked_up, .. } = self.readers[reader];
+        let (at, end) = looked_up?;
+        let ((start, _), of, written) = (self.visible(partition), (topic, partition), &self.truth.written);
+        let taken = self.taken(reader, at);
+        let is_taken = |offset: i64| taken.is_some_and(|(first, last)| (first..=last).contains(&offset));
+        let mut passed = written.since(of, (start, offset.min(end)), time, (at, self.now));
+        match passed.find(|offset| !is_taken(*offset)) {
+            Some(_) => None,
+            None => Some(is_taken(offset) || written.time(of, offset).is_some_and(|it| it >= time)),
+        }
+    }
+
+    /// It is looked up where somebody is to begin.
+    pub(super) fn looks_up(&mut self, partition: i32) {
+        let (now, (_, end)) = (self.now, self.visible(partition));
+        for it in self.readers.iter_mut().filter(|it| it.partition == partition && !it.is_gone) {
+            it.looked_up = Some((now, end));
+        }
+    }
+
+    /// Only who asked to be told is told that an offset is not in the log, of the offset that is next, and only if it is not.
+    fn check_outside(&mut self, reader: usize, offset: i64) {
+        let Reader { id, next, sought, .. } = self.readers[reader];
+        let is_right = self.plan.reset == Reset::Report && next == Some(offset);
+        let is_right = is_right && self.was_outside(reader, offset);
+        if !is_right && !self.is_of_another_topic(reader) {
+            let policy = self.plan.reset;
+            self.violate(RESET, || {
+                format!("{id:?} at {next:?} hears of {offset}, by {policy:?}; {sought:?}")
+            });
+        }
+    }
+
+    /// Whether the log had not got that far, had let go of it, or was cut below it by an election, when it was asked.
+    fn was_outside(&self, reader: usize, offset: i64) -> bool {
+        let Reader { partition, sought, .. } = self.readers[reader];
+        let (start, now) = self.visible(partition);
+        // The log may have come to what was sought since. What was read up to was in it.
+        let end = if sought.place == Place::Offset(offset) { sought.end } else { now };
+        let is_taken = self.taken(reader, sought.at).is_some_and(|(first, _)| offset >= first);
+        offset < start || offset > end || is_taken
+    }
+
+    /// The first and the last offset that elections since then took.
+    fn taken(&self, reader: usize, since: Instant) -> Option<(i64, i64)> {
+        let Reader { topic, partition, .. } = self.readers[reader];
+        let lost = self.taken_of((topic, partition)).filter(|lost| lost.at >= since);
+        let range = lost.map(|lost| (lost.first, lost.last));
+        range.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
+    }
+
+    /// An election may take the start back, to where the new leader's log begins, and the end of what is committed, also where
+    /// it took nothing: a new leader learns of that late.
+    pub(super) fn look_at_ends(&mut self) {
+        for reader in 0..self.readers.len() {
+            let (start, end) = self.visible(self.readers[reader].partition);
+            let sought = &mut self.readers[reader].sought;
+            sought.least_start = sought.least_start.min(start);
+            sought.least_end = sought.least_end.min(end);
+            sought.greatest_end = sought.greatest_end.max(end);
+            if let Some((_, least)) = &mut self.readers[reader].looked_up {
+                *least = end.min(*least);
+            }
+        }
+    }
+
     pub(super) fn give_turn(&mut self, reader: usize) {
         let it = &mut self.readers[reader];
+        if it.pauses_full && !self.is_healed && it.items.iter().any(|item| matches!(item, Item::Load(..))) {
+            it.pauses_full = false;
+            return self.pause_or_resume(reader);
+        }
         if it.is_paused || it.is_lazy || it.items.is_empty() || std::mem::replace(&mut it.has_turn, true) {
             return;
         }
@@ -174,7 +363,7 @@ impl World {
             return;
         }
         match it.items.pop_front() {
-            Some(Item::Load(load)) => self.read(reader, &load),
+            Some(Item::Load(load, span)) => self.read(reader, &load, span),
             Some(Item::Goes(offset)) => {
                 it.position = Some(offset);
                 it.seen.clear();
@@ -183,6 +372,17 @@ impl World {
                 it.position = Some(truncation.end_offset);
                 it.seen.retain(|offset, _| *offset < truncation.end_offset);
             }
+            // As an application does that was told so.
+            Some(Item::Outside) => {
+                let place = if it.draw.chance(50) { Place::Earliest } else { Place::Latest };
+                self.seek(reader, place);
+            }
+            // As the documents say: it is removed and added again.
+            Some(Item::Recreated) => {
+                let (stream, partition, mut draw) = (it.stream, it.partition, it.draw.clone());
+                self.remove(reader, draw.chance(50));
+                return self.add_reader(stream, partition, &mut draw);
+            }
             None => {}
         }
         let it = &mut self.readers[reader];
@@ -190,15 +390,17 @@ impl World {
         self.give_turn(reader);
     }
 
-    fn read(&mut self, reader: usize, load: &Load) {
+    fn read(&mut self, reader: usize, load: &Load, span: Span) {
         let mut decoder = Decoder::default();
-        let (id, partition) = (self.readers[reader].id, self.readers[reader].partition);
+        let (id, mut is_empty) = (self.readers[reader].id, true);
         for batch in batches(load.records.clone()) {
             let whole = batch.ok().filter(|batch| batch.check_crc().is_ok());
             let Some(batch) = whole else { return self.damaged(reader, load) };
             if batch.header().attributes.is_control() {
                 self.coverage.hit("fetcher", "a control batch");
             }
+            let count = u64::from(batch.header().records_count == 0);
+            self.coverage.add("fetcher", "a batch without records", count);
             let decoded = batch.decode(&mut decoder).expect("its checksum is right");
             for record in decoded.iter().map(|record| record.expect("its checksum is right")) {
                 let it = &mut self.readers[reader];
@@ -210,17 +412,57 @@ impl World {
                 let number = u64::from_be_bytes(number.unwrap_or_default());
                 it.seen.insert(record.offset, number);
                 self.work += 1;
-                if expected != Some(record.offset) {
-                    self.violate("every record once and in order", || {
+                is_empty = false;
+                self.check_record(reader, number, record.timestamp);
+                if self.passes_over(reader, expected, record.offset, span, "a hole before a record") {
+                    self.violate(EVERY_RECORD, || {
                         format!("{id:?} expects {expected:?} and gets {}", record.offset)
                     });
                 }
             }
         }
-        if self.readers[reader].position != Some(load.next) {
-            self.violate("positions never skip", || format!("{id:?} of {partition}: {}", load.next));
+        // Batches keep their ends, also when what was there is gone.
+        let position = self.readers[reader].position.replace(load.next);
+        if self.passes_over(reader, position, load.next, span, "a hole at the end of a load") {
+            self.violate(POSITIONS, || format!("{id:?} at {position:?}: {}", load.next));
         }
+        self.coverage.add("fetcher", "a load without records", u64::from(is_empty));
         self.let_go(id, load);
+    }
+
+    /// Whether something is passed over from `expected` to `offset`: holes, which `what` names, are not.
+    fn passes_over(
+        &mut self,
+        reader: usize,
+        expected: Option<i64>,
+        offset: i64,
+        span: Span,
+        what: &'static str,
+    ) -> bool {
+        let Reader { topic, partition, .. } = self.readers[reader];
+        let Some(expected) = expected else { return true };
+        if expected == offset {
+            return false;
+        }
+        let is_hole = self.truth.written.is_empty((topic, partition), (expected, offset), span);
+        self.coverage.add("fetcher", what, u64::from(is_hole));
+        !is_hole && !self.reads_by_name(reader)
+    }
+
+    /// Whether what it reads may be another topic's: by their names nobody can tell the two apart.
+    fn reads_by_name(&self, reader: usize) -> bool {
+        self.spoken.fetch < 13 && self.is_of_another_topic(reader)
+    }
+
+    /// A record is one of its partition, with its own time.
+    fn check_record(&mut self, reader: usize, number: u64, time: i64) {
+        let Reader { id, topic, partition, .. } = self.readers[reader];
+        let Some(record) = self.truth.written.record(number) else { return };
+        let whose = if self.plan.has_append_time { "the broker's" } else { "the writer's" };
+        self.coverage.hit("fetcher", format!("the time of a record is {whose}"));
+        if record != (Record { topic, partition, time }) && !self.reads_by_name(reader) {
+            self.violate(READERS, || format!("{id:?} reads record {number} of {time}, which is {record:?}"));
+        }
     }
 
     /// Damage may be the connection's: what comes from there on is asked for once more.
@@ -242,7 +484,7 @@ impl World {
     fn throw_away(&mut self, reader: usize) {
         let id = self.readers[reader].id;
         for item in std::mem::take(&mut self.readers[reader].items) {
-            if let Item::Load(load) = item {
+            if let Item::Load(load, _) = item {
                 self.let_go(id, &load);
             }
         }
@@ -286,7 +528,26 @@ impl World {
         let reads = |it: &Reader| it.partition == partition && !it.is_gone && !it.is_paused;
         if let Some(reader) = self.readers.iter().position(reads) {
             self.coverage.hit("fetcher", "paused for long");
-            self.pause_or_resume(reader);
+            match self.plan.pauses_full {
+                true => self.readers[reader].pauses_full = true,
+                false => self.pause_or_resume(reader),
+            }
+        }
+    }
+
+    pub(super) fn rest(&mut self, stream: StreamId) {
+        self.coverage.hit("fetcher", "nobody reads a stream");
+        self.note(|| format!("nobody reads {stream:?}"));
+        self.readers.iter_mut().filter(|it| it.stream == stream).for_each(|it| it.is_lazy = true);
+    }
+
+    pub(super) fn change(&mut self, from: StreamId, to: StreamId) {
+        self.rest(from);
+        for reader in 0..self.readers.len() {
+            if self.readers[reader].stream == to {
+                self.readers[reader].is_lazy = false;
+                self.seek(reader, Place::Earliest);
+            }
         }
     }
 
@@ -306,10 +567,11 @@ impl World {
 
     fn seek(&mut self, reader: usize, place: Place) {
         self.throw_away(reader);
+        self.readers[reader].sought = self.sought(self.readers[reader].partition, place);
         let it = &mut self.readers[reader];
         it.generation += 1;
         it.position = if let Place::Offset(offset) = place { Some(offset) } else { None };
-        it.next = it.position;
+        (it.next, it.looked_up) = (it.position, None);
         it.seen.clear();
         let (id, generation) = (it.id, it.generation);
         self.note(|| format!("{id:?} seeks {place:?}, the {generation}th time"));
@@ -341,7 +603,7 @@ impl World {
             it.is_gone = true;
             partitions.push(it.partition);
             for item in std::mem::take(&mut it.items) {
-                if let Item::Load(load) = item {
+                if let Item::Load(load, _) = item {
                     self.truth.let_go(it.id, &load);
                 }
             }

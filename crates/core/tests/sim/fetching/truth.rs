@@ -1,29 +1,35 @@
 //! What must hold of a fetcher, and what it is held against: the logs as the cluster has them, and a count of what is held.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use ottla_core::fetcher::{Hold, Load, PartitionId, RequestToken, Truncation};
 use ottla_core::metadata::Leader;
-use ottla_fake::{AbortedTransaction, Lost, Partition, StoredBatch};
-use ottla_wire::RecordSet;
+use ottla_fake::{AbortedTransaction, Partition, Release, StoredBatch, Topic};
 use ottla_wire::messages::fetch::FetchResponse;
 use ottla_wire::records::batches;
+use ottla_wire::{RecordSet, Uuid};
 
 use super::readers::Reader;
 use super::wire::Out;
 use super::world::{TOPIC, World};
+use super::written::Written;
+use crate::invariants::{ABORTED, MEMORY, READERS, ROOM, TRUNCATION, USED};
 
 #[derive(Debug)]
 pub(super) struct Truth {
     last_number: u64,
+    pub(super) written: Written,
     /// Whom the client knows to lead.
     leaders: Vec<Option<Leader>>,
     /// The bytes of answers, and who holds some of which.
     frames: BTreeMap<RequestToken, usize>,
     holds: Vec<(PartitionId, Hold, RequestToken)>,
     last: Option<RequestToken>,
-    /// How everybody was when a Fetch left.
-    asked: BTreeMap<RequestToken, Vec<Asked>>,
+    /// When a Fetch left, and how everybody was then.
+    asked: BTreeMap<RequestToken, (Instant, Vec<Asked>)>,
+    /// When the one left whose answer came last.
+    asked_at: Option<Instant>,
     /// Whose records were in the last answer, and are to be told before anything else happens.
     owed: Vec<PartitionId>,
     /// Of the last answer, by partition.
@@ -33,6 +39,14 @@ pub(super) struct Truth {
     largest_rest: usize,
 }
 
+/// Offsets that an election took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Taken {
+    pub(super) at: Instant,
+    pub(super) first: i64,
+    pub(super) last: i64,
+}
+
 /// Who is read, since which seek and by which leader: as long as that stays, what is fetched is of use.
 pub(super) type Asked = (PartitionId, u64, Option<Leader>);
 
@@ -40,11 +54,13 @@ impl Truth {
     pub(super) fn new(partitions: i32) -> Self {
         Self {
             last_number: 0,
+            written: Written::default(),
             leaders: vec![None; partitions.unsigned_abs() as usize],
             frames: BTreeMap::new(),
             holds: Vec::new(),
             last: None,
             asked: BTreeMap::new(),
+            asked_at: None,
             owed: Vec::new(),
             whole: BTreeMap::new(),
             largest_batch: 0,
@@ -69,6 +85,16 @@ impl Truth {
             *known = Some(leader);
         }
         is_news
+    }
+
+    /// There is another topic of that name.
+    pub(super) fn forget_leaders(&mut self) {
+        self.leaders.fill(None);
+    }
+
+    /// When the last answer was asked for.
+    pub(super) fn asked_at(&self) -> Option<Instant> {
+        self.asked_at
     }
 
     /// An answer has come; what is told next is of it.
@@ -114,7 +140,7 @@ impl World {
         let (held, counted) = (self.truth.held(), self.fetcher.held());
         let by_streams: usize = self.streams.keys().map(|stream| self.fetcher.held_by(*stream)).sum();
         if (counted, by_streams) != (held, held) {
-            self.violate("memory is accounted for", || {
+            self.violate(MEMORY, || {
                 format!("{held} bytes are held, {counted} counted, and {by_streams} charged to streams")
             });
         }
@@ -128,7 +154,7 @@ impl World {
         let beside = (nodes * self.streams.len() + paused) * little;
         let most = self.plan.pool.map_or(budgets, |pool| budgets.min(pool)) + beside;
         if held > most {
-            self.violate("no more is held than there is room for", || format!("{held} of {most} bytes"));
+            self.violate(ROOM, || format!("{held} of {most} bytes"));
         }
     }
 
@@ -138,12 +164,14 @@ impl World {
 
     pub(super) fn note_asked(&mut self, token: RequestToken) {
         let asked = self.readers.iter().filter(|it| !it.is_gone).map(|it| self.asked_of(it)).collect();
-        self.truth.asked.insert(token, asked);
+        self.truth.asked.insert(token, (self.now, asked));
     }
 
     /// Records that the leader has sent, and nothing has happened since they were asked for: they must be told.
     pub(super) fn owe(&mut self, out: &Out, response: &FetchResponse) {
-        let asked = self.truth.asked.remove(&out.token).unwrap_or_default();
+        let asked = self.truth.asked.remove(&out.token);
+        self.truth.asked_at = asked.as_ref().map(|(at, _)| *at);
+        let asked = asked.map(|(_, asked)| asked).unwrap_or_default();
         let rows = response.responses.iter().flat_map(|topic| &topic.partitions);
         for row in rows.filter(|row| row.error_code.is_none()) {
             if self.truth.fetched(row.partition_index).is_none_or(|bytes| bytes == 0) {
@@ -152,7 +180,8 @@ impl World {
             let readers = self.readers.iter().filter(|it| it.partition == row.partition_index && !it.is_gone);
             let is_as_it_was = |it: &&Reader| {
                 let now = self.asked_of(it);
-                now.2.is_some_and(|leader| leader.broker_id == out.node) && asked.contains(&now)
+                let leads = now.2.is_some_and(|leader| leader.broker_id == out.node);
+                leads && it.topic == self.topic_id && asked.contains(&now)
             };
             let owed: Vec<PartitionId> = readers.filter(is_as_it_was).map(|it| it.id).collect();
             self.truth.owed.extend(owed);
@@ -161,7 +190,7 @@ impl World {
 
     pub(super) fn check_told(&mut self) {
         if let Some(id) = std::mem::take(&mut self.truth.owed).first() {
-            self.violate("what was fetched is used", || format!("{id:?} hears nothing of its records"));
+            self.violate(USED, || format!("{id:?} hears nothing of its records"));
         }
     }
 
@@ -182,6 +211,7 @@ impl World {
             self.truth.largest_batch = self.truth.largest_batch.max(largest);
             self.truth.whole.insert(partition, if is_damaged { records.len() } else { whole });
             let answered = if whole > 0 { "records come" } else { "no records come" };
+            self.cover_version(whole > 0);
             self.cover_code("a fetch", code, answered);
             let leader = self.truth.leader(partition).map(|leader| leader.broker_id);
             let is_near = whole > 0 && leader.is_some_and(|leader| leader != out.node);
@@ -192,47 +222,93 @@ impl World {
         }
     }
 
-    /// Who asks for what is committed is told of every transaction that was not.
-    pub(super) fn check_aborted(&mut self, partition: i32, load: &Load) {
+    fn cover_version(&mut self, has_records: bool) {
+        let (version, is_old) = (self.spoken.fetch, self.plan.release < Release::V4_0);
+        if has_records {
+            self.coverage.hit("fetcher", format!("fetched in version {version}"));
+            let times = u64::from(self.plan.has_zstd && is_old);
+            self.coverage.add("fetcher", "fetched from a topic that is set to zstd, before 4.0", times);
+        }
+    }
+
+    /// Who asks for what is committed is told of every transaction that was not, and of no other.
+    pub(super) fn check_aborted(&mut self, reader: usize, load: &Load) {
+        let Reader { topic, partition, .. } = self.readers[reader];
+        if self.is_of_another_topic(reader) {
+            return;
+        }
         let Some(log) = self.cluster.partition(TOPIC, partition).map(Partition::log) else { return };
-        // What an election took may have been of other transactions than what is there now.
-        let is_lossy = self.cluster.lost().iter().any(|lost| lost.partition == partition);
         let told: Vec<_> = load.aborted.iter().map(|it| (it.producer_id, it.first_offset)).collect();
+        // What an election has taken since it was asked for may have been of other transactions than what is there now.
+        let was_lost = |first: i64, last: i64| {
+            let since = self.truth.asked_at;
+            let lost = self.taken_of((topic, partition));
+            let mut lost = lost.filter(|lost| since.is_none_or(|since| lost.at >= since));
+            lost.any(|lost| lost.first <= last && lost.last >= first)
+        };
         let is_in = |it: &&AbortedTransaction| it.last_offset >= load.offset && it.first_offset < load.next;
-        let untold = log.aborted().iter().filter(is_in);
-        let untold = untold.copied().find(|it| !told.contains(&(it.producer_id, it.first_offset)));
-        let is_wrong =
-            if self.plan.read_committed { untold.is_some() && !is_lossy } else { !told.is_empty() };
+        let mut untold = log
+            .aborted()
+            .iter()
+            .filter(is_in)
+            .filter(|it| !told.contains(&(it.producer_id, it.first_offset)));
+        let untold = untold.find(|it| !was_lost(it.first_offset, it.last_offset)).copied();
+        let is_there = |told: &(i64, i64)| {
+            log.aborted().iter().any(|it| (it.producer_id, it.first_offset) == *told)
+                || log.start() > load.offset
+                || was_lost(told.1, i64::MAX)
+        };
+        let is_wrong = match self.plan.read_committed {
+            true => untold.is_some() || !told.iter().all(is_there),
+            false => !told.is_empty(),
+        };
         if !told.is_empty() {
             self.coverage.hit("fetcher", "an aborted transaction");
         }
         if is_wrong {
-            self.violate("aborted transactions are told", || format!("{untold:?}, told: {told:?}"));
+            self.violate(ABORTED, || format!("{untold:?}, told: {told:?}"));
         }
     }
 
     /// It is news of an election that took something, and names both epochs.
     pub(super) fn check_truncation(&mut self, reader: usize, expected: Option<i64>, truncation: Truncation) {
         let Truncation { offset, epoch, end_offset, common_epoch, leader_epoch } = truncation;
-        let partition = self.readers[reader].partition;
+        let Reader { topic, partition, .. } = self.readers[reader];
         // Records below what was read.
-        let took = |lost: &Lost| lost.partition == partition && lost.base_offset < offset;
-        let is_lost = self.cluster.lost().iter().any(took);
+        let is_lost = self.taken_of((topic, partition)).any(|lost| lost.first < offset);
         let is_right = expected == Some(offset)
             && end_offset <= offset
             && common_epoch <= epoch
             && epoch < leader_epoch
             && is_lost;
-        if !is_right {
-            self.violate("a truncation is what an election took", || format!("{expected:?}: {truncation:?}"));
+        if !is_right && !self.is_of_another_topic(reader) {
+            self.violate(TRUNCATION, || format!("{expected:?}: {truncation:?}"));
         }
+    }
+
+    /// What elections took of a partition, as the cluster recorded it, and the hole before it, which the new leader may have
+    /// no part of either.
+    pub(super) fn taken_of(&self, of: (Uuid, i32)) -> impl Iterator<Item = Taken> {
+        let lost = self.cluster.lost().iter().filter(move |lost| (lost.topic_id, lost.partition) == of);
+        lost.map(move |lost| Taken {
+            at: lost.at,
+            first: self.truth.written.hole_before(of, lost.base_offset, lost.at),
+            last: lost.last_offset,
+        })
+    }
+
+    /// Whether a reader's topic is not there any more. Nodes that are asked by its name answer of the one that is there now, if
+    /// there is one.
+    pub(super) fn is_of_another_topic(&self, reader: usize) -> bool {
+        self.cluster.topic(TOPIC).map(Topic::id) != Some(self.readers[reader].topic)
     }
 
     pub(super) fn has_all(&self, reader: &Reader) -> bool {
         let Some(partition) = self.cluster.partition(TOPIC, reader.partition) else { return false };
         let knows = self.truth.leader(reader.partition).map(|it| it.epoch) == Some(partition.leader_epoch());
         let is_there = reader.position == Some(partition.high_watermark());
-        reader.is_gone || knows && is_there && reader.items.is_empty()
+        let is_here = self.cluster.topic(TOPIC).map(Topic::id) == Some(reader.topic);
+        reader.is_gone || knows && is_here && is_there && reader.items.is_empty()
     }
 
     /// Whether those have everything who do not depend on somebody who does not read: who is paused, or a stream that is left
@@ -267,21 +343,24 @@ impl World {
                 })
                 .collect();
             let mut seen = it.seen.iter().filter(|(offset, _)| **offset >= first && !it.is_gone);
-            let differs = seen.find(|(offset, number)| log.get(offset) != Some(number));
-            if let Some((offset, _)) = differs.filter(|_| !self.may_differ(it.partition)) {
+            let of = (it.topic, it.partition);
+            let differs = |(offset, number): &(&i64, &u64)| {
+                let is_gone = self.truth.written.is_empty(of, (**offset, **offset + 1), (self.now, self.now));
+                log.get(offset) != Some(number) && !is_gone && !self.may_differ(it.partition, **offset)
+            };
+            if let Some((offset, _)) = seen.find(differs) {
                 let (id, offset) = (it.id, *offset);
-                return self
-                    .violate("readers see the log", || format!("{id:?} read another record at {offset}"));
+                return self.violate(READERS, || format!("{id:?} read another record at {offset}"));
             }
         }
         let held = self.fetcher.held();
         if held > 0 {
-            self.violate("memory is accounted for", || format!("{held} bytes are held, and all is read"));
+            self.violate(MEMORY, || format!("{held} bytes are held, and all is read"));
         }
         for (id, stream) in std::mem::take(&mut self.streams) {
             self.fetcher.close(self.now, id);
             if stream.account.used() > 0 {
-                self.violate("memory is accounted for", || format!("{stream:?} is closed"));
+                self.violate(MEMORY, || format!("{stream:?} is closed"));
             }
         }
     }

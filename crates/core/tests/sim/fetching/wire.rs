@@ -3,23 +3,52 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ottla_core::HostPort;
+use ottla_core::connection::Versions;
 use ottla_core::error::{CloseReason, Failure, Outcome, Peer, RequestError};
 use ottla_core::fetcher::{FetchOut, RequestToken};
-use ottla_fake::{ConnId, Output, Request as Received};
+use ottla_fake::{ConnId, FakeCluster, Output, Request as Received};
+use ottla_wire::messages::api_versions::ApiVersionsRequest;
 use ottla_wire::messages::fetch::FetchRequest;
 use ottla_wire::messages::list_offsets::ListOffsetsRequest;
 use ottla_wire::messages::offset_for_leader_epoch::OffsetForLeaderEpochRequest;
 use ottla_wire::{ApiKey, ErrorCode, Request, decode_response, encode_request};
 
 use super::world::{Event, World};
+use crate::invariants::{ONE_IN_FLIGHT, SAYS_ITS_WAIT, TOPIC_IDS};
 use crate::random::Draw;
 
-const LIST_OFFSETS: i16 = 7;
-const EPOCHS: i16 = 4;
+/// In which versions nodes are asked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spoken {
+    pub(super) fetch: i16,
+    offsets: i16,
+    epochs: i16,
+}
+
+impl Spoken {
+    /// As the client's connections choose them, by what a node offers.
+    pub(super) fn by(cluster: &mut FakeCluster, now: Instant) -> Self {
+        let conn = cluster.connect(now, 1).expect("it runs");
+        let request = encode_request(&ApiVersionsRequest::default(), 0, 7, None).expect("it can be said");
+        cluster.handle(now, conn, &request.into_bytes());
+        let Some((_, Output::Bytes(frame))) = cluster.poll_output() else {
+            unreachable!("it answers at once")
+        };
+        let (_, offered) = decode_response::<ApiVersionsRequest>(&frame.slice(4..), 0).expect("an answer");
+        cluster.handle_disconnect(now, conn);
+        let offered = Versions::from_response(&offered);
+        let choose = |key, ours| offered.choose(key, ours).expect("all releases are spoken to");
+        Self {
+            fetch: choose(ApiKey::FETCH, FetchRequest::VERSIONS),
+            offsets: choose(ApiKey::LIST_OFFSETS, ListOffsetsRequest::VERSIONS),
+            epochs: choose(ApiKey::OFFSET_FOR_LEADER_EPOCH, OffsetForLeaderEpochRequest::VERSIONS),
+        }
+    }
+}
 
 /// The connections, and what is out on them.
 #[derive(Debug)]
@@ -69,34 +98,39 @@ impl World {
     pub(super) fn send_fetch(&mut self, fetch: FetchOut) {
         let FetchOut { token, broker_id: node, mut request, max_wait, .. } = fetch;
         if let Some(before) = self.wire.fetching.insert(node, token) {
-            self.violate("a session has one request in flight", || {
-                format!("{before:?} and {token:?} are out at node {node}")
-            });
+            self.violate(ONE_IN_FLIGHT, || format!("{before:?} and {token:?} are out at node {node}"));
         }
         if u128::try_from(request.max_wait_ms).ok() != Some(max_wait.as_millis()) {
-            self.violate("a request says how long it waits", || format!("{request:?}"));
+            self.violate(SAYS_ITS_WAIT, || format!("{request:?}"));
         }
         self.requests += 1;
         if request.topics.iter().any(|topic| topic.topic_id.is_nil()) {
-            self.violate("topics have their ids", || format!("{request:?}"));
+            self.violate(TOPIC_IDS, || format!("{request:?}"));
         }
-        if self.plan.version < 13 {
+        if self.spoken.fetch < 13 {
             request.topics.iter_mut().for_each(|topic| topic.topic_id = Default::default());
         }
         self.note(|| format!("Fetch {token:?} to node {node}: {}", summary(&request)));
         self.cover_fetch(&request, max_wait);
         self.note_asked(token);
-        self.send(token, node, self.plan.version, &request);
+        self.send(token, node, self.spoken.fetch, &request);
     }
 
     pub(super) fn send_look_up(&mut self, token: RequestToken, node: i32, request: &ListOffsetsRequest) {
         self.requests += 1;
         for row in request.topics.iter().flat_map(|topic| &topic.partitions) {
-            let what = if row.timestamp == -1 { "the end is looked up" } else { "the start is looked up" };
+            let what = match row.timestamp {
+                -1 => "the end is looked up",
+                -2 => "the start is looked up",
+                _ => "time is looked up",
+            };
             self.coverage.hit("fetcher: cursor", what);
             self.note(|| format!("ListOffsets {token:?} to node {node}: {row:?}"));
+            if row.timestamp != -1 {
+                self.looks_up(row.partition_index);
+            }
         }
-        self.send(token, node, LIST_OFFSETS, request);
+        self.send(token, node, self.spoken.offsets, request);
     }
 
     pub(super) fn send_check(
@@ -110,7 +144,7 @@ impl World {
             self.coverage.hit("fetcher: cursor", "another leader's log is compared");
             self.note(|| format!("OffsetForLeaderEpoch {token:?} to node {node}: {row:?}"));
         }
-        self.send(token, node, EPOCHS, request);
+        self.send(token, node, self.spoken.epochs, request);
     }
 
     fn send<R: Request>(&mut self, token: RequestToken, node: i32, version: i16, request: &R) {
@@ -181,20 +215,23 @@ impl World {
             ApiKey::FETCH => {
                 self.fetch_is_over(out);
                 let (_, response) =
-                    decode_response::<FetchRequest>(&payload, self.plan.version).expect("an answer");
+                    decode_response::<FetchRequest>(&payload, self.spoken.fetch).expect("an answer");
                 self.fetched(out, payload.len(), response);
             }
             ApiKey::LIST_OFFSETS => {
                 let (_, response) =
-                    decode_response::<ListOffsetsRequest>(&payload, LIST_OFFSETS).expect("an answer");
+                    decode_response::<ListOffsetsRequest>(&payload, self.spoken.offsets).expect("an answer");
                 for row in response.topics.iter().flat_map(|topic| &topic.partitions) {
-                    self.cover_code("a look-up", row.error_code, "a look-up finds an offset");
+                    let found =
+                        if row.offset < 0 { "a look-up finds nothing" } else { "a look-up finds an offset" };
+                    self.cover_code("a look-up", row.error_code, found);
                 }
                 self.fetcher.handle_offsets(now, out.token, &response);
             }
             _ => {
                 let (_, response) =
-                    decode_response::<OffsetForLeaderEpochRequest>(&payload, EPOCHS).expect("an answer");
+                    decode_response::<OffsetForLeaderEpochRequest>(&payload, self.spoken.epochs)
+                        .expect("an answer");
                 for row in response.topics.iter().flat_map(|topic| &topic.partitions) {
                     let is_known = row.leader_epoch >= 0 && row.end_offset >= 0;
                     let answered =

@@ -86,7 +86,7 @@ pub(crate) fn refused(talk: &mut Talk<'_>) {
 
 /// How far a timestamp may be from the clock.
 pub(crate) fn timestamps(talk: &mut Talk<'_>) {
-    let topic = talk.topic("t", &ALL, &[]);
+    let topic = talk.topic("t", &ALL, &[("retention.ms", "-1")]);
     let stamp = talk.names.stamp;
     for (what, time) in
         [("-1", -1), ("0", 0), ("long ago", 5), ("two hours from now", stamp + 9_000_000), ("now", stamp)]

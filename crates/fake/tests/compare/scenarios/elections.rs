@@ -1,5 +1,7 @@
 //! Leaders that lack what their predecessor had.
 
+use ottla_wire::messages::produce::ProduceRequest;
+
 use crate::requests::{end_of_epoch, fetch, fetch_with_epochs, list_offset, plain, produce, sequenced};
 use crate::talk::{Talk, metadata_of};
 
@@ -62,6 +64,43 @@ pub(crate) fn too_few_replicas(talk: &mut Talk<'_>) {
     let alone = talk.topic("alone", &[1], &[]);
     talk.ask("fewer replicas than there have to be", 1, 9, &produce(&alone, -1, plain(&["x"], stamp)));
     talk.wait_for_high_watermark(1, &alone, 1);
+}
+
+/// Batches with acks = all are in the log of a leader whose follower is silent when their time is over. Once the follower is out
+/// of the ISR they count where enough replicas are left.
+pub(crate) fn timed_out(talk: &mut Talk<'_>) {
+    let (two, three) = (talk.topic("two", &[1, 2], &[]), talk.topic("three", &[1, 3, 2], &[]));
+    let stamp = talk.names.stamp;
+    let id = talk.producer();
+    let batch = |sequence, timeout_ms, topic| ProduceRequest {
+        timeout_ms,
+        ..produce(topic, -1, sequenced((id, 0), sequence, 1, stamp))
+    };
+    let (place, both) = (talk.place, [&*two.name, &*three.name]);
+    for topic in [&two, &three] {
+        talk.ask("all in sync", 1, 9, &batch(0, 10_000, topic));
+    }
+    // No more than this may come between: a broker that is gone is in the ISR for less than two seconds.
+    place.stop_following(&both, 2);
+    talk.ask("a follower is silent", 1, 9, &batch(1, 50, &three));
+    let too_few = "it leaves the ISR meanwhile, and too few are left";
+    talk.ask_while(too_few, 1, 9, &batch(1, 3_000, &two), || place.miss_follower(&both, 2));
+    talk.wait_for(1, &two, |row| row.isr_nodes == [1]);
+    talk.ask("too few in sync, the same again", 1, 9, &batch(1, 10_000, &two));
+    talk.ask("too few in sync, the next", 1, 9, &batch(2, 10_000, &two));
+    talk.ask_fetch("what too few have", 1, 12, &fetch(&two, 0));
+    talk.wait_for_high_watermark(1, &three, 2);
+    talk.ask("enough in sync, the same again", 1, 9, &batch(1, 10_000, &three));
+    talk.ask("enough in sync, the next", 1, 9, &batch(2, 10_000, &three));
+    place.follow_again(&both, 2);
+    talk.wait_for_high_watermark(1, &two, 2);
+    for sequence in [1, 2] {
+        talk.ask("both in sync again", 1, 9, &batch(sequence, 10_000, &two));
+    }
+    talk.wait_for_high_watermark(1, &two, 3);
+    for topic in [&two, &three] {
+        talk.ask_fetch("in the end", 1, 12, &fetch(topic, 0));
+    }
 }
 
 /// The leader dies, another replica in sync leads, and knows what the old one knew.

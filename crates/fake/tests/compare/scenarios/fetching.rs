@@ -6,7 +6,7 @@ use ottla_wire::messages::fetch::{FetchPartition, FetchRequest, ForgottenTopic};
 use ottla_wire::records::Stamp;
 
 use crate::requests::{batch, delete_records, fetch, plain, produce};
-use crate::talk::{Talk, Topic};
+use crate::talk::{Talk, Topic, only_row};
 
 const ALL: [i32; 3] = [1, 2, 3];
 
@@ -247,4 +247,123 @@ pub(crate) fn near_replicas(talk: &mut Talk<'_>) {
     talk.ask_fetch("in the session, and no rack any more", 1, 12, &away);
     let two = talk.topic("two", &[1, 2], &[]);
     talk.ask_fetch("no replica in the rack", 1, 12, &from_rack(&two, "rack-3", 0));
+}
+
+/// A near replica that dies: the leader serves its readers, in a session and without, until it is back in sync.
+pub(crate) fn near_replica_dies(talk: &mut Talk<'_>) {
+    let topic = filled(talk, "t");
+    let from_rack = |offset: i64| FetchRequest { rack_id: "rack-2".into(), ..fetch(&topic, offset) };
+    talk.ask_fetch("at first", 1, 12, &from_rack(8));
+    let opened = FetchRequest { session_id: 0, session_epoch: 0, ..from_rack(8) };
+    let id = talk.ask_fetch("a session", 1, 12, &opened).unwrap().session_id;
+    let next =
+        |epoch| FetchRequest { topics: Vec::new(), session_id: id, session_epoch: epoch, ..opened.clone() };
+    talk.place.kill(2);
+    talk.wait_for(1, &topic, |row| row.isr_nodes == [1, 3]);
+    talk.until("the leader serves", |talk| {
+        let answer = talk.call(1, 12, &from_rack(8)).unwrap();
+        only_row(&answer).preferred_read_replica < 0
+    });
+    for offset in [8, 10, 11] {
+        talk.ask_fetch(&format!("it is dead, from {offset}"), 1, 12, &from_rack(offset));
+    }
+    talk.ask_fetch("it is dead, in the session", 1, 12, &next(1));
+    talk.ask_fetch("read on there", 1, 12, &FetchRequest { topics: from_rack(10).topics, ..next(2) });
+    talk.ask("a record more", 1, 9, &produce(&topic, -1, plain(&["c"], talk.names.stamp)));
+    talk.ask_fetch("it comes", 1, 12, &next(3));
+    talk.place.restart(2);
+    talk.wait_for(1, &topic, |row| row.isr_nodes.len() == 3);
+    talk.wait_for_high_watermark(2, &topic, 11);
+    talk.until("the leader sends on", |talk| {
+        let answer = talk.call(1, 12, &from_rack(8)).unwrap();
+        only_row(&answer).preferred_read_replica == 2
+    });
+    talk.ask_fetch("it is back", 1, 12, &from_rack(8));
+    talk.ask_fetch("it is back, in the session", 1, 12, &next(4));
+    for offset in [8, 10, 11] {
+        talk.ask_fetch(&format!("there, from {offset}"), 2, 12, &from_rack(offset));
+    }
+    let lost = FetchRequest { session_epoch: 1, session_id: id, ..from_rack(8) };
+    talk.ask_fetch("the leader's session is not known there", 2, 12, &lost);
+}
+
+/// Records that are deleted below and behind what a session has asked for.
+pub(crate) fn deleted_in_a_session(talk: &mut Talk<'_>) {
+    for version in [12, 13] {
+        let (topic, beside) = (filled(talk, &format!("t{version}")), filled(talk, &format!("u{version}")));
+        let mut both = in_session(&topic, 2, 0, 0);
+        both.topics.extend(fetch(&beside, 10).topics);
+        let id = talk.ask_fetch("opened", 1, version, &both).unwrap().session_id;
+        let mut epoch = 0;
+        let mut ask = |talk: &mut Talk<'_>, what: &str, from: Option<i64>| {
+            epoch += 1;
+            let topics = from.map_or_else(Vec::new, |from| fetch(&topic, from).topics);
+            let request = FetchRequest { topics, ..in_session(&topic, 0, id, epoch) };
+            talk.ask_fetch(&format!("{what}, version {version}"), 1, version, &request);
+        };
+        ask(talk, "read to 4", Some(4));
+        talk.ask("below that", 1, 2, &delete_records(&topic, 3));
+        ask(talk, "the same again", None);
+        talk.ask("and more", 1, 2, &delete_records(&topic, 7));
+        ask(talk, "overtaken", None);
+        ask(talk, "still", None);
+        ask(talk, "where the log starts", Some(7));
+        ask(talk, "to the end", Some(10));
+        ask(talk, "silent", None);
+        talk.ask("all", 1, 2, &delete_records(&topic, -1));
+        ask(talk, "nothing is left", None);
+        ask(talk, "silent again", None);
+        talk.ask("a record more", 1, 9, &produce(&topic, -1, plain(&["c"], talk.names.stamp)));
+        ask(talk, "it comes", None);
+        talk.ask("that one, too", 1, 2, &delete_records(&topic, -1));
+        ask(talk, "overtaken at the end", None);
+        ask(talk, "behind it", Some(11));
+        ask(talk, "and silent", None);
+    }
+}
+
+/// As many sessions as a node has room for: no other one is opened before one of them is closed, and they go on.
+pub(crate) fn full_of_sessions(talk: &mut Talk<'_>) {
+    /// Brokers keep them in so many parts, and open them there in turn.
+    const PARTS: usize = 8;
+    let topic = filled(talk, "t");
+    let (mut sessions, mut refused) = (Vec::new(), 0);
+    while refused < PARTS {
+        match talk.call(1, 12, &in_session(&topic, 8, 0, 0)).unwrap().session_id {
+            0 => refused += 1,
+            id => {
+                refused = 0;
+                sessions.push(id);
+            }
+        }
+    }
+    // Brokers have some of each other.
+    let is_full = (900..=1_000).contains(&sessions.len());
+    talk.note("so many sessions", &format!("about a thousand: {is_full}"));
+    for version in [7, 12, 13, 18] {
+        talk.ask_fetch(&format!("no room, version {version}"), 1, version, &in_session(&topic, 8, 0, 0));
+    }
+    talk.ask_fetch("what may not be opened anew", 1, 12, &in_session(&topic, 8, 7, 0));
+    for (what, id) in [("the first one", sessions[0]), ("the last one", *sessions.last().unwrap())] {
+        talk.ask_fetch(&format!("{what} goes on"), 1, 12, &in_session(&topic, 10, id, 1));
+        talk.ask_fetch(
+            &format!("{what} is silent"),
+            1,
+            12,
+            &FetchRequest { topics: Vec::new(), ..in_session(&topic, 10, id, 2) },
+        );
+    }
+    talk.ask_fetch("the first one is closed", 1, 12, &in_session(&topic, 8, sessions.remove(0), -1));
+    let mut again = None;
+    for _ in 0..PARTS {
+        let answer = talk.call(1, 12, &in_session(&topic, 10, 0, 0)).unwrap();
+        again = again.or(Some(answer.session_id).filter(|id| *id > 0));
+    }
+    let id = again.unwrap();
+    talk.ask_fetch("there was room for one", 1, 12, &in_session(&topic, 8, id, 1));
+    talk.ask_fetch("and for no other", 1, 12, &in_session(&topic, 8, 0, 0));
+    for id in sessions.into_iter().chain([id]) {
+        talk.call(1, 12, &FetchRequest { topics: Vec::new(), ..in_session(&topic, 8, id, -1) });
+    }
+    talk.ask_fetch("all are closed", 1, 12, &in_session(&topic, 8, 0, 0));
 }

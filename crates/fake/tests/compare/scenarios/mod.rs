@@ -6,6 +6,7 @@ pub(crate) mod epochs;
 pub(crate) mod fetching;
 pub(crate) mod nodes;
 pub(crate) mod offsets;
+pub(crate) mod retention;
 pub(crate) mod sequences;
 pub(crate) mod topics;
 pub(crate) mod transactions;
@@ -20,9 +21,13 @@ macro_rules! scenarios {
             sequences { window order epochs wraps unknown retention_keeps_producers many_batches_at_once }
             batches { accepted refused timestamps codecs limits compacted log_append_time cleaned without_acks }
             epochs { leader_moves ends_of_epochs fetches_with_epochs }
-            elections { truncation too_few_replicas failover }
-            fetching { places limits no_sessions sessions waits deleted_records near_replicas }
+            elections { truncation too_few_replicas timed_out failover }
+            fetching {
+                places limits no_sessions sessions full_of_sessions waits deleted_records deleted_in_a_session
+                near_replicas near_replica_dies
+            }
             offsets { special by_time }
+            retention { by_time by_size all_of_it producers_expire }
             topics { refused timeouts settings created grown deleted metadata configs }
             transactions { one_after_another two_at_once sequences }
             nodes { api_versions producer_ids coordinators }

@@ -8,7 +8,7 @@ use ottla_wire::{decode_response, encode_request};
 use crate::talk::Talk;
 
 /// The APIs that the fake has.
-const SERVED: [i16; 13] = [0, 1, 2, 3, 10, 18, 19, 20, 21, 22, 23, 32, 37];
+const SERVED: [i16; 14] = [0, 1, 2, 3, 10, 15, 18, 19, 20, 21, 22, 23, 32, 37];
 
 fn versions() -> ApiVersionsRequest {
     ApiVersionsRequest {
@@ -26,9 +26,11 @@ fn served(mut answer: ApiVersionsResponse) -> ApiVersionsResponse {
     answer
 }
 
-/// ApiVersions in every version, in one that is not there, and with a name that may not be.
+/// ApiVersions in every version, in one that is not there, and with a name that may not be. Of every release that is at hand.
 pub(crate) fn api_versions(talk: &mut Talk<'_>) {
-    for version in 0..=4 {
+    let oldest = talk.call(1, 0, &versions()).unwrap();
+    let own = oldest.api_keys.iter().find(|row| row.api_key == 18).unwrap();
+    for version in 0..=own.max_version {
         let answer = served(talk.call(1, version, &versions()).unwrap());
         let shown = talk.names.show(&answer);
         talk.note(&format!("version {version}"), &shown);

@@ -114,6 +114,7 @@ impl Cluster {
     fn abandoned(&self, call: &Call, to: &Destination) {
         let (topic, partition) = place(call.target());
         tracing::info!(
+            name: "ottla.request.overdue",
             broker = %self.peer(to), api = %call.api(), topic, partition, attempt = call.attempt(),
             next = "another broker is asked", "no answer yet"
         );
@@ -124,6 +125,7 @@ impl Cluster {
         self.with_metadata(|metadata| call.handle_error(now(), error, metadata));
         let (topic, partition) = place(call.target());
         tracing::debug!(
+            name: "ottla.request.unanswered",
             broker = %peer, api = %call.api(), topic, partition, attempt, error = %reason, next = %call.next(now()),
             "no answer"
         );
@@ -134,6 +136,7 @@ impl Cluster {
         self.with_metadata(|metadata| call.handle_code(now(), answer.peer.clone(), code, message, metadata));
         let (topic, partition) = place(call.target());
         tracing::debug!(
+            name: "ottla.request.refused",
             broker = %answer.peer, api = %call.api(), topic, partition, attempt, %code, message,
             next = %call.next(now()), "answered with an error"
         );

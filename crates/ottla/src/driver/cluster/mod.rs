@@ -235,6 +235,7 @@ impl Cluster {
             self.with_metadata(|metadata| metadata.handle_leader_hint(topic, partition, leader, brokers));
         if news {
             tracing::debug!(
+                name: "ottla.metadata.hint",
                 topic,
                 partition,
                 leader = leader.broker_id,
@@ -350,6 +351,7 @@ impl Cluster {
                 not_before,
                 on_overdue: Box::new(move |peer| {
                     tracing::warn!(
+                        name: "ottla.broker.silent",
                         broker = %peer, next = "another broker is asked for metadata",
                         "no answer for two seconds longer than expected"
                     );

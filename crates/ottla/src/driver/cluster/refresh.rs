@@ -118,6 +118,7 @@ impl Cluster {
             }
             Err(error) => {
                 tracing::warn!(
+                    name: "ottla.metadata.failed",
                     broker = %error.peer, api = %error.api, error = %error.reason, next = "the next broker is asked",
                     "no metadata"
                 );

@@ -14,10 +14,10 @@ use ottla_core::metadata::{Destination, Leader, Topic, broker};
 use ottla_wire::messages::fetch::{FetchRequest, FetchResponse};
 use ottla_wire::messages::list_offsets::ListOffsetsRequest;
 use ottla_wire::messages::offset_for_leader_epoch::OffsetForLeaderEpochRequest;
-use ottla_wire::{AnyRequest, ApiKey, Request, Str};
+use ottla_wire::{AnyRequest, ApiKey, ErrorCode, Request, Str};
 
 use super::feed::{Feed, Item};
-use super::log::log_news;
+use super::log::{log_lost, log_news, log_refused, log_refused_whole};
 use super::{Driver, Event, Seat};
 use crate::driver::cluster::{Cluster, Owner, Purpose};
 use crate::driver::connection::{Handle, ReplyTo};
@@ -218,12 +218,23 @@ impl Engine {
             ApiKey::LIST_OFFSETS => {
                 if let Some(response) = self.decoded::<ListOffsetsRequest>(token, &answer) {
                     handle.throttle(response.throttle_time_ms);
+                    let rows = response.topics.iter().flat_map(|topic| {
+                        topic
+                            .partitions
+                            .iter()
+                            .map(move |row| (&topic.name, row.partition_index, row.error_code))
+                    });
+                    self.log_refusals(&answer, api, rows);
                     self.fetcher.handle_offsets(now(), token, &response);
                 }
             }
             _ => {
                 if let Some(response) = self.decoded::<OffsetForLeaderEpochRequest>(token, &answer) {
                     handle.throttle(response.throttle_time_ms);
+                    let rows = response.topics.iter().flat_map(|topic| {
+                        topic.partitions.iter().map(move |row| (&topic.topic, row.partition, row.error_code))
+                    });
+                    self.log_refusals(&answer, api, rows);
                     self.fetcher.handle_epochs(now(), token, &response);
                 }
             }
@@ -243,24 +254,34 @@ impl Engine {
     }
 
     fn lost(&mut self, token: RequestToken, error: &RequestError) {
-        tracing::debug!(
-            broker = %error.peer, api = %error.api, error = %error.reason, next = "again after a pause", "no answer"
-        );
+        // There may be many partitions, and nobody who wants to hear of them.
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            log_lost(error, self.fetcher.carried(token));
+        }
         self.fetcher.handle_lost(now(), token, error);
     }
 
     fn fetched(&mut self, token: RequestToken, answer: &Answer, response: FetchResponse) {
         if response.error_code.is_err() {
-            tracing::debug!(
-                broker = %answer.peer, api = %ApiKey::FETCH, code = %response.error_code,
-                next = "a new fetch session", "answered with an error"
-            );
+            log_refused_whole(answer, response.error_code);
         }
         self.take_refusals(answer, &response);
         let bytes = answer.payload.len();
         let mismatch = self.fetcher.handle_fetched(now(), token, answer.version, bytes, response);
         if !mismatch.is_empty() {
-            tracing::warn!(broker = %answer.peer, ?mismatch, "fetch answer does not match its request");
+            tracing::warn!(name: "ottla.answer.mismatch", broker = %answer.peer, ?mismatch, "fetch answer does not match its request");
+        }
+    }
+
+    /// Logs which look-ups were refused.
+    fn log_refusals<'a>(
+        &self,
+        answer: &Answer,
+        api: ApiKey,
+        rows: impl Iterator<Item = (&'a Str, i32, ErrorCode)>,
+    ) {
+        for (topic, partition, code) in rows.filter(|(.., code)| code.is_err()) {
+            log_refused((answer, api), &self.fetcher, topic, partition, code);
         }
     }
 
@@ -269,11 +290,9 @@ impl Engine {
         for topic in &response.responses {
             for refused in topic.partitions.iter().filter(|it| it.error_code.is_err()) {
                 let Some(name) = self.cluster.topic_name(&topic.topic, topic.topic_id) else { continue };
-                let (partition, code) = (refused.partition_index, refused.error_code);
-                tracing::debug!(
-                    broker = %answer.peer, api = %ApiKey::FETCH, topic = &*name, partition, %code,
-                    "answered with an error"
-                );
+                let partition = refused.partition_index;
+                let from = (answer, ApiKey::FETCH);
+                log_refused(from, &self.fetcher, &name, partition, refused.error_code);
                 let leader = &refused.current_leader;
                 if leader.leader_id >= 0 {
                     let endpoints = response.node_endpoints.iter();
@@ -287,7 +306,7 @@ impl Engine {
     }
 
     fn refresh(&self, avoid: Option<i32>) {
-        tracing::debug!(?avoid, "fetcher asks for metadata");
+        tracing::debug!(name: "ottla.metadata.wanted", ?avoid, "fetcher asks for metadata");
         self.cluster.refresh_topics(self.partitions.values().map(|(_, topic, _)| topic), avoid);
     }
 

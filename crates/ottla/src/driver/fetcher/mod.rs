@@ -8,6 +8,7 @@ mod log;
 mod shared;
 
 pub(crate) use feed::{Feed, Taken};
+pub(crate) use log::log_damaged;
 pub(crate) use shared::{Fetchers, Member};
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -198,6 +198,8 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
+        // Its part of the pool is the others' before they are told that there is room.
+        self.own.account = Account::new(0, None);
         for driver in &self.drivers {
             driver.post(Event::Leave(self.stream));
             self.cluster.fetchers().leave(driver, self.stream);

@@ -11,7 +11,7 @@ use ottla_core::calls::Target;
 use ottla_core::connection::{Answer, Outgoing};
 use ottla_core::error::{Failure, Outcome, RequestError};
 use ottla_core::metadata::{Destination, Leader, Lookup, broker};
-use ottla_core::partition_queue::{Acks, Batch, SealError};
+use ottla_core::partition_queue::{Acks, Batch, Ready, SealError};
 use ottla_core::producer::{
     Action, DeliveryError, PartitionId, Producer, ProducerIdFailure, ProducerMetrics, ProducerSettings,
     RequestToken, SendRequest, SplitBatch, Written,
@@ -21,7 +21,7 @@ use ottla_wire::messages::produce::{ProduceRequest, ProduceResponse};
 use ottla_wire::{ApiKey, ErrorCode, Str};
 
 use super::log::{log_failed, log_lost, log_reset, next_after};
-use super::sealer::{Done, Sealer, Work};
+use super::sealer::{Done, SealOutcome, Sealer, Work};
 use super::{Driver, Event};
 use crate::driver::cluster::{Cluster, Owner, Plan, Purpose, Verdict};
 use crate::driver::connection::{Handle, ReplyTo};
@@ -83,10 +83,10 @@ impl Engine {
             owner: cluster.new_owner(),
             producer: Producer::new(now(), settings, cluster.random()),
             cluster,
+            sealer: Sealer::new(&shared.chunks),
             shared,
             outboxes: BTreeMap::new(),
             sent: HashMap::new(),
-            sealer: Sealer::new(),
             effects: Vec::new(),
             events: Vec::new(),
             is_closing: false,
@@ -135,7 +135,7 @@ impl Engine {
             Action::Send(request) => self.send(driver, request),
             Action::InitProducerId(request) => self.init_producer_id(driver.clone(), request),
             Action::RefreshMetadata { reason, avoid } => {
-                tracing::debug!(?reason, ?avoid, "producer asks for metadata");
+                tracing::debug!(name: "ottla.metadata.wanted", ?reason, ?avoid, "producer asks for metadata");
                 self.refresh(avoid);
             }
             Action::Resolve { partition, delivery, memory, result } => {
@@ -151,7 +151,7 @@ impl Engine {
             Action::SequenceReset(reset) => log_reset(&reset),
             Action::Closed { partition, old, new } => {
                 if let Some(outbox) = self.outboxes.remove(&partition) {
-                    tracing::warn!(topic = &*outbox.topic, partition = outbox.partition, %old, %new, "topic was created again");
+                    tracing::warn!(name: "ottla.topic.recreated", topic = &*outbox.topic, partition = outbox.partition, %old, %new, "topic was created again");
                     let error = recreated(&outbox.topic, outbox.partition, old, new);
                     self.close_outbox(outbox, error);
                 }
@@ -179,7 +179,7 @@ impl Engine {
             }
             Event::ProducerId(result) => {
                 if let Err(failure) = &result {
-                    tracing::warn!(%failure, "no producer id");
+                    tracing::warn!(name: "ottla.producer_id.failed", %failure, "no producer id");
                 }
                 self.producer.handle_producer_id(now(), result);
             }
@@ -230,19 +230,28 @@ impl Engine {
 
     fn take(&mut self, driver: &Arc<Driver>, partition: PartitionId) {
         let batch = self.outboxes.get(&partition).and_then(|outbox| outbox.take());
-        match batch {
-            None => self.producer.nothing_to_push(now(), partition, None),
-            Some(batch) => {
-                let takes_long = batch.is_compressed() && batch.encoded_len() > INLINE_SEAL;
-                self.work(driver, Work::Seal(partition, Box::new(batch)), takes_long);
-            }
+        let Some(batch) = batch else { return self.producer.nothing_to_push(now(), partition, None) };
+        let takes_long = batch.is_compressed() && batch.encoded_len() > INLINE_SEAL;
+        if !takes_long && !self.sealer.order.has_open(partition) {
+            let result = batch.seal(self.sealer.pool());
+            return self.push(partition, result);
         }
+        let place = self.sealer.order.place(partition);
+        self.work(driver, Work::Seal(place, Box::new(batch)), takes_long);
+        // The next one may be sealed meanwhile.
+        self.producer.handle_ready(now(), partition, self.ready(partition));
+    }
+
+    /// What the outbox of a partition has now.
+    fn ready(&self, partition: PartitionId) -> Option<Ready> {
+        self.outboxes.get(&partition).and_then(|outbox| outbox.ready())
     }
 
     /// A batch is too large for its topic.
     fn split(&mut self, driver: &Arc<Driver>, split: SplitBatch) {
         if let Some(outbox) = self.outboxes.get(&split.partition) {
             tracing::debug!(
+                name: "ottla.batch.split",
                 topic = &*outbox.topic,
                 partition = outbox.partition,
                 records = split.sealed.count(),
@@ -268,23 +277,26 @@ impl Engine {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Seal(partition, result) => self.push(partition, result),
+            Done::Seal(place, outcome) => {
+                self.sealer.order.keep(place, outcome);
+                while let Some(outcome) = self.sealer.order.take(place.partition) {
+                    match outcome {
+                        SealOutcome::Sealed(result) => self.push(place.partition, result),
+                        SealOutcome::Lost(memory) => self.skip(place.partition, memory),
+                    }
+                }
+            }
             Done::Split(partition, token, parts) => {
                 self.producer.handle_split(now(), partition, token, parts);
             }
-            Done::Lost(partition, memory) => self.skip(partition, memory),
         }
     }
 
     fn push(&mut self, partition: PartitionId, result: Result<Batch<Promise>, SealError<Promise>>) {
-        let outbox = self.outboxes.get(&partition);
         match result {
-            Ok(batch) => {
-                let ready = outbox.and_then(|outbox| outbox.ready());
-                self.producer.push(now(), partition, batch, ready);
-            }
+            Ok(batch) => self.producer.push(now(), partition, batch, self.ready(partition)),
             Err(SealError { delivery, memory, source }) => {
-                if let Some(outbox) = outbox {
+                if let Some(outbox) = self.outboxes.get(&partition) {
                     let (topic, partition) = (outbox.topic.clone(), outbox.partition);
                     let problem = format!("the batch cannot be compressed: {source}");
                     let fate = Fate::Whole(Err(Error::Record { topic, partition, problem }));
@@ -298,8 +310,7 @@ impl Engine {
     /// A batch is gone without the machine having seen it.
     fn skip(&mut self, partition: PartitionId, memory: usize) {
         self.release(partition, memory);
-        let ready = self.outboxes.get(&partition).and_then(|outbox| outbox.ready());
-        self.producer.nothing_to_push(now(), partition, ready);
+        self.producer.nothing_to_push(now(), partition, self.ready(partition));
     }
 
     fn send(&mut self, driver: &Arc<Driver>, request: SendRequest) {
@@ -359,7 +370,7 @@ impl Engine {
         self.take_refusals(token, answer, response);
         let mismatch = self.producer.handle_answer(now(), token, answer.version, response);
         if !mismatch.is_empty() {
-            tracing::warn!(broker = %answer.peer, ?mismatch, "produce answer does not match its request");
+            tracing::warn!(name: "ottla.answer.mismatch", broker = %answer.peer, ?mismatch, "produce answer does not match its request");
         }
         if let Some(handle) = handle {
             handle.throttle(response.throttle_time_ms);
@@ -375,6 +386,7 @@ impl Engine {
                 let mut carried = self.producer.carried(token);
                 let attempt = carried.find(|(topic, index, _)| ***topic == *name && *index == partition);
                 tracing::debug!(
+                    name: "ottla.request.refused",
                     broker = %answer.peer, api = %ApiKey::PRODUCE, topic = &*name, partition,
                     attempt = attempt.map(|(_, _, attempt)| attempt), %code, next = next_after(code),
                     "answered with an error"
@@ -417,8 +429,8 @@ impl Engine {
     /// The metadata has changed. What it does not know (any more) keeps its leader: that broker will say.
     fn update_leaders(&mut self) {
         let outboxes = &self.outboxes;
-        let (used, unused): (Vec<_>, Vec<_>) = outboxes.values().partition(|outbox| outbox.take_used());
-        unused.into_iter().for_each(|outbox| outbox.trim());
+        let used: Vec<_> = outboxes.values().filter(|outbox| outbox.take_used()).collect();
+        self.shared.chunks.trim();
         let news: Vec<_> = self.cluster.with_metadata(|metadata| {
             for outbox in used {
                 metadata.want_topic(now(), &outbox.topic);

@@ -25,6 +25,7 @@ pub(super) fn log_lost<'a>(error: &RequestError, carried: impl Iterator<Item = (
     let next = if error.reason.is_retriable() { AGAIN } else { GIVEN_UP };
     for (topic, partition, attempt) in carried {
         tracing::debug!(
+            name: "ottla.request.unanswered",
             broker = %error.peer, api = %error.api, topic = &**topic, partition, attempt, error = %error.reason,
             next, "no answer"
         );
@@ -49,11 +50,13 @@ pub(super) fn log_failed(error: &DeliveryError, is_closing: bool) {
     let (topic, partition, attempt) = (&*error.topic, error.partition, error.attempts);
     if is_closing {
         tracing::warn!(
+            name: "ottla.batch.lost",
             broker, api = %ApiKey::PRODUCE, topic, partition, attempt, code, error = %error.cause,
             outcome = %error.outcome, next = GIVEN_UP, "records are lost after their producer was dropped"
         );
     } else {
         tracing::debug!(
+            name: "ottla.batch.failed",
             broker, api = %ApiKey::PRODUCE, topic, partition, attempt, code, error = %error.cause,
             outcome = %error.outcome, next = GIVEN_UP, "not acknowledged"
         );
@@ -63,9 +66,10 @@ pub(super) fn log_failed(error: &DeliveryError, is_closing: bool) {
 pub(super) fn log_reset(reset: &SequenceReset) {
     let SequenceReset { topic, partition, code, last_acknowledged, log_start_offset } = reset;
     if reset.is_retention() {
-        tracing::info!(topic = &**topic, partition, %code, log_start_offset, "retention took the broker's memory of this producer: new epoch");
+        tracing::info!(name: "ottla.sequence.forgotten", topic = &**topic, partition, %code, log_start_offset, "retention took the broker's memory of this producer: new epoch");
     } else {
         tracing::warn!(
+            name: "ottla.sequence.unexpected",
             topic = &**topic, partition, %code, ?last_acknowledged, log_start_offset,
             "broker does not remember what it acknowledged, records may be lost: new epoch"
         );

@@ -1,12 +1,13 @@
 //! Where batches are compressed, and split when they are too large: in place with a pool of the engine's, or on a bounded
-//! number of blocking threads.
+//! number of blocking threads. Several batches of a partition may be at work at once; they come back in the order in which they
+//! were taken.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ottla_core::partition_queue::{Batch, ReadyBatch, SealError};
-use ottla_core::producer::{PartitionId, RequestToken, SplitBatch};
-use ottla_wire::records::{ChunkPool, SealedBatch, SplitError};
+use ottla_core::producer::{InOrder, PartitionId, Place, RequestToken, SplitBatch};
+use ottla_wire::records::{ChunkPool, Chunks, SealedBatch, SplitError};
 use tokio::runtime::Handle;
 
 use super::{Driver, Event};
@@ -15,9 +16,12 @@ use crate::producer::Promise;
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Sealer {
+    chunks: Chunks,
     pool: ChunkPool,
     idle: Vec<ChunkPool>,
     waiting: VecDeque<Work>,
+    /// What is at work, and what is done already behind what is not.
+    pub(super) order: InOrder<SealOutcome>,
     running: usize,
     limit: usize,
 }
@@ -25,7 +29,7 @@ pub(super) struct Sealer {
 /// Something to do for a blocking thread.
 #[derive(Debug)]
 pub(super) enum Work {
-    Seal(PartitionId, Box<ReadyBatch<Promise>>),
+    Seal(Place, Box<ReadyBatch<Promise>>),
     Split(SplitBatch),
 }
 
@@ -39,17 +43,23 @@ pub(crate) struct Sealed {
 /// What work came to.
 #[derive(Debug)]
 pub(super) enum Done {
-    Seal(PartitionId, Result<Batch<Promise>, SealError<Promise>>),
+    Seal(Place, SealOutcome),
     Split(PartitionId, RequestToken, Result<(SealedBatch, SealedBatch), SplitError>),
+}
+
+/// What a batch that was to be sealed came to.
+#[derive(Debug)]
+pub(super) enum SealOutcome {
+    Sealed(Result<Batch<Promise>, SealError<Promise>>),
     /// The thread panicked, or its runtime is gone, while it compressed a batch that held so much memory; the delivery
     /// has been told.
-    Lost(PartitionId, usize),
+    Lost(usize),
 }
 
 impl Work {
     pub(super) fn run(self, pool: &mut ChunkPool) -> Done {
         match self {
-            Self::Seal(partition, batch) => Done::Seal(partition, batch.seal(pool)),
+            Self::Seal(place, batch) => Done::Seal(place, SealOutcome::Sealed(batch.seal(pool))),
             Self::Split(SplitBatch { partition, token, sealed, codec, .. }) => {
                 Done::Split(partition, token, sealed.split(&codec, pool))
             }
@@ -59,7 +69,7 @@ impl Work {
     /// What is said if it does not come to an end.
     fn lost(&self) -> Done {
         match self {
-            Self::Seal(partition, batch) => Done::Lost(*partition, batch.memory()),
+            Self::Seal(place, batch) => Done::Seal(*place, SealOutcome::Lost(batch.memory())),
             Self::Split(split) => {
                 let records = split.sealed.count();
                 Done::Split(split.partition, split.token, Err(SplitError::TooFew { records }))
@@ -69,9 +79,18 @@ impl Work {
 }
 
 impl Sealer {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(chunks: &Chunks) -> Self {
         let limit = std::thread::available_parallelism().map_or(1, |threads| threads.get().min(MAX_SEALERS));
-        Self { pool: ChunkPool::default(), idle: Vec::new(), waiting: VecDeque::new(), running: 0, limit }
+        let (chunks, pool) = (chunks.clone(), ChunkPool::of(chunks));
+        Self {
+            chunks,
+            pool,
+            idle: Vec::new(),
+            waiting: VecDeque::new(),
+            order: InOrder::default(),
+            running: 0,
+            limit,
+        }
     }
 
     /// For sealing in place.
@@ -90,7 +109,7 @@ impl Sealer {
             && let Some(work) = self.waiting.pop_front()
         {
             self.running += 1;
-            let pool = self.idle.pop().unwrap_or_default();
+            let pool = self.idle.pop().unwrap_or_else(|| ChunkPool::of(&self.chunks));
             let job = Job::new(work, pool, driver.clone());
             runtime.spawn_blocking(move || job.run());
         }

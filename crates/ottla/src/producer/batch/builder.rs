@@ -6,8 +6,10 @@ use ottla_core::partition_queue::{Acks, BatchSettings};
 use ottla_wire::compression::Codec;
 
 use super::{Aggregator, BatchProducer, Settings};
+use crate::client::check_codec;
 use crate::error::{Error, Result};
 use crate::partition::PartitionClient;
+use crate::producer::builder::check_hour;
 use crate::producer::partitioner::Partitions;
 use crate::producer::topic::TopicProducer;
 
@@ -60,9 +62,7 @@ impl<To> BatchProducerBuilder<To> {
                 "is 0: no input would wait for another; for that there is `PartitionClient::produce`";
             return Err(Error::config("linger", problem));
         }
-        if linger > Duration::from_secs(60 * 60) {
-            return Err(Error::config("linger", format!("is {linger:?}: it must be at most an hour")));
-        }
+        check_hour(linger)?;
         if batch.delivery_timeout < batch.request_timeout + linger {
             let problem = format!(
                 "is {linger:?}: with a `timeout` of {:?} it takes longer than `delivery_timeout`, {:?}, and the first attempt would \
@@ -75,7 +75,7 @@ impl<To> BatchProducerBuilder<To> {
             let problem = "is none: inputs are told their offsets, and without an answer there are none";
             return Err(Error::config("acks", problem));
         }
-        batch.codec.check().map_err(|error| Error::config("compression", error.to_string()))?;
+        check_codec(&batch.codec)?;
         Ok(Settings { linger, batch })
     }
 }

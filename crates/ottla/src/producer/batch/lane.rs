@@ -324,7 +324,7 @@ impl<A: Aggregator> Task<A> {
     /// There may be nobody left who waits for it.
     fn log_lost(&self, error: &Error) {
         let (topic, partition) = (&*self.0.to.topic.name, self.0.to.partition);
-        tracing::warn!(topic, partition, %error, "a batch of an aggregator was not sent");
+        tracing::warn!(name: "ottla.aggregator.failed", topic, partition, %error, "a batch of an aggregator was not sent");
     }
 }
 

@@ -10,9 +10,9 @@ use std::rc::Rc;
 use futures_core::Stream;
 use futures_sink::Sink;
 use ottla::{
-    BatchProducer, BatchProducerBuilder, Client, Compression, ControllerClient, Error, NewTopic, OffsetAt,
-    PartitionClient, Producer, Record, RecordAggregator, RecordStream, StartOffset, StreamConsumer,
-    StreamConsumerBuilder, TopicProducer,
+    BatchProducer, BatchProducerBuilder, Client, Compression, ConsumerClient, ControllerClient, Error,
+    NewTopic, OffsetAt, PartitionClient, Producer, ProducerClient, Record, RecordAggregator, RecordStream,
+    StartOffset, StreamConsumer, StreamConsumerBuilder, TopicProducer,
 };
 use ottla_wire::ApiKey;
 use ottla_wire::messages::describe_configs::{DescribeConfigsRequest, DescribeConfigsResource};
@@ -225,6 +225,25 @@ fn partitions() -> Vec<Row> {
         Row::of(produce("PartitionClient::produce_with"), partition, |partition, value| async move {
             partition.produce_with(vec![Record::new(value)], Compression::Lz4).await.map(drop)
         }),
+        Row::of(produce("ProducerClient::produce"), partition, |partition, value| async move {
+            ProducerClient::produce(&partition, vec![Record::new(value)], Compression::None.into())
+                .await
+                .map(drop)
+        }),
+        Row::of(
+            reads("ConsumerClient::fetch_records", ApiKey::FETCH),
+            partition,
+            |partition, _| async move {
+                ConsumerClient::fetch_records(&partition, 0, 1..1_000, 20).await.map(drop)
+            },
+        ),
+        Row::of(
+            reads("ConsumerClient::get_offset", ApiKey::LIST_OFFSETS),
+            partition,
+            |partition, _| async move {
+                ConsumerClient::get_offset(&partition, OffsetAt::Earliest).await.map(drop)
+            },
+        ),
         Row::of(
             reads("PartitionClient::fetch_records", ApiKey::FETCH),
             partition,
@@ -258,6 +277,14 @@ fn producers() -> Vec<Row> {
             |topics, value| async move {
                 let topic = topics.create(&value);
                 topics.0.producer.topic(topic).await.map(drop)
+            },
+        ),
+        Row::of(
+            ("TopicProducerBuilder::build", ApiKey::METADATA, Writes::Nothing),
+            new_topics,
+            |topics, value| async move {
+                let topic = topics.create(&value);
+                topics.0.producer.topic_builder(topic).build().await.map(drop)
             },
         ),
         Row::of(by_name("Producer::send", Writes::AtSomeTime), new_topics, |topics, value| async move {

@@ -9,7 +9,10 @@
 //! A partition that moved is back when a record is acknowledged, and one is read, whose sending began after the signal.
 //! `OTTLA_FAULTS` is how many faults of each kind there are; five without it.
 
+mod failing;
+mod fetching;
 mod producing;
+mod sessions;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

@@ -1,7 +1,8 @@
 //! A producer of many tasks, while leaders are killed and paused, and partitions move to other brokers and back.
 //!
-//! Every delivery has to come to success, since none is waited for longer than a fault lasts; and the log, as the Java client
+//! Every delivery has to come to success, since none is given up before a fault is over; and the log, as the Java client
 //! reads it, has what was acknowledged at the offsets that were told, once, in the order of each task, and nothing else.
+//! Beside it is a producer whose deliveries are given up, and must be told what is known: `failing.rs`.
 //! `OTTLA_PRODUCING` is for how many seconds faults follow each other: 30 without it.
 
 use std::collections::VecDeque;
@@ -18,7 +19,8 @@ use ottla::{Client, ClientBuilder, Compression, Delivery, Record, TopicProducer}
 use tokio::task::JoinSet;
 use tokio::time::interval;
 
-use crate::support::cluster::{Faults, expect_exception};
+use super::failing::Failing;
+use crate::support::cluster::{Faults, expect_refused_writes};
 use crate::support::java::java;
 use crate::support::topic;
 
@@ -30,19 +32,18 @@ const PACE: Duration = Duration::from_millis(10);
 /// Deliveries that a task keeps before it waits for the oldest.
 const KEPT: usize = 2_000;
 
-/// Traps P1 to P4: nothing that was acknowledged is lost, doubled or out of order.
+/// Traps P1, P2, P3 and P4: nothing that was acknowledged is lost, doubled or out of order; what is said of what was not is true.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_producer_of_many_tasks_loses_nothing_while_brokers_fail_and_partitions_move() {
+async fn producers_lose_nothing_and_say_what_is_known_while_brokers_fail_and_partitions_move() {
     let faults = Faults::begin().await;
     let client =
         ClientBuilder::new(faults.addresses().to_vec()).client_id("producing").build().await.unwrap();
     let name = topic("producing");
-    // Where a batch was refused for the time being, those of its partition that were already on the way behind it are out of
-    // order to the broker; all of them are written again.
-    expect_exception(&["OutOfOrderSequenceException: ", &format!(" in partition {name}-")]);
+    expect_refused_writes(&name);
     client.controller_client().await.unwrap().create_topic(&name, PARTITIONS, 3, 10_000).await.unwrap();
     faults.ready().await;
     let producer = client.producer().compression(Compression::Lz4).build().await.unwrap();
+    let failing = Failing::start(&faults).await;
     let stop = Arc::new(AtomicBool::new(false));
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
@@ -74,6 +75,7 @@ async fn a_producer_of_many_tasks_loses_nothing_while_brokers_fail_and_partition
     let metrics = producer.metrics();
     producer.close().await;
     println!("{rounds} rounds in {:?}: {metrics:?}", start.elapsed());
+    println!("beside it: {}", failing.finish(&faults).await);
     assert_eq!((metrics.records_failed, metrics.buffered), (0, 0));
 
     for (partition, mut acknowledged) in (0..).zip(acknowledged) {
@@ -134,7 +136,7 @@ async fn outcome(kept: Option<(Delivery, String)>) -> Option<(i32, i64, String)>
 
 /// Takes a node's replicas of half of the partitions away, gives them back in another order, and has the new preferred
 /// leaders elected.
-async fn shuffle(client: &Client, name: &str, node: i32) {
+pub(super) async fn shuffle(client: &Client, name: &str, node: i32) {
     let others: Vec<i32> = (1..=3).filter(|other| *other != node).collect();
     for replicas in [others.clone(), vec![others[1], node, others[0]]] {
         let partitions = (0..PARTITIONS).step_by(2).map(|partition_index| ReassignablePartition {

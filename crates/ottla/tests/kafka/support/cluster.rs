@@ -32,6 +32,15 @@ pub(crate) fn expect_exception(texts: &[&str]) {
     written.unwrap_or_else(|e| panic!("{path}: {e}"));
 }
 
+/// What brokers log of writes to a topic while nodes are killed and paused, whatever the writer: where a batch was refused for
+/// the time being, those of its partition that were already on the way behind it are out of order, and so is what a leader
+/// elected uncleanly gets of a writer whose last records it lacks; and too few replicas may be left in sync.
+pub(crate) fn expect_refused_writes(topic: &str) {
+    for exception in ["OutOfOrderSequenceException: ", "NotEnoughReplicasException: "] {
+        expect_exception(&[exception, &format!(" partition {topic}-")]);
+    }
+}
+
 /// The three-node cluster, for one test alone.
 pub(crate) struct Faults {
     addresses: Vec<String>,
