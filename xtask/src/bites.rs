@@ -24,15 +24,16 @@ struct Bite {
     /// The traps it stands for.
     traps: String,
     simulation: &'static Simulation,
-    caught_by: &'static str,
+    caught_by: String,
 }
 
-/// Which test has to notice, and what must hold there, by the names that a failure begins with.
+/// Which test has to notice, and where the names of what must hold there are listed: the file, and the list in it.
 struct Simulation {
     name: &'static str,
     package: &'static str,
     test: &'static str,
-    invariants: &'static [&'static str],
+    file: &'static str,
+    list: &'static str,
 }
 
 const SIMULATIONS: [Simulation; 3] = [
@@ -40,82 +41,42 @@ const SIMULATIONS: [Simulation; 3] = [
         name: "machines",
         package: "ottla-core",
         test: "seeds",
-        invariants: &[
-            "a look-up creates nothing",
-            "a throttled connection is quiet",
-            "a topic is its id",
-            "acknowledged is in the log",
-            "an answer is the asker's",
-            "bounded work",
-            "connections stay in step",
-            "in its place",
-            "in order",
-            "in the log once",
-            "it goes on when faults are over",
-            "knowledge does not go back",
-            "memory is accounted for",
-            "memory stays under its budget",
-            "no hot loop",
-            "no panic",
-            "not written is not in the log",
-            "nothing known is lost",
-            "nothing waits for ever",
-            "one outcome",
-            "positions never skip",
-            "readers see the log",
-            "work leaves a silent broker",
-        ],
+        file: "crates/core/tests/sim/invariants.rs",
+        list: "MACHINES",
     },
     Simulation {
         name: "fetcher",
         package: "ottla-core",
         test: "fetching::fetcher_seeds",
-        invariants: &[
-            "a partition may be added where it was removed",
-            "a request says how long it waits",
-            "a reset says what it does",
-            "a session has one request in flight",
-            "a truncation is what an election took",
-            "aborted transactions are told",
-            "an answer fits its request",
-            "every record once and in order",
-            "it goes on when faults are over",
-            "memory is accounted for",
-            "no hot loop",
-            "no more is held than there is room for",
-            "no panic",
-            "nothing fails for good",
-            "positions never skip",
-            "readers see the log",
-            "topics have their ids",
-            "what was fetched is used",
-        ],
+        file: "crates/core/tests/sim/invariants.rs",
+        list: "FETCHER",
     },
     Simulation {
         name: "client",
         package: "ottla",
         test: "seeds_keep_what_was_promised",
-        invariants: &[
-            "a truncation is what an election took",
-            "acknowledged is in the log",
-            "calls end in time",
-            "idle connections close",
-            "in order",
-            "in the log once",
-            "it goes on when faults are over",
-            "memory is accounted for",
-            "no hot loop",
-            "no panic",
-            "not written is not in the log",
-            "nothing waits for ever",
-            "one outcome",
-            "positions never skip",
-            "readers see the log",
-            "users' code fails its own call",
-            "what is paused is quiet",
-        ],
+        file: "crates/ottla/tests/sim/promise.rs",
+        list: "PROMISES",
     },
 ];
+
+impl Simulation {
+    /// The names of what must hold, as failures give them: of the constants that the list has.
+    fn invariants(&self, workspace: &Path) -> Outcome<BTreeSet<String>> {
+        let text =
+            fs::read_to_string(workspace.join(self.file)).map_err(|e| format!("{}: {e}", self.file))?;
+        let unknown = |what: &str| format!("{}: there is no {what}", self.file);
+        let begin = text.split_once(&format!("const {}: ", self.list)).ok_or_else(|| unknown(self.list))?.1;
+        let list = begin.split_once("];").and_then(|(list, _)| list.split_once("= "));
+        let list = list.ok_or_else(|| unknown("end of the list"))?.1.trim_start_matches(['&', '[']);
+        let named = |constant: &str| {
+            let rest = text.split_once(&format!("const {constant}: ")).map(|(_, rest)| rest);
+            let text = rest.and_then(|rest| rest.split(';').next()?.split('"').nth(1));
+            text.map(str::to_owned).ok_or_else(|| unknown(constant))
+        };
+        list.split(',').map(str::trim).filter(|it| !it.is_empty()).map(named).collect()
+    }
+}
 
 pub(crate) fn run(args: &[String]) -> Outcome {
     let home = Home::find()?;
@@ -126,7 +87,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     if names.iter().any(|name| name.starts_with('-')) {
         return Err(USAGE.to_owned());
     }
-    let mut bites = read(&home.workspace().join("bites"))?;
+    let mut bites = read(home.workspace())?;
     bites.retain(|bite| names.is_empty() || names.contains(&bite.name));
     if bites.is_empty() {
         return Err("there is no such patch in bites/".to_owned());
@@ -189,16 +150,17 @@ fn check(tree: &Tree, bites: &[Bite]) -> Outcome {
     Ok(())
 }
 
-fn read(folder: &Path) -> Outcome<Vec<Bite>> {
-    let entries = fs::read_dir(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+fn read(workspace: &Path) -> Outcome<Vec<Bite>> {
+    let folder = workspace.join("bites");
+    let entries = fs::read_dir(&folder).map_err(|e| format!("{}: {e}", folder.display()))?;
     let mut patches: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     patches.retain(|path| path.extension().is_some_and(|it| it == "patch"));
     patches.sort();
-    patches.into_iter().map(Bite::read).collect()
+    patches.into_iter().map(|patch| Bite::read(workspace, patch)).collect()
 }
 
 impl Bite {
-    fn read(patch: PathBuf) -> Outcome<Self> {
+    fn read(workspace: &Path, patch: PathBuf) -> Outcome<Self> {
         let text = fs::read_to_string(&patch).map_err(|e| format!("{}: {e}", patch.display()))?;
         let head = text.lines().take_while(|line| !line.starts_with("diff "));
         let head: Vec<_> = head.filter_map(|line| line.split_once(": ")).collect();
@@ -210,8 +172,9 @@ impl Bite {
         let unknown = |what: &str, which: &str| format!("{}: there is no {what} `{which}`", patch.display());
         let simulation = SIMULATIONS.iter().find(|it| it.name == simulation);
         let simulation = simulation.ok_or_else(|| unknown("simulation", "of that name"))?;
-        let caught_by = simulation.invariants.iter().find(|it| **it == caught_by);
-        let caught_by = caught_by.ok_or_else(|| unknown("invariant of that name in", simulation.name))?;
+        if !simulation.invariants(workspace)?.contains(&caught_by) {
+            return Err(unknown("invariant of that name in", simulation.name));
+        }
         let name = patch.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         Ok(Self { name, patch, traps, simulation, caught_by })
     }
@@ -233,7 +196,7 @@ impl Bite {
     fn caught(&self, line: &str) -> Option<u64> {
         let (head, said) = line.strip_prefix("seed ")?.split_once(": ")?;
         let seed = head.split(' ').next()?.parse().ok().filter(|seed| *seed < SEEDS)?;
-        let name = self.caught_by;
+        let name = &self.caught_by;
         let is_it = said == format!("'{name}' does not hold") || said.starts_with(&format!("{name}: "));
         is_it.then_some(seed)
     }
@@ -304,7 +267,7 @@ impl Tree {
     /// goes on until it has seen the right one.
     fn simulate(&self, bite: &Bite) -> Outcome<u64> {
         let Simulation { package, test, .. } = bite.simulation;
-        let name = bite.caught_by;
+        let name = &bite.caught_by;
         let mut cargo = self.cargo();
         // The profile of tests, which is compiled piece by piece: the seeds take less time than the compiler.
         cargo.args(["test", "--quiet", "-p", package, "--test", "sim", "--", "--exact", test, "--nocapture"]);
@@ -340,8 +303,50 @@ mod tests {
 
     fn bite(simulation: &str, invariant: &str) -> Bite {
         let simulation = SIMULATIONS.iter().find(|it| it.name == simulation).expect("one of them");
-        let caught_by = simulation.invariants.iter().find(|it| **it == invariant).expect("one of its");
+        let caught_by = invariant.to_owned();
         Bite { name: String::new(), patch: PathBuf::new(), traps: String::new(), simulation, caught_by }
+    }
+
+    fn workspace() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in the workspace").to_path_buf()
+    }
+
+    fn testing() -> String {
+        fs::read_to_string(workspace().join("docs/testing.md")).expect("it is there")
+    }
+
+    /// The cells of the rows of the first table behind a line, but for its head.
+    fn table(text: &str, behind: &str) -> Vec<Vec<String>> {
+        let (_, rest) = text.split_once(&format!("\n{behind}\n")).expect("the section is there");
+        let rows = rest.lines().skip_while(|line| !line.starts_with("|---"));
+        let rows = rows.skip(1).take_while(|line| line.starts_with("| "));
+        rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect())
+            .collect()
+    }
+
+    /// What a simulation may find broken is what the document explains, name by name.
+    #[test]
+    fn the_document_explains_every_invariant_by_its_name() {
+        let sections = ["the machines", "the fetcher", "the whole client"];
+        for (simulation, section) in SIMULATIONS.iter().zip(sections) {
+            let explained = table(&testing(), &format!("## Simulation of {section}"));
+            let names = explained.iter().flat_map(|row| row[0].split("; ")).map(str::to_owned);
+            let listed = simulation.invariants(&workspace()).expect("it has a list");
+            assert_eq!(names.collect::<BTreeSet<_>>(), listed, "{}", simulation.name);
+        }
+    }
+
+    /// The table of bite marks has those that there are, each with what its patch says.
+    #[test]
+    fn the_document_has_every_bite_with_its_simulation_and_invariant() {
+        let rows = table(&testing(), "## Bite marks");
+        let shown: Vec<[&str; 3]> = rows.iter().map(|row| [&*row[0], &*row[1], &*row[3]]).collect();
+        let bites = read(&workspace()).expect("all of them say what they are");
+        let there: Vec<[&str; 3]> =
+            bites.iter().map(|it| [&*it.name, it.simulation.name, &*it.caught_by]).collect();
+        let missing: Vec<_> = there.iter().filter(|it| !shown.contains(it)).collect();
+        let unknown: Vec<_> = shown.iter().filter(|it| !there.contains(it)).collect();
+        assert!(missing.is_empty() && unknown.is_empty(), "missing: {missing:?}, unknown: {unknown:?}");
     }
 
     /// Neither another invariant, nor one that is named in passing, nor a seed beyond those that count.

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::Outcome;
 use crate::home::Home;
+use crate::kafka::COMPARE;
 use crate::metadata;
 use crate::tools;
 
@@ -203,7 +204,8 @@ impl Cluster {
              transaction.state.log.num.partitions=4\n\
              share.coordinator.state.topic.replication.factor={three}\n\
              share.coordinator.state.topic.min.isr={two}\nshare.coordinator.state.topic.num.partitions=4\n\
-             default.replication.factor={three}\nmin.insync.replicas={two}\n{COMMON}",
+             default.replication.factor={three}\nmin.insync.replicas={two}\n{COMMON}{looks}",
+            looks = if self.name == COMPARE { OFTEN } else { "" },
             id = node.id,
             voters = voters.join(","),
             all = join(address, false),
@@ -230,6 +232,14 @@ log.cleaner.backoff.ms=200
 auto.create.topics.enable=false
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=400
+";
+
+/// Settings of the cluster that the fake is compared with: what is too old, too much or unused goes within a second. Elsewhere
+/// records may be as old as a test likes.
+const OFTEN: &str = "\
+log.initial.task.delay.ms=500
+log.retention.check.interval.ms=500
+producer.id.expiration.check.interval.ms=500
 ";
 
 const CONTROLLER: &str = "CONTROLLER";

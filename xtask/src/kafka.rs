@@ -12,9 +12,15 @@ use crate::{Outcome, USAGE, control, guardian, process, tools};
 pub(crate) const ONE: &str = "one";
 pub(crate) const THREE: &str = "three";
 
+/// The one of three that the fake is compared with.
+pub(crate) const COMPARE: &str = "compare";
+
 /// Where the tests look for their addresses.
 pub(crate) const ONE_VARIABLE: &str = "OTTLA_KAFKA_ONE";
 pub(crate) const THREE_VARIABLE: &str = "OTTLA_KAFKA_THREE";
+
+/// Which cluster a test means when it has nodes killed; `three` when it is not set.
+pub(crate) const NAME_VARIABLE: &str = "OTTLA_KAFKA_NAME";
 
 /// The address of a cluster that a test may spoil.
 pub(crate) const DISPOSABLE_VARIABLE: &str = "OTTLA_KAFKA_DISPOSABLE";
@@ -28,7 +34,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
         (["down"], None) => running(&home).iter().try_for_each(|name| down(&home, name)),
         (["down"], Some(name)) => down(&home, name),
         (["status"], _) => status(&home),
-        (["env"], _) => environment(&home),
+        (["env"], name) => environment(&home, name),
         (["ready"], _) => options.cluster(&home)?.wait_until_ready(options.timeout),
         (["heal"], _) => heal(&options.cluster(&home)?, options.timeout),
         (["logs", node], _) => logs(&options.cluster(&home)?, node),
@@ -170,10 +176,15 @@ fn heal(cluster: &Cluster, timeout: Duration) -> Outcome {
     cluster.wait_until_ready(timeout)
 }
 
-fn environment(home: &Home) -> Outcome {
-    for (name, variable) in [(ONE, ONE_VARIABLE), (THREE, THREE_VARIABLE)] {
-        if control::is_running(&home.cluster(name)) {
-            println!("export {variable}={}", Cluster::load(home, name)?.bootstrap());
+/// With a name, `OTTLA_KAFKA_THREE` is that cluster.
+fn environment(home: &Home, name: Option<&str>) -> Outcome {
+    if let Some(name) = name {
+        println!("export {THREE_VARIABLE}={}", Cluster::load(home, name)?.bootstrap());
+        println!("export {NAME_VARIABLE}={name}");
+    }
+    for (usual, variable) in [(ONE, ONE_VARIABLE), (THREE, THREE_VARIABLE)] {
+        if name.is_none() && control::is_running(&home.cluster(usual)) {
+            println!("export {variable}={}", Cluster::load(home, usual)?.bootstrap());
         }
     }
     for (variable, value) in tools_environment(home)? {

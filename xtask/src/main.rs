@@ -36,7 +36,7 @@ usage: cargo xtask COMMAND
   kafka up [--nodes N] [--version V] [--name NAME]
       starts a cluster and keeps it running; NAME is `one` or, with three nodes, `three` unless told
   kafka down|status|env|ready|heal [--name NAME]
-      stops it; shows it; prints the environment its tests need; waits for leaders and full ISRs;
+      stops it; shows it; prints the environment its tests need (with a name, of the comparison with the fake); waits for leaders and full ISRs;
       resumes and restarts what does not run, and waits
   kafka kill|pause|resume|stop|restart|logs N [--name NAME]
       SIGKILL; SIGSTOP; SIGCONT; SIGTERM; starts the node again; prints its log

@@ -4,15 +4,21 @@
 //! the command line begins where it was said. How often which fault struck is printed by the simulations themselves.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::home::Home;
 use crate::process::output;
 use crate::test::cargo;
 use crate::{Outcome, USAGE, tied};
 
-/// A run of all seeds that takes longer hangs.
+/// What was asked for on the command line may take so long; after that it hangs.
 const LIMIT: Duration = Duration::from_secs(6 * 3600);
+
+/// The seeds of a commit, of all simulations: everybody waits for them.
+pub(crate) const LIMIT_OF_COMMIT: Duration = Duration::from_secs(300);
+
+/// Compiling is no part of a simulation's time.
+const LIMIT_OF_BUILD: Duration = Duration::from_secs(30 * 60);
 
 /// No run takes more processor time, or many runs take too long for those who wait for them.
 const MOST_MS: u64 = 40;
@@ -57,16 +63,19 @@ pub(crate) fn run(args: &[String]) -> Outcome {
             _ => return Err(USAGE.to_owned()),
         }
     }
-    simulate(&Home::find()?, seeds)
+    simulate(&Home::find()?, seeds, LIMIT)
 }
 
-/// Runs the simulations of the machines and of the whole client.
-pub(crate) fn simulate(home: &Home, seeds: Seeds) -> Outcome {
-    let targets = [("ottla-core", seeds.machines), ("ottla", seeds.clients)];
-    for (package, count) in targets.into_iter().filter(|(_, count)| *count > 0) {
+/// Runs the simulations of the machines and of the whole client; it fails when they take longer than `limit` in all.
+pub(crate) fn simulate(home: &Home, seeds: Seeds, limit: Duration) -> Outcome {
+    let mut targets = vec![("ottla-core", seeds.machines), ("ottla", seeds.clients)];
+    targets.retain(|(_, count)| *count > 0);
+    for (package, _) in &targets {
+        tied::run(test_of(home, package).arg("--no-run"), LIMIT_OF_BUILD)?;
+    }
+    one_after_the_other(limit, &targets, |(package, count), left| {
         eprintln!("{package}: seeds {} to {}", seeds.from, seeds.from + count - 1);
-        let mut cargo = cargo(home);
-        cargo.args(["test", "--profile", "checked", "-p", package, "--test", "sim"]);
+        let mut cargo = test_of(home, package);
         // Each test has all processors.
         cargo.args(["--", "--nocapture", "--test-threads", "1"]);
         // What a run may cost, where that is held against it.
@@ -74,7 +83,31 @@ pub(crate) fn simulate(home: &Home, seeds: Seeds) -> Outcome {
         // While a mistake is hunted for, others are only counted.
         cargo.env_remove("OTTLA_SIM_UNTIL");
         cargo.env("OTTLA_SIM_SEEDS", count.to_string()).env("OTTLA_SIM_FROM", seeds.from.to_string());
-        tied::run(&cargo, LIMIT)?;
+        // Whole seconds count there.
+        tied::run(&cargo, left + Duration::from_secs(1))
+    })
+}
+
+fn test_of(home: &Home, package: &str) -> Command {
+    let mut cargo = cargo(home);
+    cargo.args(["test", "--profile", "checked", "-p", package, "--test", "sim"]);
+    cargo
+}
+
+/// Each of them has what those before have left of `limit`.
+fn one_after_the_other<T>(
+    limit: Duration,
+    all: &[T],
+    mut run: impl FnMut(&T, Duration) -> Outcome,
+) -> Outcome {
+    let begin = Instant::now();
+    for it in all {
+        let outcome = run(it, limit.saturating_sub(begin.elapsed()));
+        if begin.elapsed() >= limit {
+            let why = outcome.err().map(|why| format!(": {why}")).unwrap_or_default();
+            return Err(format!("the seeds took longer than {limit:?} in all{why}"));
+        }
+        outcome?;
     }
     Ok(())
 }
@@ -89,5 +122,31 @@ mod tests {
         let from = |id: &str| Seeds::of(id).map(|seeds| seeds.from);
         assert_eq!(from("0ea595b31c7a"), Ok(0x0ea5_95b3));
         assert!(from("").is_err() && from("0ea595b").is_err() && from("not a commit").is_err());
+    }
+
+    /// The second has what the first has left, and whoever ends when nothing is left is too late, successful or not.
+    #[test]
+    fn seeds_that_take_too_long_fail() {
+        let mut given = Vec::new();
+        let both = one_after_the_other(LIMIT, &["machines", "clients"], |it, left| {
+            given.push((*it, left));
+            let begin = Instant::now();
+            while begin.elapsed().is_zero() {}
+            Ok(())
+        });
+        assert_eq!(both, Ok(()));
+        let [("machines", first), ("clients", second)] = given[..] else { panic!("{given:?}") };
+        assert!(LIMIT >= first && first > second, "{given:?}");
+
+        let mut begun = 0;
+        let late = one_after_the_other(Duration::ZERO, &["machines", "clients"], |_, left| {
+            begun += 1;
+            assert_eq!(left, Duration::ZERO);
+            Ok(())
+        });
+        assert_eq!((late, begun), (Err("the seeds took longer than 0ns in all".to_owned()), 1));
+        let failed =
+            one_after_the_other(LIMIT, &["machines", "clients"], |it, _| Err(format!("{it} failed")));
+        assert_eq!(failed, Err("machines failed".to_owned()));
     }
 }

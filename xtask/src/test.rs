@@ -3,8 +3,9 @@
 //! In order: the tests that need no broker; those of the libraries once more, optimised, with overflow checks; the
 //! simulations, from seeds that follow from the commit; the wire table against Kafka's classes; other programs against the
 //! fake; whether the bite marks still apply; the target `kafka` against one node and three; the walk-through against the
-//! embedded fake, each supported release and librdkafka's mock cluster; the brokers' logs; the fake's answers against those
-//! of three nodes. A step that does not succeed is reported and the next one runs; the exit code tells.
+//! embedded fake, each supported release and librdkafka's mock cluster; what those releases say they serve against
+//! what the fake says; the brokers' logs; the fake's answers against those of three nodes. A step that does not succeed is
+//! reported and the next one runs; the exit code tells.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -16,7 +17,8 @@ use crate::cluster::Cluster;
 use crate::guardian::{self, Tie};
 use crate::home::Home;
 use crate::kafka::{
-    self, DISPOSABLE_RELEASE_VARIABLE, DISPOSABLE_VARIABLE, ONE, ONE_VARIABLE, THREE, THREE_VARIABLE,
+    self, COMPARE, DISPOSABLE_RELEASE_VARIABLE, DISPOSABLE_VARIABLE, NAME_VARIABLE, ONE, ONE_VARIABLE, THREE,
+    THREE_VARIABLE,
 };
 use crate::logs::Marks;
 use crate::process::output;
@@ -39,7 +41,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     report.step("tests without a broker", || workspace_tests(&home, &options));
     if options.words.is_empty() {
         report.step("the libraries, optimised with overflow checks", || checked_tests(&home));
-        report.step("simulations", || sim::simulate(&home, Seeds::of_commit(&home)?));
+        report.step("simulations", || sim::simulate(&home, Seeds::of_commit(&home)?, sim::LIMIT_OF_COMMIT));
     }
     report.step("the wire table against Kafka's classes", || java_tests(&home, &options));
     if options.words.is_empty() {
@@ -189,21 +191,23 @@ fn against_our_own(home: &Home, options: &Options, report: &mut Report) {
         });
     }
     if options.words.is_empty() {
-        report.step("the fake against Kafka", || compare(home));
+        // In a cluster of its own: much of it is wrong on purpose, and makes brokers log exceptions.
+        report.step("the fake against Kafka", || {
+            let running = Running::find_or_start(home, COMPARE, tools::NEWEST, 3)?;
+            compare(home, &running, &[])?;
+            running.remove()
+        });
     }
 }
 
-/// What the fake answers against what Kafka answers, in a cluster of its own: much of it is wrong on purpose, and makes
-/// brokers log exceptions.
-fn compare(home: &Home) -> Outcome {
-    const NAME: &str = "compare";
-    let running = Running::find_or_start(home, NAME, tools::NEWEST, 3)?;
+/// What the fake answers against what Kafka of that release answers: those scenarios, or all of them.
+fn compare(home: &Home, running: &Running, scenarios: &[&str]) -> Outcome {
+    let cluster = &running.cluster;
     let mut cargo = cargo(home);
-    cargo.args(["test", "-p", "ottla-fake", "--test", "compare_kafka"]);
-    cargo.env(THREE_VARIABLE, running.cluster.bootstrap()).env("OTTLA_KAFKA_NAME", NAME);
-    cargo.envs(kafka::tools_environment(home)?);
-    tied::run(&cargo, STEP_LIMIT)?;
-    running.remove()
+    cargo.args(["test", "-p", "ottla-fake", "--test", "compare_kafka", "--"]).args(scenarios);
+    cargo.env(THREE_VARIABLE, cluster.bootstrap()).env(NAME_VARIABLE, &cluster.name);
+    cargo.env("OTTLA_KAFKA_RELEASE", &cluster.version).envs(kafka::tools_environment(home)?);
+    tied::run(&cargo, STEP_LIMIT)
 }
 
 /// What spoils a cluster. The logs are not looked at: most of these requests make no sense to a broker.
@@ -235,6 +239,7 @@ fn walkthroughs(home: &Home, newest: &Running, report: &mut Report) {
             let running = Running::find_or_start(home, &format!("walkthrough-{version}"), version, 1)?;
             walkthrough(home, Some(&running.cluster.bootstrap()))?;
             no_exceptions(&running, Path::new(""))?;
+            compare(home, &running, &["nodes::api_versions"])?;
             running.remove()
         });
     }
