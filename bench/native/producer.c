@@ -5,7 +5,7 @@
 
 #include "round.h"
 
-enum { KEYS = 1000, PLAIN = 100, COMPRESSED = 4000, LOOK_EVERY = 64, POLL_EVERY = 1000, BURST_NS = 1000000 };
+enum { KEYS = 1000, PLAIN = 100, COMPRESSED = 16001, LOOK_EVERY = 64, POLL_EVERY = 1000, BURST_NS = 1000000 };
 
 typedef struct {
         const char *bootstrap, *topic, *codec;
@@ -134,12 +134,12 @@ static void *poll_until_told(void *rk) {
 }
 
 static void paced(rd_kafka_t *rk, rd_kafka_topic_t *topic, source_t *source, const load_t *load, int64_t ms) {
-        int64_t start = now_ns(), now, tick = start;
+        int64_t start = now_ns(), tick = start;
         uint64_t sent = 0;
-        while ((now = now_ns()) < start + ms * 1000000) {
-                uint64_t due = (uint64_t)((double)(now - start) * (double)load->rate / 1e9);
+        while (now_ns() < start + ms * 1000000) {
+                uint64_t due = (uint64_t)((double)(tick - start) * (double)load->rate / 1e9);
                 for (; sent < due; sent++)
-                        hand_over(rk, topic, source, load, now);
+                        hand_over(rk, topic, source, load, tick);
                 tick += BURST_NS;
                 struct timespec at = {tick / 1000000000, tick % 1000000000};
                 clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);

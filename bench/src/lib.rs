@@ -14,6 +14,8 @@
 //!
 //! A program in `src/bin` is a question: it picks clients, a load and targets. How to run them is in `README.md`.
 
+use std::process::ExitCode;
+
 pub mod arrival;
 pub mod clients;
 pub mod consuming;
@@ -27,3 +29,14 @@ pub mod topics;
 
 /// What everything here comes back with: a benchmark has nobody to recover for.
 pub type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
+
+/// How a program ends, and what it says of an error.
+pub fn exit(program: &str, outcome: Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{program}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

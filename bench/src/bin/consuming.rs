@@ -16,7 +16,7 @@ use ottla_bench::consuming::rows::{ROWS, Row};
 use ottla_bench::consuming::{self, Load, Log, log};
 use ottla_bench::contest::broker::{NullBroker, TOPIC};
 use ottla_bench::contest::report::{Contest, report};
-use ottla_bench::contest::{Outcome, Words, processes, settings};
+use ottla_bench::contest::{Outcome, Words, machine, processes, settings};
 use ottla_bench::load::{MARK, mark};
 use ottla_bench::producing::source;
 use ottla_bench::topics::Topics;
@@ -45,13 +45,7 @@ fn main() -> ExitCode {
             .map_err(Into::into)
             .and_then(|settings| compare(&settings)),
     };
-    match run {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("consuming: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    ottla_bench::exit("consuming", run)
 }
 
 /// The clients, by the names they have in tables.
@@ -94,6 +88,7 @@ fn child(words: &[String]) -> Result<()> {
 }
 
 fn compare(settings: &Settings) -> Result<()> {
+    println!("{}\n", machine()?);
     for row in &settings.rows {
         eprintln!("{}", row.title);
         let contest = match &settings.kafka {

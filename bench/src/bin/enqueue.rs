@@ -23,13 +23,7 @@ async fn main() -> ExitCode {
         Ok(settings) => measure(&settings).await,
         Err(usage) => Err(usage.into()),
     };
-    match run {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("enqueue: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    ottla_bench::exit("enqueue", run)
 }
 
 async fn measure(settings: &Settings) -> Result<()> {

@@ -27,14 +27,7 @@ fn main() -> ExitCode {
         };
         builder.worker_threads(settings.threads.max(1)).enable_all().build()?.block_on(measure(&settings))
     });
-    match run {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let error: Box<dyn std::error::Error + Send + Sync> = error;
-            eprintln!("lone: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    ottla_bench::exit("lone", run)
 }
 
 async fn measure(settings: &Settings) -> Result<()> {

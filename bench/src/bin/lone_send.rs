@@ -16,11 +16,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 const USAGE: &str = "\
-usage: lone_send --bootstrap HOST:PORT [--threads N] [--rounds N] [--sends N]
+usage: lone_send --bootstrap HOST:PORT [--threads N] [--rounds N] [--sends N] [--check]
 
   --threads  of the runtime; 0 is the thread that the program starts on, which is what it does unless told
   --rounds   of each by turns; 9 unless told
-  --sends    of a round; 10000 unless told";
+  --sends    of a round; 10000 unless told
+  --check    more than 1.3 times as long is an error";
+
+/// How many times as long as a frame by hand a send may take.
+const AT_MOST: f64 = 1.3;
 
 const VALUE: [u8; 100] = [b'.'; 100];
 
@@ -34,14 +38,7 @@ fn main() -> ExitCode {
         let runtime = builder.worker_threads(settings.threads.max(1)).enable_all().build()?;
         runtime.block_on(async { tokio::spawn(measure(settings)).await? })
     });
-    match run {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let error: Box<dyn std::error::Error + Send + Sync> = error;
-            eprintln!("lone_send: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    ottla_bench::exit("lone_send", run)
 }
 
 async fn measure(settings: Settings) -> Result<()> {
@@ -67,8 +64,13 @@ async fn measure(settings: Settings) -> Result<()> {
         let [wall, cpu] = [wall, cpu].map(spread);
         println!("| {name} | {wall} | {cpu} |");
     }
-    println!("\na send takes {} times as long", spread(ratios));
-    Ok(())
+    println!("\na send takes {} times as long", spread(ratios.clone()));
+    match Spread::of(ratios) {
+        Some(ratio) if settings.check && ratio.median > AT_MOST => {
+            Err(format!("a send takes more than {AT_MOST} times as long").into())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn spread(values: Vec<f64>) -> String {
@@ -127,12 +129,17 @@ struct Settings {
     threads: usize,
     rounds: usize,
     sends: u32,
+    check: bool,
 }
 
 impl Settings {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
-        let (mut bootstrap, mut threads, mut rounds, mut sends) = (None, 0, 9, 10_000);
+        let (mut bootstrap, mut threads, mut rounds, mut sends, mut check) = (None, 0, 9, 10_000, false);
         while let Some(arg) = args.next() {
+            if arg == "--check" {
+                check = true;
+                continue;
+            }
             let value = args.next().ok_or(USAGE)?;
             match (arg.as_str(), value.parse::<u32>()) {
                 ("--bootstrap", _) => bootstrap = Some(value),
@@ -142,6 +149,6 @@ impl Settings {
                 _ => return Err(USAGE.to_owned()),
             }
         }
-        Ok(Self { bootstrap: bootstrap.ok_or(USAGE)?, threads, rounds, sends })
+        Ok(Self { bootstrap: bootstrap.ok_or(USAGE)?, threads, rounds, sends, check })
     }
 }

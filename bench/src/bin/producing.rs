@@ -10,7 +10,7 @@ use ottla_bench::arrival;
 use ottla_bench::clients::{self, producers};
 use ottla_bench::contest::broker::{NullBroker, TOPIC};
 use ottla_bench::contest::report::{Contest, report};
-use ottla_bench::contest::{Outcome, Words, processes, settings};
+use ottla_bench::contest::{Codec, Outcome, Words, machine, processes, settings};
 use ottla_bench::producing::rows::{ROWS, Row};
 use ottla_bench::producing::{self, Load};
 use ottla_bench::topics::Topics;
@@ -21,12 +21,13 @@ const USAGE: &str = "\
 usage: producing [--rows ID,...] [--clients NAME,...] [--rounds N] [--seconds S] [--warm-up S]
                  [--kafka HOST:PORT] [--svg DIRECTORY] [--tuned]
 
-  --rows     of borrowed, shared, keyed, lz4, zstd, small, large, delay, latency; all unless told
+  --rows     of borrowed, shared, keyed, lz4, zstd, small, large, owned, delay, latency; all unless told
   --clients  of those that the tables name; all unless told
   --rounds   of each client; 9 unless told
   --seconds  of each round, 0.5 unless told
   --warm-up  before each round, 0.2 unless told
-  --kafka    real brokers instead of the null broker: borrowed, keyed and latency, and everything is read back
+  --kafka    real brokers instead of the null broker: borrowed, keyed, lz4, large and latency, and everything is
+             read back
   --svg      where plots go
   --tuned    the C library's allocator keeps large blocks, for all clients that use it";
 
@@ -38,13 +39,7 @@ fn main() -> ExitCode {
             .map_err(Into::into)
             .and_then(|settings| compare(&settings)),
     };
-    match run {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("producing: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    ottla_bench::exit("producing", run)
 }
 
 /// The clients, by the names they have in tables.
@@ -79,6 +74,7 @@ fn child(words: &[String]) -> Result<()> {
 }
 
 fn compare(settings: &Settings) -> Result<()> {
+    println!("{}\n", machine()?);
     for row in &settings.rows {
         eprintln!("{}", row.title);
         let contest = match &settings.kafka {
@@ -113,6 +109,7 @@ fn round(client: &str, load: &Load, settings: &Settings) -> Result<Command> {
 fn null(settings: &Settings, row: &Row) -> Result<Contest> {
     let broker = NullBroker::start(row.partitions, row.delay_ms)?;
     let load = row.load(&broker.address, TOPIC, settings.warm_up, settings.time, false);
+    let load = if row.codec == Codec::None { load } else { as_ottla_batches(load, settings)? };
     let mut contest = Contest::default();
     let mut before = broker.ends()?;
     for client in settings.turns(&clients(settings, row)) {
@@ -140,6 +137,14 @@ fn null(settings: &Settings, row: &Row) -> Result<Contest> {
         }
     }
     Ok(contest)
+}
+
+/// The codec alone is to have batches as large as those that ottla makes of this load: larger ones cost more with some codecs and less
+/// with others.
+fn as_ottla_batches(load: Load, settings: &Settings) -> Result<Load> {
+    let outcome = processes::run("ottla", round("ottla", &load, settings)?)?;
+    eprintln!("  batches of {} bytes", outcome.batch);
+    Ok(Load { batch: outcome.batch, ..load })
 }
 
 /// With a topic of its own for each round, which is read back.

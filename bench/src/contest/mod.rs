@@ -24,6 +24,16 @@ pub use words::Words;
 
 use std::time::Duration;
 
+use crate::Result;
+
+/// What the machine decides, whatever the client. `bbr` paces what is sent by timers, which costs senders of large requests
+/// most; Linux' own choice is `cubic`.
+pub fn machine() -> Result<String> {
+    let control = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control")?;
+    let processors = std::thread::available_parallelism()?;
+    Ok(format!("{processors} processors, TCP congestion control {}", control.trim()))
+}
+
 /// The duration that each of these shares did not exceed.
 pub fn percentiles(mut latencies: Vec<Duration>) -> [Duration; 3] {
     latencies.sort_unstable();

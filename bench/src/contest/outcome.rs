@@ -21,6 +21,8 @@ pub struct Outcome {
     pub peak: u64,
     /// Records of each partition, warm-up included.
     pub ends: Vec<u64>,
+    /// Bytes of a batch before it was compressed, on average; 0 when nobody counted.
+    pub batch: u64,
     /// From the time at which a record was due to its acknowledgement, at a fixed rate: p50, p99, p99.9.
     pub latency: [Duration; 3],
 }
@@ -52,6 +54,7 @@ impl Outcome {
             .with("system", self.system.as_nanos())
             .with("peak", self.peak)
             .with("ends", ends.join(","))
+            .with("batch", self.batch)
             .with("p50", p50)
             .with("p99", p99)
             .with("p999", p999)
@@ -68,6 +71,7 @@ impl Outcome {
             system: time("system")?,
             peak: words.get("peak")?,
             ends: ends.split(',').map(str::parse).collect::<Result<_, _>>()?,
+            batch: words.get("batch").unwrap_or_default(),
             latency: [time("p50")?, time("p99")?, time("p999")?],
         })
     }
@@ -97,6 +101,7 @@ impl Measure {
             system: system.saturating_sub(self.cpu.1),
             peak: peak()?,
             ends,
+            batch: 0,
             latency: Default::default(),
         })
     }

@@ -99,15 +99,25 @@ impl Contest {
                 self.clients.iter().filter_map(|it| Some(((*it).to_owned(), self.figure(it, figure)?)));
             (name, plot::bars(asked.title, unit, &bars.collect::<Vec<_>>()))
         };
-        match asked.paced {
-            false => {
-                vec![plot("rate", "records/s", Outcome::rate), plot("cpu", "CPU ns a record", Outcome::cpu)]
-            }
-            true => vec![
+        let memory = plot("memory", "peak memory, MiB", |it| it.peak as f64 / 1024.0);
+        if asked.paced {
+            let latencies = [
                 plot("p50", "p50, ms", |it| ms(it.latency[0])),
                 plot("p99", "p99, ms", |it| ms(it.latency[1])),
-            ],
+                plot("p999", "p99.9, ms", |it| ms(it.latency[2])),
+            ];
+            return latencies.into_iter().chain([memory]).collect();
         }
+        let exact = |each: f64| Spread { median: each, min: each, max: each };
+        let counted =
+            self.clients.iter().filter_map(|it| Some(((*it).to_owned(), exact(*self.allocations.get(it)?))));
+        let allocations = plot::bars(asked.title, "allocations a record", &counted.collect::<Vec<_>>());
+        vec![
+            plot("rate", "records/s", Outcome::rate),
+            plot("cpu", "CPU ns a record", Outcome::cpu),
+            memory,
+            ("allocations", allocations),
+        ]
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Load {
     pub codec: Codec,
     /// Whether values say their partition and number, so that what arrived can be checked.
     pub marked: bool,
+    /// Bytes of a batch before it is compressed, for the codec alone: as many as ottla's batches have.
+    pub batch: u64,
     /// Records a second; 0 is as fast as they can be handed over.
     pub rate: u64,
     /// Before it counts.
@@ -69,6 +71,7 @@ impl Load {
             .with("keyed", self.keyed)
             .with("codec", self.codec)
             .with("marked", self.marked)
+            .with("batch", self.batch)
             .with("rate", self.rate)
             .with("warm_up", self.warm_up.as_millis())
             .with("time", self.time.as_millis())
@@ -85,6 +88,7 @@ impl Load {
             keyed: words.get("keyed")?,
             codec: words.get("codec")?,
             marked: words.get("marked")?,
+            batch: words.get("batch")?,
             rate: words.get("rate")?,
             warm_up: Duration::from_millis(words.get("warm_up")?),
             time: Duration::from_millis(words.get("time")?),

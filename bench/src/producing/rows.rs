@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::load::settings::BATCH;
 use super::{Load, Payloads};
 use crate::contest::Codec;
 use crate::contest::report::Asked;
@@ -60,6 +61,7 @@ impl Row {
             keyed: self.partitions > 1,
             codec: self.codec,
             marked,
+            batch: BATCH as u64,
             rate: self.rate,
             warm_up,
             time,
@@ -92,7 +94,7 @@ const PLAIN: Row = Row {
 };
 
 /// All of them.
-pub const ROWS: [Row; 9] = [
+pub const ROWS: [Row; 10] = [
     PLAIN,
     Row {
         id: "shared",
@@ -109,7 +111,6 @@ pub const ROWS: [Row; 9] = [
         size: 1 << 10,
         partitions: 12,
         codec: Codec::Lz4,
-        real: false,
         target: CODEC,
         ..PLAIN
     },
@@ -124,7 +125,22 @@ pub const ROWS: [Row; 9] = [
         ..PLAIN
     },
     Row { id: "small", title: "10 B, one partition", size: 10, real: false, target: AHEAD, ..PLAIN },
-    Row { id: "large", title: "10 KiB, one partition", size: 10 << 10, real: false, target: AHEAD, ..PLAIN },
+    Row {
+        id: "large",
+        title: "10 KiB, one partition, borrowed bytes",
+        size: 10 << 10,
+        target: AHEAD,
+        ..PLAIN
+    },
+    Row {
+        id: "owned",
+        title: "10 KiB, one partition, `Bytes`",
+        size: 10 << 10,
+        payloads: Payloads::Shared,
+        real: false,
+        target: AHEAD,
+        ..PLAIN
+    },
     Row {
         id: "delay",
         title: "100 B, one partition, answers 2 ms late",

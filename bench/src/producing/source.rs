@@ -151,7 +151,8 @@ const WORDS: [&str; 12] = [
 const KEYS: u64 = 1_000;
 /// Different values where nothing compresses them.
 const PLAIN: usize = 100;
-/// Different values where something does: far more than fit a batch, so that none is there twice.
-const COMPRESSED: usize = 4_000;
+/// Different values where something does: as many as there are records between the first and the last of a full batch of 1 KiB
+/// ones, and not a multiple of any number of keys, so that hardly any is there twice.
+const COMPRESSED: usize = 16_001;
 /// Records between two looks at the clock.
 const LOOK_EVERY: u64 = 64;

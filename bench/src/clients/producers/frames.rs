@@ -20,7 +20,7 @@ use crate::producing::{Load, Source};
 /// Full batches, made before, through one connection, by one thread; as many in flight as clients may have.
 pub fn frames(load: &Load) -> Result<Outcome> {
     let mut source = Source::new(load);
-    let batches = batches(&mut source, load.partitions)?;
+    let batches = batches(&mut source, load.partitions, settings::BATCH)?;
     let counts: Vec<u64> = batches.iter().map(|batch| batch.count() as u64).collect();
     let frames = batches.iter().zip(0..).map(|(batch, partition)| frame(batch, &load.topic, partition));
     let frames: Vec<Bytes> = frames.collect::<Result<_>>()?;
@@ -74,28 +74,30 @@ fn accept(stream: &mut TcpStream, answer: &mut Vec<u8>) -> Result<()> {
     }
 }
 
-/// A full batch for each partition.
-fn batches(source: &mut Source, partitions: i32) -> Result<Vec<SealedBatch>> {
+/// A batch of so many bytes at most for each partition, with the records that belong there.
+fn batches(source: &mut Source, partitions: i32, most: usize) -> Result<Vec<SealedBatch>> {
     let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
-    let mut batches = Vec::new();
-    for _ in 0..partitions {
-        let (mut pool, mut batch) = (ChunkPool::default(), BatchBuilder::new());
-        loop {
-            let item = source.item();
-            let record = NewRecord {
-                key: item.key.map(|key| Payload::Borrowed(key)),
-                value: Some(Payload::Borrowed(item.value)),
-                headers: &[],
-                timestamp: now,
-            };
-            if batch.len_with(&record)? > settings::BATCH {
-                break;
-            }
+    let mut pool = ChunkPool::default();
+    let mut open: Vec<_> = (0..partitions).map(|_| Some(BatchBuilder::new())).collect();
+    let mut full = Vec::new();
+    while open.iter().any(Option::is_some) {
+        let item = source.item();
+        let slot = &mut open[usize::try_from(item.partition)?];
+        let Some(batch) = slot else { continue };
+        let record = NewRecord {
+            key: item.key.map(|key| Payload::Borrowed(key)),
+            value: Some(Payload::Borrowed(item.value)),
+            headers: &[],
+            timestamp: now,
+        };
+        if batch.is_empty() || batch.len_with(&record)? <= most {
             batch.append(&mut pool, &record)?;
+        } else if let Some(batch) = slot.take() {
+            full.push((item.partition, batch.seal(&Compression::None.into(), &mut pool)?));
         }
-        batches.push(batch.seal(&Compression::None.into(), &mut pool)?);
     }
-    Ok(batches)
+    full.sort_by_key(|(partition, _)| *partition);
+    Ok(full.into_iter().map(|(_, batch)| batch).collect())
 }
 
 fn frame(batch: &SealedBatch, topic: &str, index: i32) -> Result<Bytes> {
@@ -110,10 +112,10 @@ fn frame(batch: &SealedBatch, topic: &str, index: i32) -> Result<Bytes> {
 /// The last with names.
 const VERSION: i16 = 12;
 
-/// The records of full batches through the codec, again and again; nothing is sent.
+/// The records of batches as large as ottla's through the codec, again and again; nothing is sent.
 pub fn codec_alone(load: &Load) -> Result<Outcome> {
     let mut source = Source::new(load);
-    let batches = batches(&mut source, load.partitions)?;
+    let batches = batches(&mut source, load.partitions, usize::try_from(load.batch)?)?;
     let (codec, mut compressor) = (load.codec.ottla(), Compressor::default());
     source.count = 0;
     source.ends.fill(0);

@@ -39,6 +39,11 @@ pub trait Producing: Sized + Send + Sync + 'static {
     /// Waits until everything that was handed over is acknowledged.
     fn flush(&self) -> impl Future<Output = Result<()>> + Send;
 
+    /// Bytes of a batch before it was compressed, on average; 0 when it does not count them.
+    fn mean_batch(&self) -> u64 {
+        0
+    }
+
     /// Ends it in good order.
     fn close(self) -> impl Future<Output = Result<()>> + Send;
 }

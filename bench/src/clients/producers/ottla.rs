@@ -63,12 +63,18 @@ impl Producing for Ottla {
         Ok(())
     }
 
+    fn mean_batch(&self) -> u64 {
+        let metrics = self.producer.metrics();
+        metrics.bytes.checked_div(metrics.batches).unwrap_or_default()
+    }
+
     async fn close(self) -> Result<()> {
         self.producer.close().await;
         Ok(())
     }
 }
 
+#[inline(always)]
 fn keyed<'a>(record: Record<'a>, key: Option<&'a Bytes>) -> Record<'a> {
     match key {
         Some(key) => record.key(&key[..]),

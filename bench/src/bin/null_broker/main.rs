@@ -6,13 +6,16 @@
 //! however many are under way. ListOffsets tells how many records a partition was sent. With a size, there is a log without an
 //! end to fetch, of values of so many bytes in batches of that codec (`none`, `lz4`, `zstd`); what is produced is not in it.
 
+mod input;
+mod produce;
+
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use ottla::wire::messages::api_versions::{ApiVersion, ApiVersionsRequest, ApiVersionsResponse};
 use ottla::wire::messages::fetch::{
     FetchPartition, FetchRequest, FetchResponse, FetchTopic, FetchableTopicResponse, PartitionData,
@@ -27,17 +30,17 @@ use ottla::wire::messages::metadata::{
     MetadataRequest, MetadataResponse, MetadataResponseBroker, MetadataResponsePartition,
     MetadataResponseTopic,
 };
-use ottla::wire::messages::produce::{
-    PartitionProduceData, PartitionProduceResponse, ProduceRequest, ProduceResponse, TopicProduceResponse,
-};
-use ottla::wire::records::batches;
+use ottla::wire::messages::produce::{PartitionProduceResponse, ProduceRequest, ProduceResponse};
 use ottla::wire::{
-    ApiKey, Encoded, ErrorCode, RecordSet, Request, RequestHeader, Str, Uuid, decode_request_body,
+    ApiKey, Encoded, ErrorCode, Request, RequestHeader, Str, Uuid, decode_request_body,
     decode_request_header, encode_response,
 };
 use ottla_bench::Result;
 use ottla_bench::consuming::Log;
 use ottla_bench::contest::Codec;
+
+use crate::input::Input;
+use crate::produce::Reader;
 
 fn main() -> Result<()> {
     let args: Vec<_> = std::env::args().skip(1).collect();
@@ -77,36 +80,33 @@ fn is_gone(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
 }
 
 /// Requests of one connection in order.
-fn serve(mut stream: TcpStream, broker: &Broker, delay: Option<Duration>) -> Result<()> {
+fn serve(stream: TcpStream, broker: &Broker, delay: Option<Duration>) -> Result<()> {
     stream.set_nodelay(true)?;
     let mut writer = Writer::new(stream.try_clone()?, delay);
-    let mut piece = vec![0; PIECE];
-    let mut buffer = BytesMut::new();
-    loop {
-        let count = stream.read(&mut piece)?;
-        if count == 0 {
-            return Ok(());
-        }
-        buffer.extend_from_slice(&piece[..count]);
-        while let Some(frame) = split(&mut buffer) {
-            writer.write(broker.answer(&frame)?)?;
-        }
+    let (mut input, mut start) = (Input::new(stream), Vec::new());
+    while input.has_more()? {
+        start.clear();
+        input.bytes(START, &mut start)?;
+        let size = u32::from_be_bytes(start[..4].try_into()?) as usize;
+        let left = size.checked_sub(START - 4).ok_or("a request without a header")?;
+        let [key, version] = [4, 6].map(|at| i16::from_be_bytes([start[at], start[at + 1]]));
+        let answer = if ApiKey(key) == ApiKey::PRODUCE {
+            let id = i32::from_be_bytes(start[8..].try_into()?);
+            let responses = Reader::new(&mut input, left, version).topics(broker, version)?;
+            let answer = ProduceResponse { responses, ..Default::default() };
+            encode_response::<ProduceRequest>(&answer, version, id)?
+        } else {
+            let mut frame = start.split_off(4);
+            input.bytes(left, &mut frame)?;
+            broker.answer(&frame.into())?
+        };
+        writer.write(answer)?;
     }
+    Ok(())
 }
 
-/// The first frame without its size, once all of it is there.
-fn split(buffer: &mut BytesMut) -> Option<Bytes> {
-    let (size, rest) = buffer.split_first_chunk()?;
-    let size = u32::from_be_bytes(*size) as usize;
-    if rest.len() < size {
-        return None;
-    }
-    buffer.advance(4);
-    Some(buffer.split_to(size).freeze())
-}
-
-/// Bytes of a read at most.
-const PIECE: usize = 256 << 10;
+/// The size of a request, its key, version and correlation id.
+const START: usize = 12;
 
 /// Answers leave at once, or each at its time.
 enum Writer {
@@ -180,10 +180,6 @@ impl Broker {
                 let response = InitProducerIdResponse { producer_id: 1, ..Default::default() };
                 encode_response::<InitProducerIdRequest>(&response, version, id)?
             }
-            ApiKey::PRODUCE => {
-                let request = decode_request_body::<ProduceRequest>(&body, version)?;
-                encode_response::<ProduceRequest>(&self.acknowledge(&request), version, id)?
-            }
             ApiKey::LIST_OFFSETS => {
                 let request = decode_request_body::<ListOffsetsRequest>(&body, version)?;
                 encode_response::<ListOffsetsRequest>(&self.offsets(&request), version, id)?
@@ -231,22 +227,8 @@ impl Broker {
         }
     }
 
-    fn acknowledge(&self, request: &ProduceRequest) -> ProduceResponse {
-        let topics = request.topic_data.iter().map(|topic| TopicProduceResponse {
-            name: topic.name.clone(),
-            topic_id: topic.topic_id,
-            partition_responses: topic.partition_data.iter().map(|it| self.append(it)).collect(),
-            ..Default::default()
-        });
-        ProduceResponse { responses: topics.collect(), ..Default::default() }
-    }
-
-    fn append(&self, data: &PartitionProduceData) -> PartitionProduceResponse {
-        let index = data.index;
-        let count = match &data.records {
-            Some(RecordSet::Contiguous(records)) => count(records),
-            _ => None,
-        };
+    /// Counts so many records as written to a partition.
+    fn append(&self, index: i32, count: Option<i64>) -> PartitionProduceResponse {
         match (self.end(index), count) {
             (Some(end), Some(count)) => PartitionProduceResponse {
                 index,
@@ -330,15 +312,6 @@ impl Broker {
     fn end(&self, partition: i32) -> Option<&AtomicI64> {
         self.ends.get(usize::try_from(partition).ok()?)
     }
-}
-
-/// Records in these batches, as their headers say.
-fn count(records: &Bytes) -> Option<i64> {
-    let mut total = 0;
-    for batch in batches(records.clone()) {
-        total += i64::from(batch.ok()?.header().records_count);
-    }
-    Some(total)
 }
 
 fn refused(index: i32, error_code: ErrorCode) -> PartitionProduceResponse {
