@@ -85,6 +85,18 @@ fn no_more_batches_are_sealed_than_may_be_in_flight() {
     assert_eq!(world.taken.len(), 5);
 }
 
+/// Trap P8: what is past its time is told so, and does not wait until those before it are sealed, one after another.
+#[test]
+fn whatever_is_sealed_what_is_past_its_time_is_taken() {
+    let mut world = World::new();
+    world.seals_later = true;
+    let id = world.open(0, 1);
+    world.fill(id, 3);
+    assert_eq!(world.taken.len(), 1);
+    world.pass(120 * SECOND);
+    assert_eq!(world.taken.len(), 4, "three full batches, and a record");
+}
+
 /// Trap P2: a broker that knows nothing of a producer takes any sequence for the first.
 #[test]
 fn a_partition_pipelines_after_its_first_success_on_the_leader() {
