@@ -35,6 +35,9 @@ enum Deed {
 const HARM: [Deed; 5] =
     [Deed::Refuses, Deed::Panics, Deed::CallsBack, Deed::PanicsInFlush, Deed::PanicsInStatus];
 
+/// How many requests to a broker the client has under way at most.
+const MAX_IN_FLIGHT: u32 = 5;
+
 #[derive(Debug)]
 struct Input {
     partition: i32,
@@ -164,6 +167,9 @@ impl World {
     /// One caller after another input.
     async fn hand_in(self: Rc<Self>, inputs: Inputs, mut random: Random) -> Kept {
         let Inputs { name, plan, of, batches } = inputs;
+        // The batch before may have to end first, and the one before that to find room; and a broker serves one request after
+        // another, of which as many are under way as may be.
+        let wait = of.linger * 3 + plan.slowest() * (MAX_IN_FLIGHT + 1);
         for number in 0..of.inputs {
             let partition = match of.partition {
                 Some(partition) => partition,
@@ -178,8 +184,6 @@ impl World {
                 // For its turn, and then for the acknowledgement.
                 None => {
                     let longest = (plan.delivery_timeout + of.linger) * 2;
-                    // The batch before may have to end first, and the one before that to find room.
-                    let wait = (of.linger + plan.replication) * 3;
                     Some(self.in_time("an aggregated produce", wait, longest, call).await?)
                 }
                 Some(polls) => {
@@ -196,8 +200,7 @@ impl World {
             self.tell(partition, value, fate)?;
             if random.one_in(20) {
                 let flush = batches.flush();
-                let flushed =
-                    self.in_time("an aggregated flush", of.linger, plan.delivery_timeout * 2, flush);
+                let flushed = self.in_time("an aggregated flush", wait, plan.delivery_timeout * 2, flush);
                 flushed.await?.map_err(|error| broken(USERS_CODE, format!("flush: {error}")))?;
                 self.count("flush", 1);
             }

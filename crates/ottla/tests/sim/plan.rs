@@ -463,6 +463,11 @@ impl Plan {
         self.nodes + i32::try_from(joins.count()).unwrap()
     }
 
+    /// What the slowest broker takes for a batch.
+    pub(crate) fn slowest(&self) -> Duration {
+        self.latencies.iter().max().copied().unwrap_or_default() + self.replication
+    }
+
     /// All streams of the run.
     pub(crate) fn all_streams(&self) -> impl Iterator<Item = &StreamPlan> {
         self.streams.iter().chain(self.again.iter().map(|again| &again.stream))

@@ -299,8 +299,7 @@ impl World {
     /// After a flush all that was handed over before has its outcome.
     async fn flush(&self, plan: &Plan, producer: &Producer, poured: &mut [Poured]) -> Kept {
         // Brokers serve one request after another, and in the worst case each record has one of its own.
-        let slowest = plan.latencies.iter().max().copied().unwrap_or_default() + plan.replication;
-        let wait = slowest * u32::try_from(poured.len()).unwrap_or(u32::MAX);
+        let wait = plan.slowest() * u32::try_from(poured.len()).unwrap_or(u32::MAX);
         self.in_time("flush", wait, plan.delivery_timeout, producer.flush()).await?;
         self.count("flush", 1);
         Self::all_told(poured, "flush").await
