@@ -152,6 +152,13 @@ pub enum CloseReason {
     Silent(Duration),
     /// The peer does not speak the Kafka protocol, or not correctly.
     Protocol(Arc<str>),
+    /// An answer was announced that is longer than is accepted; it was not read.
+    TooLong {
+        /// How many bytes it would have had.
+        size: usize,
+        /// How many are accepted.
+        limit: usize,
+    },
     /// The task that drove it panicked.
     Panicked,
 }
@@ -159,7 +166,7 @@ pub enum CloseReason {
 impl CloseReason {
     /// Whether a new connection can be expected to fare better.
     pub fn is_retriable(&self) -> bool {
-        !matches!(self, Self::Protocol(_) | Self::Panicked)
+        !matches!(self, Self::Protocol(_) | Self::TooLong { .. } | Self::Panicked)
     }
 
     /// For simulations: what ended connections are called.
@@ -172,6 +179,7 @@ impl CloseReason {
             Self::Io(_) => "closed: not to be reached",
             Self::Silent(_) => "closed: silent",
             Self::Protocol(_) => "closed: not understood",
+            Self::TooLong { .. } => "closed: too long an answer",
             Self::Panicked => "closed: panicked",
         }
     }
@@ -187,6 +195,9 @@ impl fmt::Display for CloseReason {
             Self::Io(cause) => f.write_str(cause),
             Self::Silent(after) => write!(f, "the peer has been silent for {}", Rounded(*after)),
             Self::Protocol(what) => write!(f, "protocol error: {what}"),
+            Self::TooLong { size, limit } => {
+                write!(f, "an answer of {size} bytes is longer than max_response_bytes, which are {limit}")
+            }
             Self::Panicked => f.write_str("the connection's task panicked; this is a bug in ottla"),
         }
     }

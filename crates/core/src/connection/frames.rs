@@ -1,9 +1,9 @@
 //! Cuts a byte stream into frames (protocol guide, "Request and response format"): a signed 32-bit size, then that
 //! many bytes.
 
-use std::sync::Arc;
-
 use bytes::{Bytes, BytesMut};
+
+use crate::error::CloseReason;
 
 /// Of the size that a frame begins with.
 pub const SIZE_LEN: usize = 4;
@@ -12,7 +12,7 @@ pub const SIZE_LEN: usize = 4;
 ///
 /// `Ok(None)` asks for more bytes; [`frame_len`] says how many there will be. A size that is negative or above `limit` is an error:
 /// it is checked before anything is allocated for it.
-pub fn next_frame(buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, Arc<str>> {
+pub fn next_frame(buffer: &mut BytesMut, limit: usize) -> Result<Option<Bytes>, CloseReason> {
     let Some(size) = announced(buffer, limit)? else { return Ok(None) };
     if buffer.len() < SIZE_LEN + size {
         return Ok(None);
@@ -27,18 +27,19 @@ pub fn frame_len(buffer: &[u8], limit: usize) -> Option<usize> {
     announced(buffer, limit).ok().flatten().map(|size| SIZE_LEN + size)
 }
 
-fn announced(buffer: &[u8], limit: usize) -> Result<Option<usize>, Arc<str>> {
+fn announced(buffer: &[u8], limit: usize) -> Result<Option<usize>, CloseReason> {
     let Some(prefix) = buffer.first_chunk::<SIZE_LEN>() else { return Ok(None) };
-    match ottla_wire::frame_size(*prefix, limit) {
-        Ok(size) => Ok(Some(size)),
-        Err(error) => Err(match stranger(*prefix) {
-            Some(protocol) => {
-                format!("the peer speaks {protocol}, not Kafka: check the port and the listener")
-            }
-            None => error.to_string(),
-        }
-        .into()),
-    }
+    let error = match ottla_wire::frame_size(*prefix, limit) {
+        Ok(size) => return Ok(Some(size)),
+        Err(error) => error,
+    };
+    Err(match (stranger(*prefix), usize::try_from(i32::from_be_bytes(*prefix))) {
+        (Some(protocol), _) => CloseReason::Protocol(
+            format!("the peer speaks {protocol}, not Kafka: check the port and the listener").into(),
+        ),
+        (None, Ok(size)) => CloseReason::TooLong { size, limit },
+        (None, Err(_)) => CloseReason::Protocol(error.to_string().into()),
+    })
 }
 
 /// What else is known to answer on a port where Kafka was expected.
@@ -56,7 +57,7 @@ fn stranger(prefix: [u8; SIZE_LEN]) -> Option<&'static str> {
 mod tests {
     use super::*;
 
-    fn cut(bytes: &[u8]) -> Result<Option<Bytes>, Arc<str>> {
+    fn cut(bytes: &[u8]) -> Result<Option<Bytes>, CloseReason> {
         next_frame(&mut BytesMut::from(bytes), 100)
     }
 
@@ -77,8 +78,8 @@ mod tests {
     /// D2, Trap W4: the size is judged before any memory is taken for it.
     #[test]
     fn a_negative_or_oversized_frame_is_refused() {
-        assert!(cut(&[0xff; 4]).is_err());
-        assert!(cut(&[0, 0, 0, 101]).is_err());
+        assert!(matches!(cut(&[0xff; 4]), Err(CloseReason::Protocol(_))));
+        assert_eq!(cut(&[0, 0, 0, 101]), Err(CloseReason::TooLong { size: 101, limit: 100 }));
         assert_eq!(frame_len(&[0, 0, 0, 101], 100), None);
         assert!(cut(&[0, 0, 0, 100]).unwrap().is_none());
     }
@@ -86,7 +87,7 @@ mod tests {
     /// Trap N7: a peer that speaks something else is named.
     #[test]
     fn a_peer_of_another_protocol_is_named() {
-        assert!(cut(b"HTTP/1.1 400").unwrap_err().contains("HTTP"));
-        assert!(cut(&[0x15, 3, 3, 0, 2]).unwrap_err().contains("TLS"));
+        assert!(cut(b"HTTP/1.1 400").unwrap_err().to_string().contains("HTTP"));
+        assert!(cut(&[0x15, 3, 3, 0, 2]).unwrap_err().to_string().contains("TLS"));
     }
 }

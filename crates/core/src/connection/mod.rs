@@ -335,12 +335,16 @@ impl<T, H> Connection<T, H> {
     }
 
     /// Takes whole frames, without their sizes, as long as there are any and the connection is open.
-    pub fn handle_frames(&mut self, now: Instant, mut next: impl FnMut() -> Result<Option<Bytes>, Arc<str>>) {
+    pub fn handle_frames(
+        &mut self,
+        now: Instant,
+        mut next: impl FnMut() -> Result<Option<Bytes>, CloseReason>,
+    ) {
         while self.closed().is_none() {
             match next() {
                 Ok(Some(frame)) => self.handle_frame(now, frame),
                 Ok(None) => return,
-                Err(problem) => self.close(CloseReason::Protocol(problem)),
+                Err(reason) => self.close(reason),
             }
         }
     }

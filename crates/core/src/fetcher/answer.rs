@@ -145,7 +145,7 @@ impl Fetcher {
         }
         let cursor = self.cursors.get_mut(&id)?;
         let stream = cursor.stream;
-        (cursor.failures, cursor.unknown_since) = (0, None);
+        cursor.unknown_since = None;
         let watermarks = Watermarks {
             high_watermark: row.high_watermark,
             last_stable_offset: row.last_stable_offset,
@@ -174,6 +174,7 @@ impl Fetcher {
         let Scan { records, next, epoch, is_damaged, .. } = scan;
         let bytes = records.len();
         cursor.held += bytes;
+        cursor.failures = if next > from.offset { 0 } else { cursor.failures };
         cursor.ask_for(self.streams.get(&cursor.stream).map_or(1, |it| it.settings.partition_max_bytes));
         let valid_in = cursor.leader.map_or(-1, |leader| leader.epoch);
         let (last_epoch, was_read) = match next > from.offset {
@@ -190,18 +191,33 @@ impl Fetcher {
 
     /// There are no whole batches: too large a one, a follower to go to, or just no records yet.
     fn nothing_read(&mut self, broker_id: i32, id: PartitionId, scan: &Scan, preferred_replica: i32) {
-        let expires = later(self.now, self.settings.replica_max_age);
-        let asked = self.brokers.get(&broker_id).and_then(|broker| broker.session.agreed(id));
-        let asked = asked.map_or(0, |entry| entry.max_bytes);
-        let Some(cursor) = self.cursors.get_mut(&id) else { return };
         if let Some(needs) = scan.needs {
-            (cursor.max_bytes, cursor.least_bytes) = (cursor.max_bytes.max(needs), needs);
-            return if needs <= asked { self.back_off(id) } else { self.settle(id) };
+            return self.cut_off(broker_id, id, needs, scan.next);
         }
+        let expires = later(self.now, self.settings.replica_max_age);
+        let Some(cursor) = self.cursors.get_mut(&id) else { return };
+        cursor.failures = 0;
         if preferred_replica >= 0 && preferred_replica != broker_id {
             cursor.replica = Some((preferred_replica, expires));
         }
         self.settle(id);
+    }
+
+    /// The batch that was asked for has so many bytes, as it says, and came in part. So much is asked for. If it is not enough,
+    /// others may have been before it in the answer; a batch that says more than it has never comes whole.
+    fn cut_off(&mut self, broker_id: i32, id: PartitionId, needs: i32, offset: i64) {
+        let asked = self.brokers.get(&broker_id).and_then(|broker| broker.session.agreed(id));
+        let asked = asked.map_or(0, |entry| entry.max_bytes);
+        let Some(cursor) = self.cursors.get_mut(&id) else { return };
+        (cursor.max_bytes, cursor.least_bytes) = (cursor.max_bytes.max(needs), needs);
+        if needs > asked {
+            return self.settle(id);
+        }
+        let since = *cursor.cut_since.get_or_insert(self.now);
+        match later(since, self.settings.patience) <= self.now {
+            true => self.fail(id, FetchFailure::Incomplete { broker_id, offset, size: needs }),
+            false => self.back_off(id),
+        }
     }
 
     fn handle_refused(&mut self, broker_id: i32, id: PartitionId, offset: i64, row: &PartitionData) {
@@ -252,7 +268,7 @@ impl Fetcher {
         }
         if matches!(code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID) {
             let since = *cursor.unknown_since.get_or_insert(self.now);
-            if later(since, self.settings.unknown_topic_after) <= self.now {
+            if later(since, self.settings.patience) <= self.now {
                 return self.fail(id, FetchFailure::Unknown { code });
             }
         } else {

@@ -72,6 +72,8 @@ pub(super) struct Cursor {
     pub(super) unknown_since: Option<Instant>,
     /// With which broker it is listed, and for what.
     pub(super) listed: Option<(i32, Question)>,
+    /// Since when a batch comes in part, however much is asked for.
+    pub(super) cut_since: Option<Instant>,
     /// Its entry among the timers.
     pub(super) timer: Option<Instant>,
 }
@@ -146,6 +148,7 @@ impl Cursor {
             failures: 0,
             retry_at: None,
             unknown_since: None,
+            cut_since: None,
             listed: None,
             timer: None,
         }
@@ -222,7 +225,7 @@ impl Cursor {
 
     /// It asks for as much as others again.
     pub(super) fn ask_for(&mut self, max_bytes: i32) {
-        (self.max_bytes, self.least_bytes) = (max_bytes, 0);
+        (self.max_bytes, self.least_bytes, self.cut_since) = (max_bytes, 0, None);
     }
 
     /// Back to the leader. Whether it was elsewhere.

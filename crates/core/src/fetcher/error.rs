@@ -45,6 +45,26 @@ pub enum FetchFailure {
         /// The id it has.
         new: Uuid,
     },
+    /// A batch never came whole.
+    Incomplete {
+        /// Who was asked.
+        broker_id: i32,
+        /// What was asked for.
+        offset: i64,
+        /// How many bytes the batch says it has.
+        size: i32,
+    },
+    /// The answer has more bytes than are accepted: a batch comes whole.
+    TooLong {
+        /// Who was asked.
+        broker_id: i32,
+        /// What was asked for.
+        offset: i64,
+        /// How many bytes the answer has.
+        size: usize,
+        /// How many are accepted.
+        limit: usize,
+    },
     /// The request cannot be sent.
     Request(RequestError),
 }
@@ -55,7 +75,9 @@ impl FetchFailure {
         match self {
             Self::OutOfRange { .. } => Some(ErrorCode::OFFSET_OUT_OF_RANGE),
             Self::Refused { code, .. } | Self::Unknown { code } => Some(*code),
-            Self::Recreated { .. } | Self::Request(_) => None,
+            Self::Recreated { .. } | Self::Incomplete { .. } | Self::TooLong { .. } | Self::Request(_) => {
+                None
+            }
         }
     }
 }
@@ -81,6 +103,16 @@ impl fmt::Display for FetchFailure {
             Self::Recreated { old, new } => write!(
                 f,
                 "the topic was deleted and created again (its id was {old}, now it is {new}); remove it and add it again"
+            ),
+            Self::Incomplete { broker_id, offset, size } => write!(
+                f,
+                "the batch at offset {offset} says that it has {size} bytes, and broker {broker_id} sends only a part of it, \
+                 however much is asked for; if it is damaged, seek past it"
+            ),
+            Self::TooLong { broker_id, offset, size, limit } => write!(
+                f,
+                "broker {broker_id} answers offset {offset} with {size} bytes, since a batch comes whole, and max_response_bytes are \
+                 {limit}: allow more of them, or seek past it"
             ),
             Self::Request(error) => error.fmt(f),
         }

@@ -104,8 +104,8 @@ pub struct FetcherSettings {
     pub rack: Option<Str>,
     /// How long a follower is fetched from until the leader is asked again.
     pub replica_max_age: Duration,
-    /// How long a topic may be unknown to brokers until that is a failure.
-    pub unknown_topic_after: Duration,
+    /// How long a topic may be unknown to brokers, or a batch come in part, until that is a failure.
+    pub patience: Duration,
 }
 
 impl Default for FetcherSettings {
@@ -118,7 +118,7 @@ impl Default for FetcherSettings {
             read_committed: false,
             rack: None,
             replica_max_age: Duration::from_secs(5 * 60),
-            unknown_topic_after: Duration::from_secs(30),
+            patience: Duration::from_secs(30),
         }
     }
 }

@@ -8,9 +8,9 @@ use ottla_wire::{ErrorCode, Str};
 
 use super::answer::{is_of_session, may_pass};
 use super::cursor::{Cursor, Question, Want};
-use super::session::{Session, rounded};
+use super::session::Session;
 use super::{Action, FetchFailure, FetchOut, Fetcher, PartitionId, RequestToken, StreamId, Timer};
-use crate::error::{Failure, Outcome, RequestError};
+use crate::error::{CloseReason, Failure, Outcome, RequestError};
 use crate::metadata::Leader;
 use crate::time::later;
 
@@ -109,6 +109,9 @@ impl Broker {
 
     /// How long the next Fetch may wait.
     fn wait(&mut self, max_wait: Duration) -> Duration {
+        if self.session.is_narrow() {
+            return HURRIED.min(max_wait);
+        }
         if self.held_back.is_empty() {
             return max_wait;
         }
@@ -252,10 +255,9 @@ impl Fetcher {
             return None;
         }
         let room: usize = rooms.iter().map(|(_, room)| room).sum();
-        let shared = if rooms.len() > 1 { &rooms[..] } else { &[] };
-        // Who may send no more of one of several streams need not wait for more.
-        let least = shared.iter().map(|(_, room)| rounded(*room)).min();
         let broker = self.brokers.get_mut(&broker_id)?;
+        // Also where the others have no room now: what changes with each request would have to be named in each.
+        let shared = if broker.readers.len() > 1 { &rooms[..] } else { &[] };
         self.last_token += 1;
         let token = RequestToken(self.last_token);
         let asked = broker.session.next(token, shared);
@@ -264,7 +266,7 @@ impl Fetcher {
         let request = FetchRequest {
             replica_id: -1,
             max_wait_ms: i32::try_from(max_wait.as_millis()).unwrap_or(i32::MAX),
-            min_bytes: self.settings.min_bytes.min(least.unwrap_or(i32::MAX)),
+            min_bytes: self.settings.min_bytes.min(asked.least.unwrap_or(i32::MAX)),
             max_bytes: i32::try_from(room.min(self.settings.max_bytes)).unwrap_or(i32::MAX),
             isolation_level: i8::from(self.settings.read_committed),
             session_id: asked.session_id,
@@ -309,8 +311,17 @@ impl Fetcher {
         match kind {
             Kind::Fetch(_) => {
                 let Some(broker) = self.brokers.get_mut(&broker_id) else { return };
-                broker.session.fail(token, None);
-                self.not_served(broker_id, is_final.then(|| FetchFailure::Request(error.clone())).as_ref());
+                if let Failure::Closed(CloseReason::TooLong { size, limit }) = error.reason {
+                    if let Some((id, offset)) = broker.session.too_long(token) {
+                        self.fail(id, FetchFailure::TooLong { broker_id, offset, size, limit });
+                    }
+                } else {
+                    broker.session.fail(token, None);
+                    self.not_served(
+                        broker_id,
+                        is_final.then(|| FetchFailure::Request(error.clone())).as_ref(),
+                    );
+                }
             }
             Kind::Offsets(asked) if is_final => {
                 for (id, _) in self.still_asked(&asked) {

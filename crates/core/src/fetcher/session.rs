@@ -67,6 +67,15 @@ pub(super) struct Session {
     was_full: bool,
     /// The partition that the last request which named everything began with.
     first: Option<PartitionId>,
+    narrow: Option<Narrow>,
+}
+
+/// An answer was longer than is accepted, so a batch in it is. Whose it is, is found by naming fewer partitions.
+#[derive(Debug, Clone, Copy)]
+struct Narrow {
+    most: usize,
+    /// The last request brought no such batch.
+    was_read: bool,
 }
 
 /// What becomes agreed when the request succeeds.
@@ -86,6 +95,9 @@ pub(super) struct Asked {
     pub(super) forgotten: Vec<ForgottenTopic>,
     /// All topics that are wanted have ids.
     pub(super) has_ids: bool,
+    /// Where streams share the request, how much the least of its partitions may bring: a broker that waits for more may wait in
+    /// vain.
+    pub(super) least: Option<i32>,
 }
 
 impl Session {
@@ -164,6 +176,11 @@ impl Session {
         self.was_full
     }
 
+    /// Whether the next request is to find out whose batch is too large.
+    pub(super) fn is_narrow(&self) -> bool {
+        self.narrow.is_some()
+    }
+
     /// The next request, whose answer may bring so much of each stream where several share it. Of one that is alone the request's
     /// own limit is enough, and `rooms` is empty.
     pub(super) fn next(&mut self, token: RequestToken, rooms: &[(StreamId, usize)]) -> Asked {
@@ -176,13 +193,18 @@ impl Session {
         let is_full = self.epoch == 0 || self.replaces_a_topic(&changes);
         if is_full {
             self.epoch = 0;
-            changes = self.in_turn().map(|(id, entry)| (*id, Some(entry.within(&rooms)))).collect();
-            self.first = changes.first().map(|(id, _)| *id);
+            let most = self.narrow.map_or(usize::MAX, |narrow| narrow.most);
+            changes =
+                self.in_turn().take(most).map(|(id, entry)| (*id, Some(entry.within(&rooms)))).collect();
+            if self.narrow.is_none() {
+                self.first = changes.first().map(|(id, _)| *id);
+            }
         }
         self.changed.clear();
         let (topics, named) = topics(&changes);
         let gone = changes.iter().filter(|(_, entry)| entry.is_none());
         let gone = gone.filter_map(|(id, _)| self.agreed.entries.get(id));
+        let least = if rooms.is_empty() { None } else { self.least(&changes, is_full) };
         let asked = Asked {
             session_id: self.id,
             session_epoch: self.epoch,
@@ -190,6 +212,7 @@ impl Session {
             // A broker takes the new ones first and then forgets: one that was added again is not to be forgotten.
             forgotten: forgotten(gone.filter(|entry| !named.contains(&place(entry)))),
             has_ids: self.without_id == 0,
+            least,
         };
         self.sent = Some(Sent { token, is_full, changes });
         asked
@@ -207,6 +230,14 @@ impl Session {
             (!is_agreed).then_some((*id, wanted))
         });
         changed.collect()
+    }
+
+    /// How much the least of the partitions may bring that a request is about.
+    fn least(&self, changes: &[(PartitionId, Option<Entry>)], is_full: bool) -> Option<i32> {
+        let named = changes.iter().filter_map(|(_, entry)| Some(size(entry.as_ref()?)));
+        let agreed =
+            self.wanted_of.keys().filter_map(|stream| self.agreed.least(*stream)).filter(|_| !is_full);
+        named.chain(agreed).min().map(|least| i32::try_from(least.max(1)).unwrap_or(i32::MAX))
     }
 
     /// Whether a partition comes in the place of one of another topic, which had the same name. A broker that goes by names
@@ -235,6 +266,13 @@ impl Session {
     pub(super) fn succeed(&mut self, token: RequestToken, session_id: i32) -> bool {
         let Some(sent) = self.sent.take_if(|sent| sent.token == token) else { return false };
         self.was_full = sent.is_full;
+        let is_part = self.narrow.is_some();
+        if let Some(narrow) = &mut self.narrow {
+            // What is behind has it, or it is not there any more.
+            self.first = sent.changes.last().map(|(id, _)| *id).or(self.first);
+            narrow.most <<= u32::from(std::mem::replace(&mut narrow.was_read, true));
+        }
+        self.narrow.take_if(|narrow| narrow.most >= self.wanted.len());
         if sent.is_full {
             self.agreed.clear();
             self.lowered.clear();
@@ -257,6 +295,7 @@ impl Session {
         self.epoch = match (self.id, self.epoch) {
             // The broker has no room for a session, or is too old for them: everything is named each time.
             (NONE, _) => 0,
+            _ if is_part => 0,
             (_, i32::MAX) => 1,
             (_, epoch) => epoch + 1,
         };
@@ -272,6 +311,23 @@ impl Session {
         self.epoch = 0;
         self.agreed.clear();
         sent.is_full
+    }
+
+    /// The answer is longer than is accepted. Whose batch that is, and at which offset, once it is known.
+    pub(super) fn too_long(&mut self, token: RequestToken) -> Option<(PartitionId, i64)> {
+        let asked = self.asked();
+        let changes = self.sent.as_ref().map(|sent| &sent.changes);
+        let named = |id| changes?.iter().find_map(|(of, entry)| entry.as_ref().filter(|_| of == id));
+        let only = asked.first().filter(|_| asked.len() == 1);
+        let only = only.and_then(|id| Some((*id, named(id).or_else(|| self.agreed(*id))?.clone())));
+        self.narrow = match only {
+            Some(_) => None,
+            None => Some(Narrow { most: (asked.len() / 2).max(1), was_read: false }),
+        };
+        self.fail(token, None);
+        let (id, entry) = only?;
+        let is_wanted = self.wanted.get(&id).is_some_and(|wanted| wanted.generation == entry.generation);
+        is_wanted.then_some((id, entry.offset))
     }
 }
 
@@ -312,6 +368,12 @@ impl Agreed {
         *self = Self::default();
     }
 
+    /// How much the least of a stream's partitions may bring.
+    fn least(&self, stream: StreamId) -> Option<usize> {
+        let all = (stream, 0, PartitionId(0))..=(stream, usize::MAX, PartitionId(u64::MAX));
+        self.by_size.range(all).next().map(|(_, size, _)| *size)
+    }
+
     /// The partitions of a stream that may bring more than so much.
     fn above(&self, stream: StreamId, size: usize) -> impl Iterator<Item = PartitionId> {
         let from = (stream, size.saturating_add(1), PartitionId(0));
@@ -321,7 +383,7 @@ impl Agreed {
 }
 
 /// So much room, down to a power of two: the broker need not be told of every byte.
-pub(super) fn rounded(room: usize) -> i32 {
+fn rounded(room: usize) -> i32 {
     1 << room.max(1).ilog2().min(30)
 }
 

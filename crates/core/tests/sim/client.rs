@@ -461,7 +461,8 @@ impl World {
         let Some(it) = self.client.channels.get_mut(&channel) else { return };
         if let Some(reason) = it.machine.closed() {
             let name = format!("closed: {}", name_of(reason));
-            let complaint = matches!(reason, CloseReason::Protocol(_)).then(|| reason.to_string());
+            let is_wrong = matches!(reason, CloseReason::Protocol(_) | CloseReason::TooLong { .. });
+            let complaint = is_wrong.then(|| reason.to_string());
             if let Some(link) = it.link.take() {
                 self.note(|| format!("channel {channel}: {name}"));
                 self.close_link(link);

@@ -131,6 +131,7 @@ const CONNECTION_STATES: &[Row] = &[
     ("closed: not understood", true),
     ("closed: released", true),
     ("closed: silent", true),
+    ("closed: too long an answer", true),
     ("is dialled", true),
     ("is dialled for a lower ApiVersions", true),
     ("reads what it is owed, and is needed no more", true),

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use ottla_core::connection::{SIZE_LEN, frame_len, next_frame};
+use ottla_core::error::CloseReason;
 use tokio::io::AsyncReadExt;
 
 use super::{lock, now};
@@ -79,7 +80,7 @@ impl Incoming {
     }
 
     /// The next frame that is whole, without its size.
-    pub(super) fn next_frame(&mut self) -> Result<Option<Bytes>, Arc<str>> {
+    pub(super) fn next_frame(&mut self) -> Result<Option<Bytes>, CloseReason> {
         if let Some(large) = self.large.take_if(|large| large.buffer.len() == large.len) {
             return Ok(Some(self.spare.lend(large.buffer)));
         }

@@ -101,7 +101,7 @@ impl Settings {
             read_committed: self.isolation.is_committed(),
             rack: self.rack.as_deref().map(Str::from),
             replica_max_age: settings.metadata.max_age,
-            unknown_topic_after: settings.request_timeout,
+            patience: settings.request_timeout,
         };
         let account = cluster.fetchers().account(prefetch_bytes);
         let reset = self.out_of_range.to_reset();

@@ -1,12 +1,14 @@
 //! A stream over many partitions: assigned, paused and sought while it runs.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use ottla::{Client, Error, RecordStream, StartOffset};
 use ottla_fake::{Reaction, Request, Rule};
 use ottla_wire::{ApiKey, ErrorCode, encode_request};
+use tokio::time::timeout;
 
-use crate::support::{PipeTransport, millis, pass, polled, secs, timed, world};
+use crate::support::{PipeTransport, cluster, millis, pass, polled, secs, timed, world};
 
 /// A stream over all of so many partitions of `t`, from the start.
 async fn over(client: &Client, partitions: i32) -> RecordStream {
@@ -57,6 +59,33 @@ async fn partitions_take_turns() {
         assert!(most - least <= 15, "{read:?}");
     }
     assert_eq!(read, [50; 6]);
+}
+
+/// Trap C1: a batch that makes an answer longer than is accepted is an error of its partition; the others go on, and so does
+/// that one behind it.
+#[tokio::test(start_paused = true)]
+async fn a_batch_too_long_to_be_read_is_an_error_of_its_partition() {
+    let pipes = cluster(1, 4);
+    let client = pipes.builder().max_response_bytes(70_000).build().await.unwrap();
+    pipes.append("t", 2, &[&"x".repeat(100_000)]);
+    (0..4).for_each(|partition| fill(&pipes, partition, 5));
+    let mut stream = over(&client, 4).await;
+    let (mut read, mut failed) = (BTreeMap::<i32, usize>::new(), None);
+    let mut read_on = async || {
+        for _ in 0..16 {
+            match stream.next().await.unwrap() {
+                Ok(item) => *read.entry(item.partition).or_default() += 1,
+                Err(error) => failed = Some(error.to_string()),
+            }
+        }
+    };
+    timeout(secs(10), read_on()).await.unwrap();
+    assert_eq!(read, [(0, 5), (1, 5), (3, 5)].into());
+    let failed = failed.unwrap();
+    assert!(failed.starts_with("Fetch of t/2: broker 1 answers offset 0 with 100"), "{failed}");
+    assert!(failed.contains("max_response_bytes are 70000"), "{failed}");
+    stream.seek("t", 2, StartOffset::At(1)).unwrap();
+    assert_eq!(nexts(&mut stream, 5).await.last(), Some(&(2, "4".to_owned())));
 }
 
 /// Trap C5: a partition with more and larger batches than the others has one turn as they have, and they do not wait for the

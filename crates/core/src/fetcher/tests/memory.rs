@@ -55,6 +55,44 @@ fn a_batch_larger_than_its_share_is_asked_for_whole() {
     assert_eq!(world.loads().len(), 1);
 }
 
+/// Trap C1: a batch that says it has more bytes than it has never comes whole. It is asked for with growing pauses, and not for ever.
+#[test]
+fn a_batch_that_never_comes_whole_is_an_error() {
+    let mut world = small(100_000);
+    let id = world.add(0, 1, Place::Offset(3));
+    world.add(1, 1, Place::Offset(0));
+    let (mut requests, mut other, start) = (0, 0, world.now);
+    let failures = loop {
+        let fetch = world.fetch();
+        requests += usize::from(asked(&fetch.request).contains_key(&0));
+        let rows = [batch(0..10, 1, 5_000).slice(..1_000), batch(other..other + 10, 1, 100)];
+        world.answer(&fetch, (0..).zip(rows).map(|(index, batch)| records(index, batch)).collect());
+        other += 10;
+        let failed = world.told.iter().any(|(_, _, news)| matches!(news, News::Failed(_)));
+        if failed {
+            break world.failures();
+        }
+        world.release();
+        world.sleep(Duration::from_millis(100));
+    };
+    let [failure] = &failures[..] else { panic!("{failures:?}") };
+    assert_eq!(
+        failure.to_string(),
+        "the batch at offset 3 says that it has 5000 bytes, and broker 1 sends only a part of it, however much is asked for; if \
+         it is damaged, seek past it"
+    );
+    assert!(world.now - start < Duration::from_secs(33), "{:?}", world.now - start);
+    assert!(requests < 60, "{requests}");
+    // A seek starts it anew.
+    world.seek(id, Place::Offset(20), 1);
+    let fetch = world.fetch();
+    world.answer(&fetch, vec![]);
+    let fetch = world.fetch();
+    assert_eq!(asked(&fetch.request).get(&0), Some(&20));
+    world.answer(&fetch, vec![records(0, batch(20..30, 1, 100))]);
+    assert_eq!(world.loads(), [(id, 1, 20, 30)]);
+}
+
 /// Trap C5, Trap C12: a partition of which enough is held leaves the others their room, and is asked for again soon after it
 /// was read, although the others have nothing.
 #[test]

@@ -255,3 +255,81 @@ fn a_whole_request_that_is_refused_again_and_again_is_sent_less_and_less() {
     world.sleep(Duration::from_secs(60));
     assert!(world.fetches.is_empty(), "it is not asked any more before it is sought");
 }
+
+/// Trap C1: a batch that makes an answer longer than is accepted is an error of its partition; the others go on. Whose it is, is found by
+/// naming half as many, in as many requests as that takes.
+#[test]
+fn an_answer_that_is_too_long_is_an_error_of_one_partition() {
+    for culprit in 0..11 {
+        let mut world = World::new();
+        let ids: Vec<_> = (0..11).map(|index| world.add(index, 1, Place::Offset(10))).collect();
+        let opening = world.fetch();
+        world.answer(&opening, vec![row(0)]);
+        let mut requests = 0;
+        let failures = loop {
+            let fetch = world.fetch();
+            requests += 1;
+            let is_search = requests > 1 + usize::from(culprit != 0);
+            assert!(!is_search || fetch.max_wait <= Duration::from_millis(10), "{fetch:?}");
+            let is_in_it = if is_search {
+                asked(&fetch.request).contains_key(&culprit)
+            } else {
+                requests > 1 || culprit == 0
+            };
+            if is_in_it {
+                let reason = CloseReason::TooLong { size: 2_000, limit: 1_000 };
+                world.fail(fetch.token, 1, Failure::Closed(reason));
+            } else {
+                let rows = if session(&fetch).1 == 0 {
+                    asked(&fetch.request).keys().map(|index| row(*index)).collect()
+                } else {
+                    vec![]
+                };
+                world.answer(&fetch, rows);
+            }
+            let failed = world.told.iter().filter(|(_, _, news)| matches!(news, News::Failed(_)));
+            let failed: Vec<_> = failed.map(|(id, ..)| *id).collect();
+            if !failed.is_empty() {
+                break failed;
+            }
+            world.sleep(Duration::from_secs(2));
+        };
+        assert_eq!(failures, [ids[usize::try_from(culprit).unwrap()]]);
+        assert!(requests <= 12, "{requests} requests for {culprit}");
+        let [failure] = &world.failures()[..] else { panic!("more than one") };
+        assert_eq!(
+            failure.to_string(),
+            "broker 1 answers offset 10 with 2000 bytes, since a batch comes whole, and max_response_bytes are 1000: allow more of \
+             them, or seek past it"
+        );
+        world.sleep(Duration::from_secs(2));
+        let all = world.fetch();
+        assert_eq!((asked(&all.request).len(), asked(&all.request).contains_key(&culprit)), (10, false));
+        assert_eq!(all.max_wait, Duration::from_millis(500));
+        world.answer(&all, (0..11).filter(|index| *index != culprit).map(row).collect());
+        assert_eq!(asked(&world.fetch().request), [].into(), "the session is as it was before");
+    }
+}
+
+/// Trap C7: what was too large may be gone before it is found: then all is as before.
+#[test]
+fn a_search_for_what_is_too_large_ends_although_it_is_gone() {
+    let mut world = World::new();
+    for index in 0..11 {
+        world.add(index, 1, Place::Offset(10));
+    }
+    let opening = world.fetch();
+    world.answer(&opening, vec![row(0)]);
+    let fetch = world.fetch();
+    world.fail(fetch.token, 1, Failure::Closed(CloseReason::TooLong { size: 2_000, limit: 1_000 }));
+    world.sleep(Duration::from_secs(2));
+    let mut named = Vec::new();
+    for _ in 0..4 {
+        let fetch = world.fetch();
+        named.push(asked(&fetch.request).len());
+        world.answer(&fetch, asked(&fetch.request).keys().map(|index| row(*index)).collect());
+    }
+    assert_eq!(named, [5, 5, 10, 11]);
+    assert_eq!(session(&world.fetch()).1, 1);
+    assert_eq!(world.failures().len(), 0);
+}

@@ -151,7 +151,8 @@ fn a_small_stream_beside_a_large_one_keeps_to_its_own_budget() {
 /// much is, and what would bring nothing.
 #[test]
 fn partitions_are_named_again_where_room_matters() {
-    let (mut world, opening, accounts) = small_and_large(FetcherSettings::default());
+    let settings = FetcherSettings { min_bytes: 5_000, ..Default::default() };
+    let (mut world, opening, accounts) = small_and_large(settings);
     let slow = world.add(2, 1, Place::Offset(0));
     world.add_to(OTHER, 1, 1, Place::Offset(0));
     world.answer(&opening, vec![row(0)]);
@@ -172,11 +173,29 @@ fn partitions_are_named_again_where_room_matters() {
     world.answer(&fetch, vec![]);
     let fetch = world.fetch();
     assert_eq!(sizes(&fetch), [(2, 8_192)].into(), "0 may bring less than there is room for");
+    assert_eq!(fetch.request.min_bytes, 4_096, "and may be the only one that has something");
     world.answer(&fetch, vec![records(0, batch(0..10, 1, 6_000).slice(..4_096))]);
     let fetch = world.fetch();
     assert_eq!(sizes(&fetch), [(0, 8_192)].into(), "a batch that was cut off");
     world.answer(&fetch, vec![records(0, batch(0..10, 1, 12_000).slice(..8_192))]);
     assert_eq!(sizes(&world.fetch()), [(0, 12_000)].into(), "it would not come otherwise");
+}
+
+/// Trap C7: nor because another stream has no room for a while.
+#[test]
+fn partitions_are_not_named_again_when_another_stream_pauses() {
+    let (mut world, opening, accounts) = small_and_large(FetcherSettings::default());
+    let other = world.add_to(OTHER, 1, 1, Place::Offset(0));
+    world.answer(&opening, vec![row(0)]);
+    let fetch = world.fetch();
+    assert_eq!(sizes(&fetch), [(0, 8_192), (1, 1 << 20)].into());
+    world.answer(&fetch, vec![records(1, batch(0..10, 1, 99 << 19))]);
+    let fetch = world.fetch();
+    assert_eq!((sizes(&fetch), forgotten(&fetch.request)), ([].into(), vec![1]));
+    assert!(accounts[1].used() >= 99 << 19, "it has no room");
+    read(&mut world, other);
+    world.answer(&fetch, vec![]);
+    assert_eq!(sizes(&world.fetch()), [(1, 1 << 20)].into());
 }
 
 /// Of a stream that is alone again the request's own limit is enough.
