@@ -84,12 +84,19 @@ impl FakeCluster {
                 (self.coordinator_of(group) != Some(context.node)).then_some(ErrorCode::NOT_COORDINATOR);
             let refused = context.struck.error_of_all().or(misplaced);
             let absent = if context.version >= 6 { ErrorCode::GROUP_ID_NOT_FOUND } else { ErrorCode::NONE };
-            DescribedGroup {
+            let mut described = DescribedGroup {
                 error_code: refused.unwrap_or(absent),
                 group_id: group.clone(),
                 group_state: if refused.is_none() { "Dead".into() } else { Str::default() },
                 ..Default::default()
+            };
+            if described.error_code == ErrorCode::GROUP_ID_NOT_FOUND {
+                described.error_message = Some(format!("Group {group} not found.").into());
             }
+            if described.error_code.is_none() && request.include_authorized_operations {
+                described.authorized_operations = ALL_OF_A_GROUP;
+            }
+            described
         };
         let groups = request.groups.iter().map(describe).collect();
         Served::Answer(Answer::DescribeGroups(DescribeGroupsResponse { groups, ..Default::default() }))
@@ -145,6 +152,9 @@ impl FakeCluster {
         }
     }
 }
+
+/// What may be done to a group, a bit each: read, delete, describe, and describe and alter its configs.
+const ALL_OF_A_GROUP: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
 /// `__consumer_offsets` and `__transaction_state` have so many partitions unless configured.
 const INTERNAL_PARTITIONS: usize = 50;

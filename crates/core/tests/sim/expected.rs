@@ -113,8 +113,10 @@ const CALL_STATES: &[Row] = &[
     ("is to be given up", true),
     ("no answer, and has not happened", true),
     ("no answer, and may have happened", true),
+    ("no coordinator was found", false),
     ("nobody was asked", true),
     ("somebody was asked", true),
+    ("wants a coordinator", false),
 ];
 
 /// Of connections.
@@ -233,6 +235,7 @@ const PARTITIONS: &[Row] = &[
     ("waits", true),
     ("would send what is awaited", true),
     ("would send what is full", true),
+    ("would send what lingers", false),
     ("would take what is awaited", true),
     ("would take what is full", true),
     ("would take what lingers", true),

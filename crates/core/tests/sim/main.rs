@@ -65,6 +65,29 @@ fn seeds_that_found_mistakes_find_them_no_more() {
     run::find_nothing_more::<Plan>(&FOUND);
 }
 
+/// Whoever reads it finds what was asked and of whom, what came of it, what went wrong, and what was decided.
+#[test]
+fn a_history_has_requests_answers_faults_and_decisions() {
+    let mut missing = vec![
+        "FAULT 0 begins: ",
+        "fault 0 ends",
+        "produce #",
+        "NOT_LEADER_OR_FOLLOWER",
+        "metadata is asked of ",
+        "metadata: ",
+        " dials node-",
+        "sequence reset: ",
+        "a batch is split",
+        "finds a damaged batch",
+        " drops call ",
+    ];
+    for seed in 0..40 {
+        let history = run::history_of(&Plan::new(seed));
+        missing.retain(|what| !history.contains(what));
+    }
+    assert_eq!(missing, [] as [&str; 0]);
+}
+
 /// Equal seeds give equal runs, to the last line of their histories.
 #[test]
 fn a_run_repeats_from_its_seed() {

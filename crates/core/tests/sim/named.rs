@@ -45,6 +45,11 @@ impl Names {
         self.must.iter().copied()
     }
 
+    /// What may come about.
+    pub(crate) fn may(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.may.iter().copied()
+    }
+
     /// Whether it has a name here.
     pub(crate) fn knows(&self, group: &str, what: &str) -> bool {
         let is_here = |names: &BTreeSet<_>| names.iter().any(|it| *it == (group, what));

@@ -59,6 +59,8 @@ pub(crate) struct Report {
     coverage: Coverage,
     /// What was never reached and has to be, if the runs are many.
     never: Vec<String>,
+    /// What was never reached, and need not be.
+    need_not: Vec<String>,
     /// What was reached and has no name in the lists.
     nameless: Vec<String>,
     took: Duration,
@@ -160,7 +162,9 @@ fn all<P: Seeded>(from: u64, count: u64, limit: Option<Duration>) -> Report {
     let mut report = report.into_inner().expect("no run panics while it holds the report");
     report.took = begin.elapsed();
     let names = P::names();
-    (report.never, report.nameless) = (report.coverage.never(&names), report.coverage.nameless(&names));
+    (report.never, report.need_not) =
+        (report.coverage.never(names.must()), report.coverage.never(names.may()));
+    report.nameless = report.coverage.nameless(&names);
     report.failures.sort_by_key(|failure| failure.seed);
     report
 }
@@ -324,9 +328,10 @@ impl fmt::Display for Report {
             writeln!(f, "not hunted for: '{invariant}' in {times} runs of {of}, first in seed {first}")?;
         }
         write!(f, "{}", self.coverage.print())?;
-        let never = if self.never.is_empty() { "nothing".to_owned() } else { self.never.join(", ") };
+        let listed = |what: &[String]| if what.is_empty() { "nothing".to_owned() } else { what.join(", ") };
         if *runs >= MANY {
-            writeln!(f, "never, of {of}: {never}")?;
+            writeln!(f, "never, of {of}: {}", listed(&self.never))?;
+            writeln!(f, "never either, and need not, of {of}: {}", listed(&self.need_not))?;
         }
         let mean = cost.as_secs_f64() * 1e3 / (*runs).max(1) as f64;
         writeln!(
@@ -406,9 +411,10 @@ mod tests {
         coverage.hit("fault struck", "Kill");
         coverage.add("fault struck", "Pause", 0);
         let report = |runs, coverage: &Coverage| {
-            let (never, nameless) = (coverage.never(&names), coverage.nameless(&names));
+            let (never, nameless) = (coverage.never(names.must()), coverage.nameless(&names));
             Report { of: "a world", runs, never, nameless, ..Report::default() }.uncovered()
         };
+        assert_eq!(coverage.never(names.may()), ["fault struck: Cut"]);
         assert_eq!(report(MANY - 1, &coverage), None);
         assert_eq!(
             report(MANY, &coverage).as_deref(),

@@ -125,7 +125,7 @@ const CURSORS: &[Row] = &[
     ("time is looked up", true),
 ];
 
-/// What comes next for partitions, as the fetcher names it.
+/// What comes next for partitions, as the fetcher names it. An offset is not looked up: it is fetched from.
 const STATES: &[Row] = &[
     ("compares another leader's log", true),
     ("failed", true),
@@ -133,6 +133,7 @@ const STATES: &[Row] = &[
     ("fetches from the leader", true),
     ("looks a time up", true),
     ("looks an age up", true),
+    ("looks an offset up", false),
     ("looks the end up", true),
     ("looks the start up", true),
     ("looks up where to go on", true),

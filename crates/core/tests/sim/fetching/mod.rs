@@ -96,6 +96,29 @@ fn streams_that_share_answers_hold_no_more_than_they_have_together() {
     run::find_nothing_in(&plan, "each stream had room, and all together held more than they may");
 }
 
+/// Whoever reads it finds what was asked and of whom, what came of it, what went wrong, and what was decided.
+#[test]
+fn a_history_of_the_fetcher_has_requests_answers_faults_and_decisions() {
+    let mut missing = vec![
+        "FAULT 0 begins: ",
+        "fault 0 ends",
+        "Fetch RequestToken(1) to node ",
+        "ListOffsets ",
+        "OffsetForLeaderEpoch ",
+        " answered by node ",
+        " is lost",
+        "metadata: ",
+        " is told records from ",
+        " is reset from ",
+        " seeks ",
+    ];
+    for seed in 0..40 {
+        let history = run::history_of(&Plan::new(seed));
+        missing.retain(|what| !history.contains(what));
+    }
+    assert_eq!(missing, [] as [&str; 0]);
+}
+
 /// Equal seeds give equal runs.
 #[test]
 fn a_run_of_the_fetcher_repeats_from_its_seed() {

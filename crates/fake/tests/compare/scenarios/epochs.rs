@@ -63,6 +63,17 @@ pub(crate) fn ends_of_epochs(talk: &mut Talk<'_>) {
     for epoch in -1..=4 {
         talk.ask(&format!("epoch {epoch}"), 3, 4, &end_of_epoch(&topic, -1, epoch));
     }
+    for version in [2, 3] {
+        for epoch in [0, 2, 3] {
+            talk.ask(
+                &format!("epoch {epoch}, version {version}"),
+                3,
+                version,
+                &end_of_epoch(&topic, -1, epoch),
+            );
+        }
+        talk.ask(&format!("at a follower, version {version}"), 1, version, &end_of_epoch(&topic, 2, 0));
+    }
     for current in 0..=4 {
         talk.ask(&format!("epoch 0 of {current}"), 3, 4, &end_of_epoch(&topic, current, 0));
     }

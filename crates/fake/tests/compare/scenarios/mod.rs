@@ -30,7 +30,7 @@ macro_rules! scenarios {
             retention { by_time by_size all_of_it producers_expire }
             topics { refused timeouts settings created grown deleted metadata configs }
             transactions { one_after_another two_at_once sequences }
-            nodes { api_versions producer_ids coordinators }
+            nodes { api_versions producer_ids coordinators groups }
         }
     };
     ($($module:ident { $($scenario:ident)+ })+) => {

@@ -1,6 +1,7 @@
 //! What a node says of itself: versions, features, coordinators, producer ids.
 
 use ottla_wire::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
+use ottla_wire::messages::describe_groups::{DescribeGroupsRequest, DescribedGroup};
 use ottla_wire::messages::find_coordinator::FindCoordinatorRequest;
 use ottla_wire::messages::init_producer_id::InitProducerIdRequest;
 use ottla_wire::{decode_response, encode_request};
@@ -79,6 +80,27 @@ pub(crate) fn producer_ids(talk: &mut Talk<'_>) {
         ..Default::default()
     };
     talk.ask("an empty transactional id", 1, 4, &empty);
+}
+
+/// DescribeGroups of a group that is not there, at its coordinator, in every version.
+pub(crate) fn groups(talk: &mut Talk<'_>) {
+    let find = FindCoordinatorRequest { key: "absent".into(), ..Default::default() };
+    let mut coordinator = -1;
+    talk.until("the coordinator has taken over", |talk| {
+        let found = talk.call(1, 3, &find).unwrap();
+        coordinator = found.node_id;
+        let group = DescribeGroupsRequest { groups: vec!["absent".into()], ..Default::default() };
+        let is_ready = |group: &DescribedGroup| group.error_code.is_none();
+        found.error_code.is_none() && talk.call(coordinator, 5, &group).unwrap().groups.iter().all(is_ready)
+    });
+    for version in 0..=6 {
+        let request = DescribeGroupsRequest {
+            groups: vec!["absent".into()],
+            include_authorized_operations: version >= 3,
+            ..Default::default()
+        };
+        talk.ask(&format!("version {version}"), coordinator, version, &request);
+    }
 }
 
 /// FindCoordinator for kinds of keys that are not there.
