@@ -73,6 +73,8 @@ pub struct Producer<D> {
     brokers: HashMap<i32, Broker, FixedState>,
     /// Brokers at which something changed.
     active: BTreeSet<i32>,
+    /// Partitions whose queues have what is past its time.
+    expired: BTreeSet<PartitionId>,
     requests: HashMap<RequestToken, InFlight, FixedState>,
     timers: Timers<Timer>,
     actions: VecDeque<Action<D>>,
@@ -264,6 +266,7 @@ impl<D> Producer<D> {
             partitions: HashMap::default(),
             brokers: HashMap::default(),
             active: BTreeSet::new(),
+            expired: BTreeSet::new(),
             requests: HashMap::default(),
             timers: Timers::new(),
             actions: VecDeque::new(),
@@ -432,6 +435,13 @@ impl<D> Producer<D> {
         if let Some(action) = self.actions.pop_front() {
             return Some(action);
         }
+        // However often it was heard of since: one batch, and then what the queue has behind it.
+        while let Some(partition) = self.expired.pop_first() {
+            if self.is_expired(partition) {
+                self.take(partition);
+                return Some(Action::Take { partition });
+            }
+        }
         if let Some((reason, avoid)) = self.refresh.take() {
             return Some(Action::RefreshMetadata { reason, avoid });
         }
@@ -484,9 +494,8 @@ impl<D> Producer<D> {
         let mut step = partition.step(self.now, self.identity.known(), self.settings.max_in_flight);
         match step {
             Step::Expire => {
-                partition.take();
-                self.actions.push_back(Action::Take { partition: id });
-                step = partition.step(self.now, self.identity.known(), self.settings.max_in_flight);
+                self.expired.insert(id);
+                step = Step::Nothing;
             }
             Step::FindLeader if partition.retry_at.is_none() => {
                 partition.failures += 1;
@@ -499,6 +508,11 @@ impl<D> Producer<D> {
         }
         self.list(id, step);
         self.set_timer(id);
+    }
+
+    fn is_expired(&self, id: PartitionId) -> bool {
+        let (current, max_in_flight) = (self.identity.known(), self.settings.max_in_flight);
+        self.partitions.get(&id).is_some_and(|it| it.step(self.now, current, max_in_flight) == Step::Expire)
     }
 
     fn set_timer(&mut self, id: PartitionId) {

@@ -177,7 +177,7 @@ impl<D> Partition<D> {
     }
 
     pub(super) fn step(&self, now: Instant, current: Option<ProducerIdentity>, max_in_flight: usize) -> Step {
-        // Also while others are being sealed: each of those takes a while, and this one has waited long enough.
+        // Also while others are being sealed, however many: each of those takes a while, and this one has waited long enough.
         if self.queue.is_some_and(|queue| queue.deadline <= now) {
             return Step::Expire;
         }
@@ -395,7 +395,7 @@ impl<D> Partition<D> {
         let batches =
             self.batches.iter().filter(|batch| !batch.owed.is_nothing()).map(|batch| batch.deadline);
         let lingers = self.queue.and_then(|queue| queue.lingers_until).filter(|until| *until > now);
-        let expires = self.queue.map(|queue| queue.deadline);
+        let expires = self.queue.map(|queue| queue.deadline).filter(|at| *at > now);
         batches.chain(expires).chain(lingers).chain(self.retry_at).min()
     }
 }

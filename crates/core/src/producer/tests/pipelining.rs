@@ -95,6 +95,22 @@ fn whatever_is_sealed_what_is_past_its_time_is_taken() {
     assert_eq!(world.taken.len(), 1);
     world.pass(120 * SECOND);
     assert_eq!(world.taken.len(), 4, "three full batches, and a record");
+
+    // What is heard twice is taken once.
+    let mut world = World::new();
+    world.seals_later = true;
+    let id = world.open(0, 1);
+    world.fill(id, 2);
+    world.now += 120 * SECOND;
+    for _ in 0..2 {
+        let ready = world.queues[&id].ready();
+        world.producer.handle_ready(world.now, id, ready);
+    }
+    assert!(matches!(world.producer.poll_action(), Some(Action::Take { .. })));
+    assert!(
+        !matches!(world.producer.poll_action(), Some(Action::Take { .. })),
+        "before its queue is heard of again"
+    );
 }
 
 /// Trap P2: a broker that knows nothing of a producer takes any sequence for the first.
