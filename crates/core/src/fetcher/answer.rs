@@ -81,7 +81,7 @@ impl Fetcher {
         let (asked, was_full) = (broker.session.len(), broker.session.was_full());
         self.throttled(broker_id, throttle_time_ms);
         let mut answered = 0;
-        let mut holders = Vec::new();
+        let (mut holders, mut brought) = (Vec::new(), Vec::new());
         for topic in responses {
             let FetchableTopicResponse { topic: name, topic_id, partitions, .. } = topic;
             for row in partitions {
@@ -98,12 +98,17 @@ impl Fetcher {
                     continue;
                 };
                 answered += 1;
+                brought.extend(row.records.as_ref().filter(|records| !records.is_empty()).map(|_| id));
                 holders.extend(self.handle_row(broker_id, id, token, row));
             }
         }
         self.budget.hold(token, frame_bytes, holders);
         // A broker that throttles answers without anything.
-        if was_full && answered < asked && !(is_empty && throttle_time_ms > 0) {
+        let is_nothing = is_empty && throttle_time_ms > 0;
+        if let Some(broker) = self.brokers.get_mut(&broker_id).filter(|_| !is_nothing) {
+            broker.session.was_read(&brought);
+        }
+        if was_full && answered < asked && !is_nothing {
             mismatch.missing = asked - answered;
             self.refused_whole(broker_id, None);
         } else if let Some(broker) = self.brokers.get_mut(&broker_id) {
@@ -214,9 +219,14 @@ impl Fetcher {
             return self.settle(id);
         }
         let since = *cursor.cut_since.get_or_insert(self.now);
-        match later(since, self.settings.patience) <= self.now {
-            true => self.fail(id, FetchFailure::Incomplete { broker_id, offset, size: needs }),
-            false => self.back_off(id),
+        if later(since, self.settings.patience) > self.now {
+            return self.back_off(id);
+        }
+        cursor.cut_since = None;
+        // A follower that cannot serve says nothing about the log.
+        match cursor.leave_replica() {
+            true => self.back_off(id),
+            false => self.fail(id, FetchFailure::Incomplete { broker_id, offset, size: needs }),
         }
     }
 

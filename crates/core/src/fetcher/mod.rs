@@ -17,6 +17,7 @@
 //! |---|---|
 //! | `cursor` | a partition: what it needs next, and of whom |
 //! | `session` | what a broker remembers of our requests |
+//! | `search` | whose batch makes answers too long |
 //! | `budget` | bytes held and asked for, by stream |
 //! | `schedule` | what each broker is asked next |
 //! | `answer`, `lookup` | what comes of Fetch; of ListOffsets and OffsetForLeaderEpoch |
@@ -30,6 +31,7 @@ mod lookup;
 mod metrics;
 mod scan;
 mod schedule;
+mod search;
 mod session;
 
 #[cfg(test)]
@@ -537,6 +539,7 @@ impl Fetcher {
         self.advance(now);
         if let Some(cursor) = self.cursors.get_mut(&id) {
             cursor.is_paused = is_paused;
+            cursor.cut_since = None;
         }
         self.settle(id);
         self.wake_starved();

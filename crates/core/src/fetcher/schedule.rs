@@ -109,7 +109,7 @@ impl Broker {
 
     /// How long the next Fetch may wait.
     fn wait(&mut self, max_wait: Duration) -> Duration {
-        if self.session.is_narrow() {
+        if self.session.is_searching() {
             return HURRIED.min(max_wait);
         }
         if self.held_back.is_empty() {
@@ -311,7 +311,10 @@ impl Fetcher {
         match kind {
             Kind::Fetch(_) => {
                 let Some(broker) = self.brokers.get_mut(&broker_id) else { return };
-                if let Failure::Closed(CloseReason::TooLong { size, limit }) = error.reason {
+                // What never left has no answer: somebody else was too long.
+                if error.outcome == Outcome::Unknown
+                    && let Failure::Closed(CloseReason::TooLong { size, limit }) = error.reason
+                {
                     if let Some((id, offset)) = broker.session.too_long(token) {
                         self.fail(id, FetchFailure::TooLong { broker_id, offset, size, limit });
                     }

@@ -15,6 +15,7 @@ use ottla_wire::messages::fetch::{FetchPartition, FetchTopic, ForgottenTopic};
 use ottla_wire::{ErrorCode, Str, Uuid};
 
 use super::cursor::TopicRef;
+use super::search::Search;
 use super::{PartitionId, RequestToken, StreamId};
 
 /// No session: what brokers answer that give none, and what opens one.
@@ -67,15 +68,8 @@ pub(super) struct Session {
     was_full: bool,
     /// The partition that the last request which named everything began with.
     first: Option<PartitionId>,
-    narrow: Option<Narrow>,
-}
-
-/// An answer was longer than is accepted, so a batch in it is. Whose it is, is found by naming fewer partitions.
-#[derive(Debug, Clone, Copy)]
-struct Narrow {
-    most: usize,
-    /// The last request brought no such batch.
-    was_read: bool,
+    /// While it is on, each request names everything anew, and not more than it says.
+    search: Option<Search>,
 }
 
 /// What becomes agreed when the request succeeds.
@@ -177,8 +171,8 @@ impl Session {
     }
 
     /// Whether the next request is to find out whose batch is too large.
-    pub(super) fn is_narrow(&self) -> bool {
-        self.narrow.is_some()
+    pub(super) fn is_searching(&self) -> bool {
+        self.search.is_some()
     }
 
     /// The next request, whose answer may bring so much of each stream where several share it. Of one that is alone the request's
@@ -193,12 +187,11 @@ impl Session {
         let is_full = self.epoch == 0 || self.replaces_a_topic(&changes);
         if is_full {
             self.epoch = 0;
-            let most = self.narrow.map_or(usize::MAX, |narrow| narrow.most);
-            changes =
-                self.in_turn().take(most).map(|(id, entry)| (*id, Some(entry.within(&rooms)))).collect();
-            if self.narrow.is_none() {
-                self.first = changes.first().map(|(id, _)| *id);
-            }
+            let searched = self.searched();
+            let is_named = |id: &PartitionId| searched.as_ref().is_none_or(|searched| searched.contains(id));
+            let named = self.in_turn().filter(|(id, _)| is_named(id));
+            changes = named.map(|(id, entry)| (*id, Some(entry.within(&rooms)))).collect();
+            self.first = changes.first().map(|(id, _)| *id);
         }
         self.changed.clear();
         let (topics, named) = topics(&changes);
@@ -266,13 +259,6 @@ impl Session {
     pub(super) fn succeed(&mut self, token: RequestToken, session_id: i32) -> bool {
         let Some(sent) = self.sent.take_if(|sent| sent.token == token) else { return false };
         self.was_full = sent.is_full;
-        let is_part = self.narrow.is_some();
-        if let Some(narrow) = &mut self.narrow {
-            // What is behind has it, or it is not there any more.
-            self.first = sent.changes.last().map(|(id, _)| *id).or(self.first);
-            narrow.most <<= u32::from(std::mem::replace(&mut narrow.was_read, true));
-        }
-        self.narrow.take_if(|narrow| narrow.most >= self.wanted.len());
         if sent.is_full {
             self.agreed.clear();
             self.lowered.clear();
@@ -295,7 +281,7 @@ impl Session {
         self.epoch = match (self.id, self.epoch) {
             // The broker has no room for a session, or is too old for them: everything is named each time.
             (NONE, _) => 0,
-            _ if is_part => 0,
+            _ if self.search.is_some() => 0,
             (_, i32::MAX) => 1,
             (_, epoch) => epoch + 1,
         };
@@ -316,18 +302,36 @@ impl Session {
     /// The answer is longer than is accepted. Whose batch that is, and at which offset, once it is known.
     pub(super) fn too_long(&mut self, token: RequestToken) -> Option<(PartitionId, i64)> {
         let asked = self.asked();
-        let changes = self.sent.as_ref().map(|sent| &sent.changes);
-        let named = |id| changes?.iter().find_map(|(of, entry)| entry.as_ref().filter(|_| of == id));
-        let only = asked.first().filter(|_| asked.len() == 1);
-        let only = only.and_then(|id| Some((*id, named(id).or_else(|| self.agreed(*id))?.clone())));
-        self.narrow = match only {
-            Some(_) => None,
-            None => Some(Narrow { most: (asked.len() / 2).max(1), was_read: false }),
-        };
+        let mut search = self.search.take().unwrap_or_else(|| Search::new(asked.clone()));
+        let found = search.too_long(&asked).and_then(|id| Some((id, self.asked_of(id)?.clone())));
         self.fail(token, None);
-        let (id, entry) = only?;
-        let is_wanted = self.wanted.get(&id).is_some_and(|wanted| wanted.generation == entry.generation);
-        is_wanted.then_some((id, entry.offset))
+        let Some((id, entry)) = found else {
+            self.search = Some(search);
+            return None;
+        };
+        let is_same = |wanted: &Entry| (wanted.generation, wanted.offset) == (entry.generation, entry.offset);
+        self.wanted.get(&id).is_some_and(is_same).then_some((id, entry.offset))
+    }
+
+    /// The last answer was read whole, and brought records of these.
+    pub(super) fn was_read(&mut self, brought: &[PartitionId]) {
+        if let Some(search) = &mut self.search {
+            search.was_read(&self.agreed.entries.keys().copied().collect(), brought);
+        }
+    }
+
+    /// Whom to name while a search is on. It is over when nobody is left.
+    fn searched(&mut self) -> Option<BTreeSet<PartitionId>> {
+        let searched = self.search.as_ref()?.next(|id| self.wanted.contains_key(&id));
+        self.search.take_if(|_| searched.is_empty());
+        self.search.as_ref().map(|_| searched)
+    }
+
+    /// What the request on its way asks of a partition.
+    fn asked_of(&self, id: PartitionId) -> Option<&Entry> {
+        let changes = &self.sent.as_ref()?.changes;
+        let named = changes.iter().find_map(|(of, entry)| entry.as_ref().filter(|_| *of == id));
+        named.or_else(|| self.agreed(id))
     }
 }
 
