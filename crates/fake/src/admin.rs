@@ -200,11 +200,8 @@ impl FakeCluster {
         let isr: Vec<i32> = replicas.iter().filter(|node| live.contains(node)).copied().collect();
         let leader = isr.first().copied().unwrap_or(-1);
         let isr = if isr.is_empty() { replicas.clone() } else { isr };
-        let down: Vec<i32> = replicas.iter().filter(|node| !live.contains(node)).copied().collect();
         let mut partition = Partition::new(replicas, leader, isr);
-        for node in down {
-            partition.stop(node);
-        }
+        self.stopped_nodes().into_iter().for_each(|node| partition.set_down(node, true));
         partition
     }
 

@@ -483,7 +483,7 @@ impl FakeCluster {
             }
         }
         for partition in self.topics.iter_mut().flat_map(|topic| &mut topic.partitions) {
-            partition.stop(node);
+            partition.set_down(node, true);
         }
         self.advance(now);
         self.settle(now);
@@ -500,7 +500,7 @@ impl FakeCluster {
         for topic in self.topics.iter_mut() {
             let (name, id, unclean) = (topic.name.clone(), topic.id, topic.config.unclean_election);
             for (index, partition) in (0..).zip(&mut topic.partitions) {
-                partition.resume(node);
+                partition.set_down(node, false);
                 let may_lead = partition.isr.contains(&node) || unclean;
                 if partition.leader < 0 && partition.replicas.contains(&node) && may_lead {
                     lost.extend(Lost::of(now, &name, id, index, partition.elect(node)));
@@ -560,6 +560,12 @@ impl FakeCluster {
     }
 
     /// The nodes that the cluster believes alive, by id.
+    /// Those that are down or stand still, whether the controller has noticed or not.
+    pub(crate) fn stopped_nodes(&self) -> Vec<i32> {
+        let is_stopped = |node: &Node| node.state != NodeState::Running;
+        self.nodes.iter().filter(|(_, node)| is_stopped(node)).map(|(id, _)| *id).collect()
+    }
+
     pub(crate) fn live_nodes(&self) -> Vec<i32> {
         self.nodes.iter().filter(|(_, node)| !node.fenced).map(|(id, _)| *id).collect()
     }

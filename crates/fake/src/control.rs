@@ -164,6 +164,7 @@ impl FakeCluster {
             )));
         }
         let alive: Vec<i32> = nodes.iter().filter(|node| self.live_nodes().contains(node)).copied().collect();
+        let stopped = self.stopped_nodes();
         let id = self.id_of(topic)?;
         let found = self.partition_of(topic, partition)?;
         let Some(heir) = alive.iter().find(|node| found.isr.contains(node)).copied() else {
@@ -172,6 +173,7 @@ impl FakeCluster {
         let moves = !nodes.contains(&found.leader);
         let batches = if moves { found.elect(heir) } else { Vec::new() };
         found.reassign(nodes);
+        stopped.into_iter().for_each(|node| found.set_down(node, true));
         self.lost.extend(Lost::of(now, &topic.into(), id, partition, batches));
         self.change(now, topic, partition, |_| {})
     }
@@ -210,7 +212,7 @@ impl FakeCluster {
         partition: i32,
         node: i32,
     ) -> Result<(), ControlError> {
-        self.change(now, topic, partition, |p| p.stop(node))
+        self.change(now, topic, partition, |p| p.hold(node, true))
     }
 
     /// Lets a follower fetch again; caught up, it is in the ISR.
@@ -221,7 +223,7 @@ impl FakeCluster {
         partition: i32,
         node: i32,
     ) -> Result<(), ControlError> {
-        self.change(now, topic, partition, |p| p.resume(node))
+        self.change(now, topic, partition, |p| p.hold(node, false))
     }
 
     /// Takes a replica out of the ISR, unless it is the last there. One that is not held back joins again at once.

@@ -135,7 +135,7 @@ impl Partition {
     fn add_who_caught_up(&mut self) {
         for node in &self.replicas {
             let Some(follower) = self.followers.follower(*node) else { continue };
-            let caught_up = follower.known && follower.end >= self.high_watermark && !follower.stopped;
+            let caught_up = follower.known && follower.end >= self.high_watermark && !follower.is_stopped();
             if caught_up && !self.isr.contains(node) {
                 self.isr.push(*node);
             }
@@ -147,14 +147,14 @@ impl Partition {
         if self.leader < 0 || self.held { None } else { self.followers.next_due(pace, &self.isr) }
     }
 
-    /// Stops a follower from fetching.
-    pub(crate) fn stop(&mut self, node: i32) {
-        self.followers.stop(node);
+    /// A test keeps a follower from fetching, or does so no more.
+    pub(crate) fn hold(&mut self, node: i32, held: bool) {
+        self.followers.hold(node, held);
     }
 
-    /// Lets a follower fetch again.
-    pub(crate) fn resume(&mut self, node: i32) {
-        self.followers.resume(node);
+    /// The node of a follower is down, or serves again.
+    pub(crate) fn set_down(&mut self, node: i32, down: bool) {
+        self.followers.set_down(node, down);
     }
 
     /// Takes `node` out of the ISR, unless it is the last one there.

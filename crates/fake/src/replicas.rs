@@ -38,8 +38,10 @@ pub(crate) struct Follower {
     pub(crate) end: i64,
     /// The high watermark it was told.
     pub(crate) high_watermark: i64,
-    /// It does not fetch: held back by a test, or down.
-    pub(crate) stopped: bool,
+    /// A test keeps it from fetching.
+    held: bool,
+    /// Its node is down, or stands still.
+    down: bool,
     /// The present leader has heard of it.
     pub(crate) known: bool,
     /// Since when the leader's log has been longer than its own.
@@ -59,6 +61,11 @@ struct Fetching {
 }
 
 impl Follower {
+    /// It does not fetch.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.held || self.down
+    }
+
     /// Takes what has arrived; when it asked for that, it was not behind.
     fn take(&mut self, now: Instant, high_watermark: i64) {
         while let Some(next) = self.fetching.front().copied().filter(|next| next.arrives <= now) {
@@ -84,16 +91,19 @@ impl Replicas {
         self.followers.get(&node)
     }
 
-    pub(crate) fn stop(&mut self, node: i32) {
+    /// A test keeps a follower from fetching, or does so no more.
+    pub(crate) fn hold(&mut self, node: i32, held: bool) {
         if let Some(follower) = self.followers.get_mut(&node) {
-            follower.stopped = true;
-            follower.fetching.clear();
+            follower.held = held;
+            follower.fetching.retain(|_| !held);
         }
     }
 
-    pub(crate) fn resume(&mut self, node: i32) {
+    /// Its node is down, or serves again.
+    pub(crate) fn set_down(&mut self, node: i32, down: bool) {
         if let Some(follower) = self.followers.get_mut(&node) {
-            follower.stopped = false;
+            follower.down = down;
+            follower.fetching.retain(|_| !down);
         }
     }
 
@@ -108,7 +118,7 @@ impl Replicas {
             let coming = follower.fetching.back().map_or(follower.end, |last| last.end);
             let ignorant = follower.high_watermark < high_watermark || !follower.known;
             let idle = follower.fetching.is_empty();
-            if !follower.stopped && (coming < end || ignorant && idle) {
+            if !follower.is_stopped() && (coming < end || ignorant && idle) {
                 follower.fetches += 1;
                 let arrives = now + pace.delay(*node, follower.fetches);
                 let arrives = follower.fetching.back().map_or(arrives, |last| arrives.max(last.arrives));

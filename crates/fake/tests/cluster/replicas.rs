@@ -190,3 +190,35 @@ fn a_partition_that_moves_to_a_replica_that_lags_loses_what_that_lacks() {
     let lost: Vec<_> = world.cluster.lost().iter().map(|b| (b.base_offset, b.last_offset)).collect();
     assert_eq!(lost, [(1, 1)]);
 }
+
+/// A node that is down fetches nothing, whatever a test lets go; and what a test holds back stays so when its node comes back.
+#[test]
+fn what_a_test_holds_and_what_is_down_are_two_things() {
+    let mut world = world(slow().replica_lag_time(DELAY * 5));
+    let conn = world.connect(1);
+    let now = world.now;
+    world.cluster.hold_replica(now, "t", 0, 2).unwrap();
+    world.cluster.kill(now, 2);
+    world.cluster.release_replica(now, "t", 0, 2).unwrap();
+    assert_eq!(world.produce(conn, 1, plain(&["a"])).base_offset, 0);
+    world.pass(DELAY * 20);
+    assert_eq!(isr(&world), [1, 3]);
+    assert_eq!(world.cluster.partition("t", 0).unwrap().log_end_of(2), Some(0));
+
+    let now = world.now;
+    world.cluster.hold_replica(now, "t", 0, 2).unwrap();
+    world.cluster.restart(now, 2);
+    world.pass(DELAY * 20);
+    assert_eq!(isr(&world), [1, 3], "it is still held");
+    let now = world.now;
+    world.cluster.release_replica(now, "t", 0, 2).unwrap();
+    world.pass(DELAY * 20);
+    assert_eq!(isr(&world), [1, 3, 2]);
+
+    let now = world.now;
+    world.cluster.kill(now, 3);
+    world.cluster.set_replicas(now, "t", 0, &[1, 2]).unwrap();
+    world.cluster.set_replicas(now, "t", 0, &[1, 3]).unwrap();
+    world.pass(DELAY * 20);
+    assert_eq!(isr(&world), [1], "a replica comes to a node that is down");
+}
