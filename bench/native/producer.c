@@ -18,7 +18,6 @@ typedef struct {
         int count;
         unsigned char keys[KEYS][8];
         int32_t partition_of[KEYS];
-        char *marked;
         uint64_t *ends, handed_over;
 } source_t;
 
@@ -76,8 +75,6 @@ static void make_source(source_t *source, const load_t *load) {
                 source->keys[at][7] = at & 0xff;
                 source->partition_of[at] = partition_of(source->keys[at], 8, load->partitions);
         }
-        source->marked = malloc(load->size);
-        memset(source->marked, '.', load->size);
         source->ends = calloc(load->partitions, sizeof(uint64_t));
 }
 
@@ -102,10 +99,8 @@ static void hand_over(rd_kafka_t *rk, rd_kafka_topic_t *topic, source_t *source,
         const unsigned char *key = load->keyed ? source->keys[at % KEYS] : NULL;
         int32_t partition = load->keyed ? source->partition_of[at % KEYS] : 0;
         char *value = source->values[at % source->count];
-        if (load->marked) {
-                value = source->marked;
+        if (load->marked)
                 write_mark(value, partition, source->ends[partition]);
-        }
         source->ends[partition]++;
         /* What is shared stays where it is until it was delivered; what is borrowed is copied. */
         int flags = load->shared && !load->marked ? 0 : RD_KAFKA_MSG_F_COPY;

@@ -2,21 +2,21 @@
 
 use crate::Result;
 use crate::clients::{Appender, Written};
-use crate::load::{MARK, VALUE, mark};
+use crate::load::{MARK, mark};
 
 /// Reads all of the topic with `reader`: partition p must hold the numbers from 0 to `next[p]`, each at the offset of
-/// its number. How many records that was comes back.
-pub async fn check<R: Appender>(reader: &R, next: &[u64]) -> Result<u64> {
+/// its number, in a value of `size` bytes. How many records that was comes back.
+pub async fn check<R: Appender>(reader: &R, next: &[u64], size: usize) -> Result<u64> {
     let mut total = 0;
     for (partition, &count) in (0..).zip(next) {
-        read(reader, partition, count, |offset, value| value == mark(partition, offset)).await?;
+        read(reader, (partition, count, size), |offset, value| value == mark(partition, offset)).await?;
         total += count;
     }
     Ok(total)
 }
 
 /// The same for a writer that has several requests in flight and promises no order: each number once, wherever it is.
-pub async fn check_unordered<R: Appender>(reader: &R, next: &[u64]) -> Result<u64> {
+pub async fn check_unordered<R: Appender>(reader: &R, next: &[u64], size: usize) -> Result<u64> {
     let mut total = 0;
     for (partition, &count) in (0..).zip(next) {
         let mut is_there = vec![false; usize::try_from(count)?];
@@ -24,7 +24,7 @@ pub async fn check_unordered<R: Appender>(reader: &R, next: &[u64]) -> Result<u6
             let at = number(partition, value).and_then(|number| is_there.get_mut(number));
             at.is_some_and(|seen| !std::mem::replace(seen, true))
         };
-        read(reader, partition, count, is_new).await?;
+        read(reader, (partition, count, size), is_new).await?;
         total += count;
     }
     Ok(total)
@@ -35,11 +35,10 @@ fn number(partition: i32, value: [u8; MARK]) -> Option<usize> {
     (value == mark(partition, number)).then_some(usize::try_from(number).ok()?)
 }
 
-/// So many records of a partition, each at the next offset and with a value that begins as it should.
+/// So many records of a partition, each at the next offset and with a value that has its size and begins as it should.
 async fn read<R: Appender>(
     reader: &R,
-    partition: i32,
-    count: u64,
+    (partition, count, size): (i32, u64, usize),
     mut is_right: impl FnMut(u64, [u8; MARK]) -> bool,
 ) -> Result<()> {
     let end = reader.end(partition).await?;
@@ -55,11 +54,12 @@ async fn read<R: Appender>(
         for Written { offset, value } in records {
             let start = value.first_chunk().copied();
             if u64::try_from(offset) != Ok(next)
-                || value.len() != VALUE
+                || value.len() != size
                 || !start.is_some_and(|start| is_right(next, start))
             {
+                let len = value.len();
                 return Err(format!(
-                    "partition {partition}: instead of record {next} there is {start:?} at offset {offset}"
+                    "partition {partition}: instead of record {next} there is {start:?} at offset {offset}, {len} bytes"
                 )
                 .into());
             }
@@ -84,7 +84,7 @@ mod tests {
         }
 
         async fn read(&self, partition: i32, offset: i64) -> Result<Vec<Written>> {
-            let value = |number| [&mark(partition, number)[..], &[b'.'; VALUE - MARK]].concat();
+            let value = |number| [&mark(partition, number)[..], b"...."].concat();
             let rest = self.0.iter().zip(0..).skip(usize::try_from(offset)?).take(2);
             Ok(rest.map(|(number, offset)| Written { offset, value: value(*number) }).collect())
         }
@@ -103,12 +103,14 @@ mod tests {
         let topic = |numbers: [u64; 3]| Numbers(numbers.to_vec());
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            check(&topic([0, 1, 2]), &[3]).await.unwrap();
-            check(&topic([0, 1, 2]), &[4]).await.unwrap_err();
-            check(&topic([0, 2, 1]), &[3]).await.unwrap_err();
-            check_unordered(&topic([0, 2, 1]), &[3]).await.unwrap();
-            check_unordered(&topic([0, 2, 2]), &[3]).await.unwrap_err();
-            check_unordered(&topic([0, 1, 3]), &[3]).await.unwrap_err();
+            let size = MARK + 4;
+            check(&topic([0, 1, 2]), &[3], size).await.unwrap();
+            check(&topic([0, 1, 2]), &[4], size).await.unwrap_err();
+            check(&topic([0, 1, 2]), &[3], size + 1).await.unwrap_err();
+            check(&topic([0, 2, 1]), &[3], size).await.unwrap_err();
+            check_unordered(&topic([0, 2, 1]), &[3], size).await.unwrap();
+            check_unordered(&topic([0, 2, 2]), &[3], size).await.unwrap_err();
+            check_unordered(&topic([0, 1, 3]), &[3], size).await.unwrap_err();
         });
     }
 }

@@ -71,13 +71,15 @@ async fn measure(settings: &Settings, topics: &Topics) -> Result<bool> {
     print!("{}", targets.text());
 
     // Each reads what the other wrote.
-    let by_ottla = check(&RsKafka::open(bootstrap, ottla_topic, partitions).await?, &ottla.next).await?;
+    let by_ottla =
+        check(&RsKafka::open(bootstrap, ottla_topic, partitions).await?, &ottla.next, VALUE).await?;
     println!(
         "arrived: {by_ottla} records of {} as read by {}, each once, offsets contiguous",
         Ottla::NAME,
         RsKafka::NAME
     );
-    let by_rskafka = check(&Ottla::open(bootstrap, rskafka_topic, partitions).await?, &rskafka.next).await?;
+    let by_rskafka =
+        check(&Ottla::open(bootstrap, rskafka_topic, partitions).await?, &rskafka.next, VALUE).await?;
     println!(
         "arrived: {by_rskafka} records of {} as read by {}, each once, offsets contiguous",
         RsKafka::NAME,

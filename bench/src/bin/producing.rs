@@ -175,16 +175,16 @@ async fn check(client: &str, load: &Load, outcome: &Outcome) -> Result<()> {
     match client {
         "ottla" => {
             let reader = clients::RsKafka::open(&bootstrap, topic, load.partitions).await?;
-            arrival::check(&reader, &outcome.ends).await?;
+            arrival::check(&reader, &outcome.ends, load.size).await?;
         }
         // It is not idempotent, and with several requests in flight there is no order.
         "RSKafka" => {
             let reader = clients::Ottla::open(&bootstrap, topic, load.partitions).await?;
-            arrival::check_unordered(&reader, &outcome.ends).await?;
+            arrival::check_unordered(&reader, &outcome.ends, load.size).await?;
         }
         _ => {
             let reader = clients::Ottla::open(&bootstrap, topic, load.partitions).await?;
-            arrival::check(&reader, &outcome.ends).await?;
+            arrival::check(&reader, &outcome.ends, load.size).await?;
         }
     }
     Ok(())

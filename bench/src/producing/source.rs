@@ -14,9 +14,8 @@ use crate::load::{MARK, mark};
 pub struct Source {
     values: Vec<Bytes>,
     keys: Vec<(Bytes, i32)>,
-    /// Where a marked value is written.
-    value: Vec<u8>,
-    marked: bool,
+    /// The same values where each is marked before it is handed over.
+    marked: Vec<Vec<u8>>,
     end: Instant,
     /// Records handed over, to each partition.
     pub ends: Vec<u64>,
@@ -41,17 +40,20 @@ impl Source {
     /// With values and keys made.
     pub fn new(load: &Load) -> Self {
         let count = if load.codec == Codec::None { PLAIN } else { COMPRESSED };
-        let values = values(load.codec, load.size).map(Bytes::from).take(count).collect();
+        let values: Vec<Bytes> = values(load.codec, load.size).map(Bytes::from).take(count).collect();
         let keys = (0..if load.keyed { KEYS } else { 0 }).map(|key: u64| {
             let key = Bytes::copy_from_slice(&key.to_be_bytes());
             let partition = partition_of(&key, load.partitions);
             (key, partition)
         });
         Self {
+            marked: if load.marked {
+                values.iter().map(|value| value.to_vec()).collect()
+            } else {
+                Vec::new()
+            },
             values,
             keys: keys.collect(),
-            value: vec![b'.'; load.size],
-            marked: load.marked,
             end: Instant::now(),
             ends: vec![0; usize::try_from(load.partitions).unwrap_or_default()],
             count: 0,
@@ -85,12 +87,13 @@ impl Source {
         };
         let shared = &self.values[at % self.values.len()];
         let end = &mut self.ends[partition as usize];
-        let value = match self.marked {
-            true => {
-                self.value[..MARK].copy_from_slice(&mark(partition, *end));
-                &self.value[..]
+        let value = match self.marked.is_empty() {
+            true => &shared[..],
+            false => {
+                let value = &mut self.marked[at % self.values.len()];
+                value[..MARK].copy_from_slice(&mark(partition, *end));
+                &value[..]
             }
-            false => &shared[..],
         };
         *end += 1;
         self.count += 1;
