@@ -41,7 +41,9 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     report.step("tests without a broker", || workspace_tests(&home, &options));
     if options.words.is_empty() {
         report.step("the libraries, optimised with overflow checks", || checked_tests(&home));
-        report.step("simulations", || sim::simulate(&home, Seeds::of_commit(&home)?, sim::LIMIT_OF_COMMIT));
+        report.step("simulations", || {
+            sim::simulate(&home, Seeds::of_commit(&home)?, sim::LIMIT_OF_COMMIT, None)
+        });
     }
     report.step("the wire table against Kafka's classes", || java_tests(&home, &options));
     if options.words.is_empty() {

@@ -122,7 +122,7 @@ const CALL_STATES: &[Row] = &[
 /// Of connections.
 const CONNECTIONS: &[Row] = &[("overdue", true), ("throttled", true)];
 
-/// Of connections, as the machine names their states.
+/// Of connections, as the machine names their states. No fault makes a frame longer than its reader takes.
 const CONNECTION_STATES: &[Row] = &[
     ("asks for versions", true),
     ("asks for versions by a lower ApiVersions", true),
@@ -133,7 +133,7 @@ const CONNECTION_STATES: &[Row] = &[
     ("closed: not understood", true),
     ("closed: released", true),
     ("closed: silent", true),
-    ("closed: too long an answer", true),
+    ("closed: too long an answer", false),
     ("is dialled", true),
     ("is dialled for a lower ApiVersions", true),
     ("reads what it is owed, and is needed no more", true),
