@@ -10,6 +10,7 @@ use ottla::{
 use ottla_fake::{Reaction, Rule, Stage};
 use ottla_wire::{ApiKey, ErrorCode};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::support::{PipeTransport, millis, one, pass, polled, secs, timed, world};
 
@@ -35,7 +36,23 @@ where
 struct Words {
     words: Vec<&'static str>,
     /// The producer that it belongs to, for the word that calls back.
-    own: Arc<Mutex<Option<BatchProducer<Self>>>>,
+    own: Own,
+}
+
+/// A producer that calls itself from inside, which it refuses at once.
+#[derive(Debug, Default, Clone)]
+struct Own(Arc<Mutex<Option<BatchProducer<Words>>>>);
+
+impl Own {
+    fn produce(&self) -> BoxError {
+        let own = self.0.lock().unwrap().clone().unwrap();
+        futures_now(polled(1, own.produce("again"))).expect("refused at once").unwrap_err().into()
+    }
+
+    fn flush(&self) -> BoxError {
+        let own = self.0.lock().unwrap().clone().unwrap();
+        futures_now(polled(1, own.flush())).expect("refused at once").unwrap_err().into()
+    }
 }
 
 /// The offset of a word's record, and how many words there are in it.
@@ -50,12 +67,8 @@ impl Aggregator for Words {
         match word {
             "panic" => panic!("no such word: {word}"),
             "refuse" => return Err("this word is refused".into()),
-            "call back" => {
-                let own = self.own.lock().unwrap().clone().unwrap();
-                let called = polled(1, own.produce("again"));
-                let error = futures_now(called).expect("refused at once").unwrap_err();
-                return Err(error.into());
-            }
+            "call back" => return Err(self.own.produce()),
+            "call back to flush" => return Err(self.own.flush()),
             "never" => return Ok(TryPush::NoCapacity(word)),
             _ => {}
         }
@@ -69,6 +82,9 @@ impl Aggregator for Words {
     fn flush(&mut self) -> Result<(BatchWriter, WordCount), BoxError> {
         let words = std::mem::take(&mut self.words);
         assert!(!words.contains(&"panic in flush"), "a word that no flush survives");
+        if words.contains(&"call back in flush") {
+            return Err(self.own.produce());
+        }
         if words.contains(&"refused in flush") {
             return Err("these words are refused".into());
         }
@@ -79,12 +95,12 @@ impl Aggregator for Words {
         if words.contains(&"large") {
             batch.append(&Record::new(vec![0; 1_000_000]))?;
         }
-        Ok((batch, WordCount(words.len())))
+        Ok((batch, WordCount(words.len(), self.own.clone())))
     }
 }
 
 #[derive(Debug)]
-struct WordCount(usize);
+struct WordCount(usize, Own);
 
 impl StatusDeaggregator for WordCount {
     type Tag = &'static str;
@@ -92,6 +108,9 @@ impl StatusDeaggregator for WordCount {
 
     fn deaggregate(&self, offsets: &[i64], word: &'static str) -> Result<Place, BoxError> {
         assert_ne!(word, "panic in status");
+        if word == "call back in status" {
+            return Err(self.1.flush());
+        }
         if word == "no status" {
             return Err("this word has no status".into());
         }
@@ -114,7 +133,7 @@ async fn of_words() -> (BatchProducer<Words>, PipeTransport) {
     let words = Words::default();
     let own = words.own.clone();
     let producer = BatchProducerBuilder::new(partition).with_linger(secs(2)).build(words).unwrap();
-    *own.lock().unwrap() = Some(producer.clone());
+    *own.0.lock().unwrap() = Some(producer.clone());
     (producer, pipes)
 }
 
@@ -264,15 +283,24 @@ async fn a_panic_or_refusal_at_a_status_fails_that_call_which_is_told_that_it_is
 #[tokio::test(start_paused = true)]
 async fn an_aggregator_that_calls_its_own_producer_is_refused() {
     let (producer, _pipes) = of_words().await;
-    let results = all(&producer, ["a", "call back", "b"]).await;
-    let [a, called_back, b] = results.try_into().unwrap();
-    let error = aggregator_error(called_back);
-    let inner = error.downcast_ref::<Error>().expect("the error that it was given");
-    assert!(
-        matches!(inner, Error::Aggregator(error) if matches!(error.failure, AggregatorFailure::CalledBack)),
-        "{inner}"
-    );
+    let is_refused = |result: Result<Place, Error>| {
+        let error = aggregator_error(result);
+        let inner = error.downcast_ref::<Error>().expect("the error that it was given");
+        assert!(
+            matches!(inner, Error::Aggregator(error) if matches!(error.failure, AggregatorFailure::CalledBack)),
+            "{inner}"
+        );
+    };
+    let results = all(&producer, ["a", "call back", "call back to flush", "b"]).await;
+    let [a, produces, flushes, b] = results.try_into().unwrap();
+    is_refused(produces);
+    is_refused(flushes);
     assert_eq!((a.unwrap(), b.unwrap()), ((0, 2), (0, 2)));
+    for word in ["call back in flush", "call back in status"] {
+        let result = timeout(secs(5), producer.produce(word)).await.expect("nobody is stuck");
+        is_refused(result);
+    }
+    assert_eq!(producer.produce("c").await.unwrap(), (2, 1));
 }
 
 #[tokio::test(start_paused = true)]

@@ -433,6 +433,22 @@ async fn a_small_budget_is_kept_and_everything_comes() {
     assert_eq!(rest[15].len(), 50_000);
 }
 
+/// B8: a stream waits for its minimum of bytes, and no longer than it says.
+#[tokio::test(start_paused = true)]
+async fn a_stream_waits_for_its_minimum_of_bytes_or_its_time() {
+    let (partition, _client, pipes) = one().await;
+    let builder = StreamConsumerBuilder::new(partition, StartOffset::Earliest);
+    let mut stream = builder.with_min_bytes(10_000).with_max_wait_ms(2_000).build().unwrap();
+    pass(millis(500)).await;
+    pipes.append("t", 0, &["little"]);
+    let (little, took) = timed(values(&mut stream, 1)).await;
+    assert!(little == ["little"] && took > millis(1_400) && took < millis(1_600), "{took:?}");
+    pass(millis(500)).await;
+    pipes.append("t", 0, &["x".repeat(20_000).as_str()]);
+    let (much, took) = timed(values(&mut stream, 1)).await;
+    assert!(much[0].len() == 20_000 && took < millis(100), "{took:?}");
+}
+
 /// Trap C6: an idle stream asks once for each wait.
 #[tokio::test(start_paused = true)]
 async fn an_idle_stream_asks_once_for_each_wait() {
