@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
-use ottla::{ClientBuilder, ProducerMetrics, Record, StartOffset};
+use ottla::{ClientBuilder, ProducerMetrics, Record, StartOffset, StreamMetrics};
 
 /// Keeps every metric by its name and labels. Gauges hold the bits of an `f64`.
 #[derive(Default)]
@@ -139,4 +139,34 @@ fn a_streams_counts_are_published_under_its_name() {
     assert_eq!(gauge("ottla_stream_buffered_bytes stream=orders"), metrics.buffered as f64);
     let p99 = gauge("ottla_stream_request_seconds stream=orders quantile=0.99");
     assert!(p99 > 0.0 && p99 < 10.0, "{p99}");
+}
+
+#[test]
+fn each_count_of_a_stream_has_a_name_of_its_own() {
+    let mut metrics = StreamMetrics::default();
+    let counts: [(&str, &mut u64); 6] = [
+        ("records", &mut metrics.records),
+        ("bytes", &mut metrics.bytes),
+        ("resets", &mut metrics.resets),
+        ("truncations", &mut metrics.truncations),
+        ("requests", &mut metrics.fetches.requests),
+        ("fetched_bytes", &mut metrics.fetches.bytes),
+    ];
+    let mut expected = BTreeMap::new();
+    for (value, (name, count)) in (101..).zip(counts) {
+        *count = value;
+        expected.insert(format!("ottla_stream_{name}_total stream=s"), value);
+    }
+    (metrics.fetches.in_flight, metrics.buffered) = (201, 202);
+    metrics.fetches.throttled = Duration::from_millis(203);
+    expected.insert("ottla_stream_throttled_milliseconds_total stream=s".to_owned(), 203);
+    for (name, value) in [("requests_in_flight", 201.0), ("buffered_bytes", 202.0), ("lag_records", 0.0)] {
+        expected.insert(format!("ottla_stream_{name} stream=s"), f64::to_bits(value));
+    }
+
+    let kept = Kept::default();
+    metrics::with_local_recorder(&kept, || ottla::metrics::publish_stream("s", &metrics));
+    let mut all = kept.all();
+    all.retain(|name, _| !name.contains("quantile="));
+    assert_eq!(all, expected);
 }

@@ -79,6 +79,7 @@ impl Fetcher {
             return mismatch;
         }
         let (asked, was_full) = (broker.session.len(), broker.session.was_full());
+        let is_searching = broker.session.is_searching();
         self.throttled(broker_id, throttle_time_ms);
         let mut answered = 0;
         let (mut holders, mut brought) = (Vec::new(), Vec::new());
@@ -98,14 +99,16 @@ impl Fetcher {
                     continue;
                 };
                 answered += 1;
-                brought.extend(row.records.as_ref().filter(|records| !records.is_empty()).map(|_| id));
+                if is_searching && row.records.as_ref().is_some_and(|records| !records.is_empty()) {
+                    brought.push(id);
+                }
                 holders.extend(self.handle_row(broker_id, id, token, row));
             }
         }
         self.budget.hold(token, frame_bytes, holders);
         // A broker that throttles answers without anything.
         let is_nothing = is_empty && throttle_time_ms > 0;
-        if let Some(broker) = self.brokers.get_mut(&broker_id).filter(|_| !is_nothing) {
+        if let Some(broker) = self.brokers.get_mut(&broker_id).filter(|_| is_searching && !is_nothing) {
             broker.session.was_read(&brought);
         }
         if was_full && answered < asked && !is_nothing {

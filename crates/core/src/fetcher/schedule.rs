@@ -256,8 +256,7 @@ impl Fetcher {
         }
         let room: usize = rooms.iter().map(|(_, room)| room).sum();
         let broker = self.brokers.get_mut(&broker_id)?;
-        // Also where the others have no room now: what changes with each request would have to be named in each.
-        let shared = if broker.readers.len() > 1 { &rooms[..] } else { &[] };
+        let shared = if rooms.len() > 1 { &rooms[..] } else { &[] };
         self.last_token += 1;
         let token = RequestToken(self.last_token);
         let asked = broker.session.next(token, shared);

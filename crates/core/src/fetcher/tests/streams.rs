@@ -181,23 +181,6 @@ fn partitions_are_named_again_where_room_matters() {
     assert_eq!(sizes(&world.fetch()), [(0, 12_000)].into(), "it would not come otherwise");
 }
 
-/// Trap C7: nor because another stream has no room for a while.
-#[test]
-fn partitions_are_not_named_again_when_another_stream_pauses() {
-    let (mut world, opening, accounts) = small_and_large(FetcherSettings::default());
-    let other = world.add_to(OTHER, 1, 1, Place::Offset(0));
-    world.answer(&opening, vec![row(0)]);
-    let fetch = world.fetch();
-    assert_eq!(sizes(&fetch), [(0, 8_192), (1, 1 << 20)].into());
-    world.answer(&fetch, vec![records(1, batch(0..10, 1, 99 << 19))]);
-    let fetch = world.fetch();
-    assert_eq!((sizes(&fetch), forgotten(&fetch.request)), ([].into(), vec![1]));
-    assert!(accounts[1].used() >= 99 << 19, "it has no room");
-    read(&mut world, other);
-    world.answer(&fetch, vec![]);
-    assert_eq!(sizes(&world.fetch()), [(1, 1 << 20)].into());
-}
-
 /// Of a stream that is alone again the request's own limit is enough.
 #[test]
 fn what_was_asked_for_less_is_asked_for_in_full_once_a_stream_is_alone() {

@@ -66,10 +66,10 @@ pub(super) struct Reader {
 struct Sought {
     place: Place,
     at: Instant,
-    start: i64,
     end: i64,
-    /// The least start since then, and the least and the greatest end.
+    /// The least and the greatest start since then, and the least and the greatest end.
     least_start: i64,
+    greatest_start: i64,
     least_end: i64,
     greatest_end: i64,
 }
@@ -127,7 +127,8 @@ impl World {
         let (start, end) = self.visible(partition);
         let is_outside = matches!(place, Place::Offset(offset) if offset < start || offset > end);
         self.coverage.add("fetcher", "a start that is not in the log", u64::from(is_outside));
-        Sought { place, at: self.now, start, end, least_start: start, least_end: end, greatest_end: end }
+        let (least_start, greatest_start, least_end, greatest_end) = (start, start, end, end);
+        Sought { place, at: self.now, end, least_start, greatest_start, least_end, greatest_end }
     }
 
     /// Where a partition begins and ends for those who read.
@@ -245,7 +246,9 @@ impl World {
             None => (false, None),
         };
         let (is_there, what) = match place {
-            Place::Earliest => ((sought.least_start..=start.max(sought.start)).contains(&offset), None),
+            Place::Earliest => {
+                ((sought.least_start..=start.max(sought.greatest_start)).contains(&offset), None)
+            }
             Place::Latest => (ends.contains(&offset), None),
             Place::Timestamp(time) => {
                 by_time(time, ["a start by time is at a record", "a start by time is at the end"])
@@ -333,6 +336,7 @@ impl World {
             let (start, end) = self.visible(self.readers[reader].partition);
             let sought = &mut self.readers[reader].sought;
             sought.least_start = sought.least_start.min(start);
+            sought.greatest_start = sought.greatest_start.max(start);
             sought.least_end = sought.least_end.min(end);
             sought.greatest_end = sought.greatest_end.max(end);
             if let Some((_, least)) = &mut self.readers[reader].looked_up {
