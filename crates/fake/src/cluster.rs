@@ -559,13 +559,13 @@ impl FakeCluster {
         self.nodes.iter().find(|(_, node)| !node.fenced).map_or(-1, |(id, _)| *id)
     }
 
-    /// The nodes that the cluster believes alive, by id.
     /// Those that are down or stand still, whether the controller has noticed or not.
     pub(crate) fn stopped_nodes(&self) -> Vec<i32> {
         let is_stopped = |node: &Node| node.state != NodeState::Running;
         self.nodes.iter().filter(|(_, node)| is_stopped(node)).map(|(id, _)| *id).collect()
     }
 
+    /// The nodes that the cluster believes alive, by id.
     pub(crate) fn live_nodes(&self) -> Vec<i32> {
         self.nodes.iter().filter(|(_, node)| !node.fenced).map(|(id, _)| *id).collect()
     }

@@ -66,6 +66,13 @@ impl Follower {
         self.held || self.down
     }
 
+    /// What is on its way to who does not fetch never arrives.
+    fn forget_if_stopped(&mut self) {
+        if self.is_stopped() {
+            self.fetching.clear();
+        }
+    }
+
     /// Takes what has arrived; when it asked for that, it was not behind.
     fn take(&mut self, now: Instant, high_watermark: i64) {
         while let Some(next) = self.fetching.front().copied().filter(|next| next.arrives <= now) {
@@ -95,7 +102,7 @@ impl Replicas {
     pub(crate) fn hold(&mut self, node: i32, held: bool) {
         if let Some(follower) = self.followers.get_mut(&node) {
             follower.held = held;
-            follower.fetching.retain(|_| !held);
+            follower.forget_if_stopped();
         }
     }
 
@@ -103,7 +110,7 @@ impl Replicas {
     pub(crate) fn set_down(&mut self, node: i32, down: bool) {
         if let Some(follower) = self.followers.get_mut(&node) {
             follower.down = down;
-            follower.fetching.retain(|_| !down);
+            follower.forget_if_stopped();
         }
     }
 

@@ -77,6 +77,23 @@ fn a_producers_counts_are_published_under_its_name() {
     assert!(p99 > 0.0 && p99 < 10.0, "{p99}");
 }
 
+/// Sets each count to a number of its own, and tells it.
+fn number<const N: usize>(counts: [(&str, &mut u64); N], mut tell: impl FnMut(&str, u64) -> Option<u64>) {
+    for (value, (name, count)) in (101..).zip(counts) {
+        *count = value;
+        assert_eq!(tell(name, value), None, "{name} is there twice");
+    }
+}
+
+/// All that is published but latencies.
+fn published(publish: impl FnOnce()) -> BTreeMap<String, u64> {
+    let kept = Kept::default();
+    metrics::with_local_recorder(&kept, publish);
+    let mut all = kept.all();
+    all.retain(|name, _| !name.contains("quantile="));
+    all
+}
+
 #[test]
 fn each_count_of_a_producer_has_a_name_of_its_own() {
     let mut metrics = ProducerMetrics::default();
@@ -91,10 +108,7 @@ fn each_count_of_a_producer_has_a_name_of_its_own() {
         ("retries", &mut metrics.retries),
     ];
     let mut expected = BTreeMap::new();
-    for (value, (name, count)) in (101..).zip(counts) {
-        *count = value;
-        expected.insert(format!("ottla_producer_{name}_total producer=p"), value);
-    }
+    number(counts, |name, value| expected.insert(format!("ottla_producer_{name}_total producer=p"), value));
     (metrics.in_flight, metrics.buffered, metrics.throttled) = (201, 202, Duration::from_millis(203));
     expected.insert("ottla_producer_throttled_milliseconds_total producer=p".to_owned(), 203);
     let ratio = metrics.bytes as f64 / metrics.compressed_bytes as f64;
@@ -104,11 +118,7 @@ fn each_count_of_a_producer_has_a_name_of_its_own() {
         expected.insert(format!("ottla_producer_{name} producer=p"), f64::to_bits(value));
     }
 
-    let kept = Kept::default();
-    metrics::with_local_recorder(&kept, || ottla::metrics::publish_producer("p", &metrics));
-    let mut all = kept.all();
-    all.retain(|name, _| !name.contains("quantile="));
-    assert_eq!(all, expected);
+    assert_eq!(published(|| ottla::metrics::publish_producer("p", &metrics)), expected);
 }
 
 #[test]
@@ -153,10 +163,7 @@ fn each_count_of_a_stream_has_a_name_of_its_own() {
         ("fetched_bytes", &mut metrics.fetches.bytes),
     ];
     let mut expected = BTreeMap::new();
-    for (value, (name, count)) in (101..).zip(counts) {
-        *count = value;
-        expected.insert(format!("ottla_stream_{name}_total stream=s"), value);
-    }
+    number(counts, |name, value| expected.insert(format!("ottla_stream_{name}_total stream=s"), value));
     (metrics.fetches.in_flight, metrics.buffered) = (201, 202);
     metrics.fetches.throttled = Duration::from_millis(203);
     expected.insert("ottla_stream_throttled_milliseconds_total stream=s".to_owned(), 203);
@@ -164,9 +171,5 @@ fn each_count_of_a_stream_has_a_name_of_its_own() {
         expected.insert(format!("ottla_stream_{name} stream=s"), f64::to_bits(value));
     }
 
-    let kept = Kept::default();
-    metrics::with_local_recorder(&kept, || ottla::metrics::publish_stream("s", &metrics));
-    let mut all = kept.all();
-    all.retain(|name, _| !name.contains("quantile="));
-    assert_eq!(all, expected);
+    assert_eq!(published(|| ottla::metrics::publish_stream("s", &metrics)), expected);
 }

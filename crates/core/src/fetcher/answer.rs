@@ -1,6 +1,6 @@
 //! What comes of a Fetch: records and where to go on, errors of the session, errors of partitions.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ottla_wire::messages::fetch::{FetchResponse, FetchableTopicResponse, PartitionData};
@@ -182,10 +182,13 @@ impl Fetcher {
         let Scan { records, next, epoch, is_damaged, .. } = scan;
         let bytes = records.len();
         cursor.held += bytes;
-        cursor.failures = if next > from.offset { 0 } else { cursor.failures };
+        let moves = next > from.offset;
+        if moves {
+            cursor.failures = 0;
+        }
         cursor.ask_for(self.streams.get(&cursor.stream).map_or(1, |it| it.settings.partition_max_bytes));
         let valid_in = cursor.leader.map_or(-1, |leader| leader.epoch);
-        let (last_epoch, was_read) = match next > from.offset {
+        let (last_epoch, was_read) = match moves {
             true => (epoch, true),
             false => (from.last_epoch, from.was_read),
         };
@@ -194,7 +197,7 @@ impl Fetcher {
         cursor.phase = if is_damaged { Phase::Failed } else { Phase::Fetch(at) };
         let hold = Hold { answer: token, bytes };
         self.tell(id, News::Records(Load { hold, next, records, ..load }));
-        if next > from.offset || is_damaged { self.settle(id) } else { self.back_off(id) }
+        if moves || is_damaged { self.settle(id) } else { self.back_off(id) }
     }
 
     /// There are no whole batches: too large a one, a follower to go to, or just no records yet.
@@ -221,8 +224,7 @@ impl Fetcher {
         if needs > asked {
             return self.settle(id);
         }
-        let since = *cursor.cut_since.get_or_insert(self.now);
-        if later(since, self.settings.patience) > self.now {
+        if !has_lasted(&mut cursor.cut_since, self.now, self.settings.patience) {
             return self.back_off(id);
         }
         cursor.cut_since = None;
@@ -280,8 +282,7 @@ impl Fetcher {
             self.refresh.get_or_insert(None);
         }
         if matches!(code, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID) {
-            let since = *cursor.unknown_since.get_or_insert(self.now);
-            if later(since, self.settings.patience) <= self.now {
+            if has_lasted(&mut cursor.unknown_since, self.now, self.settings.patience) {
                 return self.fail(id, FetchFailure::Unknown { code });
             }
         } else {
@@ -308,6 +309,11 @@ impl Load {
         let hold = Hold { answer, bytes: 0 };
         Self { hold, offset, next: offset, records: Bytes::new(), aborted, watermarks }
     }
+}
+
+/// Whether what begins now, unless it has begun already, has gone on for so long.
+fn has_lasted(since: &mut Option<Instant>, now: Instant, patience: Duration) -> bool {
+    later(*since.get_or_insert(now), patience) <= now
 }
 
 /// Whether asking the same broker again, after a pause, can help.

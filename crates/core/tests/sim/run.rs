@@ -131,6 +131,16 @@ pub(crate) fn history_of<P: Seeded>(plan: &P) -> String {
     history.print(usize::MAX)
 }
 
+/// What the histories of the first seeds lack.
+pub(crate) fn missing_in_histories<P: Seeded>(what: &[&'static str]) -> Vec<&'static str> {
+    let mut missing = what.to_vec();
+    for seed in 0..40 {
+        let history = history_of(&P::new(seed));
+        missing.retain(|what| !history.contains(what));
+    }
+    missing
+}
+
 /// All seeds from `from` on; it ends early when several have failed. When an invariant is hunted for, it ends with the
 /// first run in which that one does not hold, and only counts those in which another did not.
 fn all<P: Seeded>(from: u64, count: u64, limit: Option<Duration>) -> Report {

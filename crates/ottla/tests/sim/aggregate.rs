@@ -10,6 +10,7 @@ use ottla::{
     Aggregator, AggregatorFailure, BatchProducer, BatchProducerBuilder, BatchWriter, BoxError, Client, Error,
     Producer, Record, RecordAggregator, RecordOffsets, StatusDeaggregator, TryPush,
 };
+use ottla_core::producer::ProducerSettings;
 use tokio::time::sleep;
 
 use crate::plan::{AggregatorPlan, Plan};
@@ -34,9 +35,6 @@ enum Deed {
 
 const HARM: [Deed; 5] =
     [Deed::Refuses, Deed::Panics, Deed::CallsBack, Deed::PanicsInFlush, Deed::PanicsInStatus];
-
-/// How many requests to a broker the client has under way at most.
-const MAX_IN_FLIGHT: u32 = 5;
 
 #[derive(Debug)]
 struct Input {
@@ -169,7 +167,8 @@ impl World {
         let Inputs { name, plan, of, batches } = inputs;
         // The batch before may have to end first, and the one before that to find room; and a broker serves one request after
         // another, of which as many are under way as may be.
-        let wait = of.linger * 3 + plan.slowest() * (MAX_IN_FLIGHT + 1);
+        let in_flight = u32::try_from(ProducerSettings::default().max_in_flight).unwrap();
+        let wait = of.linger * 3 + plan.slowest() * (in_flight + 1);
         for number in 0..of.inputs {
             let partition = match of.partition {
                 Some(partition) => partition,
