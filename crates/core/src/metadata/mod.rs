@@ -124,6 +124,9 @@ pub struct Metadata {
 #[derive(Debug)]
 struct Entry {
     known: Option<Arc<Topic>>,
+    /// The id that was last believed, nil before there was one. It outlives what is known: an answer with another id that comes
+    /// after answers without the topic has to be confirmed as well.
+    id: Uuid,
     refused: Option<ErrorCode>,
     misses: u8,
     rival: Option<Rival>,
@@ -240,7 +243,14 @@ impl Metadata {
         match self.topics.get_mut(name) {
             Some(entry) => entry.last_wanted = now,
             None => {
-                let entry = Entry { known: None, refused: None, misses: 0, rival: None, last_wanted: now };
+                let entry = Entry {
+                    known: None,
+                    id: Uuid::NIL,
+                    refused: None,
+                    misses: 0,
+                    rival: None,
+                    last_wanted: now,
+                };
                 self.topics.insert(name.into(), entry);
                 self.schedule(now);
             }
@@ -434,25 +444,23 @@ impl Metadata {
                 }
                 continue;
             }
-            let other = entry.known.as_ref().is_some_and(|known| {
-                known.id != answer.topic_id && !known.id.is_nil() && !answer.topic_id.is_nil()
-            });
-            if other && !entry.believes(now, answer.topic_id, broker, is_alone) {
+            let is_other = entry.id != answer.topic_id && !entry.id.is_nil() && !answer.topic_id.is_nil();
+            if is_other && !entry.believes(now, answer.topic_id, broker, is_alone) {
                 let soon = now + self.settings.backoff.initial;
                 self.again = Some(self.again.map_or(soon, |again| again.min(soon)));
                 continue;
             }
             let topic = Topic::updated(entry.known.as_deref(), name, answer);
-            if let Some(known) = entry.known.as_ref().filter(|known| known.id != topic.id) {
-                self.names.remove(&known.id);
+            if entry.id != topic.id {
+                self.names.remove(&entry.id);
             }
             if topic.id != Uuid::NIL {
                 self.names.insert(topic.id, topic.name.clone());
             }
             let unchanged = entry.known.as_deref() == Some(&topic);
-            let last_wanted = entry.last_wanted;
+            let (id, last_wanted) = (topic.id, entry.last_wanted);
             let known = if unchanged { entry.known.take() } else { Some(Arc::new(topic)) };
-            *entry = Entry { known, refused: None, misses: 0, rival: None, last_wanted };
+            *entry = Entry { known, id, refused: None, misses: 0, rival: None, last_wanted };
         }
     }
 }
@@ -481,10 +489,11 @@ impl Entry {
     }
 
     fn state(&self) -> &'static str {
-        let Self { known, refused, misses: _, rival, last_wanted: _ } = self;
+        let Self { known, id: _, refused, misses: _, rival, last_wanted: _ } = self;
         match (known, refused, rival) {
             (None, None, _) => "topic: nothing is known",
-            (None, Some(_), _) => "topic: refused",
+            (None, Some(_), None) => "topic: refused",
+            (None, Some(_), Some(_)) => "topic: refused, and another id was heard of",
             (Some(_), None, None) => "topic: known",
             (Some(_), Some(_), None) => "topic: known, and refused by the last answer",
             (Some(_), _, Some(_)) => "topic: known, and another id was heard of",

@@ -327,6 +327,33 @@ fn a_known_topic_is_forgotten_only_when_it_is_missing_for_long() {
     assert_eq!(rig.metadata.topic("t"), Lookup::Refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
 }
 
+/// Trap M3: a topic that was missing for long has another id only when a second answer says so as well.
+#[test]
+fn a_forgotten_topic_has_to_be_heard_of_twice_under_another_id() {
+    for (id, answers) in [(1, 1), (2, 2)] {
+        let mut rig = Rig::knowing(&[1]);
+        rig.metadata.want_topic(rig.now, "t");
+        let query = rig.query();
+        rig.answer(query, &with_id(answer(&[1]), 1));
+        let mut ask = |reply: MetadataResponse| {
+            rig.pass(Duration::from_secs(1));
+            rig.metadata.request_refresh(rig.now, None);
+            let query = rig.query();
+            rig.answer(query, &reply);
+            rig.metadata.topic("t")
+        };
+        for _ in 0..=MISSES_IGNORED {
+            ask(refusing(answer(&[1]), "t"));
+        }
+        for _ in 1..answers {
+            let refused = Lookup::Refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+            assert_eq!(ask(with_id(answer(&[1]), id)), refused);
+        }
+        let Lookup::Known(known) = ask(with_id(answer(&[1]), id)) else { panic!("id {id}") };
+        assert_eq!(known.id, Uuid::from_bytes([id; 16]));
+    }
+}
+
 /// Trap M6: an update shares every topic that did not change.
 #[test]
 fn unchanged_topics_are_not_copied() {

@@ -170,6 +170,7 @@ const METADATA: &[Row] = &[
     ("topic: known, and refused by the last answer", true),
     ("topic: nothing is known", true),
     ("topic: refused", true),
+    ("topic: refused, and another id was heard of", true),
 ];
 
 /// Of the producer, and of batches: their outcome, and the variant of `DeliveryCause`.

@@ -39,7 +39,7 @@ fn seeds() {
 /// Seeds that once found a mistake, and what it was. Each finds it in the plans of today when its mend is taken out, which was seen
 /// by doing so; plans change, so a seed counts only as long as that is so. What a run costs is no part of this: `cargo xtask sim`
 /// looks at that in each run.
-const FOUND: [(u64, &str); 6] = [
+const FOUND: [(u64, &str); 7] = [
     (21, "a batch was written under a new epoch before those that were under way under the old one"),
     (1_265, "an answer without a topic id took all that was known of the topic"),
     (
@@ -54,6 +54,7 @@ const FOUND: [(u64, &str); 6] = [
         98_009,
         "a client that had slept had forgotten its topics, and believed the first answer with another id",
     ),
+    (773_657_221, "a topic that was missing for a while was believed to have another id by the first answer"),
     (
         3_653_126_296,
         "what was past its time was told so only when the batches before it had been sealed, one after another",

@@ -47,11 +47,7 @@ pub(crate) fn too_few_replicas(talk: &mut Talk<'_>) {
     let row = metadata_of(talk, 1, &topic).unwrap();
     let shown = talk.names.show(&row);
     talk.note("the partition", &shown);
-    // The leader itself may learn of it a moment later. A duplicate does no harm.
-    let probe = produce(&topic, -1, sequenced((id, 0), 0, 1, stamp));
-    talk.until("the leader knows", |talk| {
-        talk.call(1, 9, &probe).unwrap().responses[0].partition_responses[0].error_code.is_err()
-    });
+    wait_until_refused(talk, &produce(&topic, -1, sequenced((id, 0), 0, 1, stamp)));
     talk.ask("acks = all", 1, 9, &produce(&topic, -1, sequenced((id, 0), 1, 1, stamp)));
     talk.ask("acks = all, a duplicate", 1, 9, &produce(&topic, -1, sequenced((id, 0), 0, 1, stamp)));
     talk.ask("acks = 1", 1, 9, &produce(&topic, 1, plain(&["x"], stamp)));
@@ -64,6 +60,14 @@ pub(crate) fn too_few_replicas(talk: &mut Talk<'_>) {
     let alone = talk.topic("alone", &[1], &[]);
     talk.ask("fewer replicas than there have to be", 1, 9, &produce(&alone, -1, plain(&["x"], stamp)));
     talk.wait_for_high_watermark(1, &alone, 1);
+}
+
+/// Waits until node 1, which leads, refuses `duplicate`, a batch that is on all replicas: what the metadata say of the ISR, the
+/// leader itself may learn a moment later.
+fn wait_until_refused(talk: &mut Talk<'_>, duplicate: &ProduceRequest) {
+    talk.until("the leader knows", |talk| {
+        talk.call(1, 9, duplicate).unwrap().responses[0].partition_responses[0].error_code.is_err()
+    });
 }
 
 /// Batches with acks = all are in the log of a leader whose follower is silent when their time is over. Once the follower is out
@@ -86,6 +90,7 @@ pub(crate) fn timed_out(talk: &mut Talk<'_>) {
     let too_few = "it leaves the ISR meanwhile, and too few are left";
     talk.ask_while(too_few, 1, 9, &batch(1, 3_000, &two), || place.miss_follower(&both, 2));
     talk.wait_for(1, &two, |row| row.isr_nodes == [1]);
+    wait_until_refused(talk, &batch(0, 10_000, &two));
     talk.ask("too few in sync, the same again", 1, 9, &batch(1, 10_000, &two));
     talk.ask("too few in sync, the next", 1, 9, &batch(2, 10_000, &two));
     talk.ask_fetch("what too few have", 1, 12, &fetch(&two, 0));
