@@ -13,7 +13,7 @@ use tracing::field::{Field, Visit};
 use tracing::span;
 
 use crate::near_replicas::reader_near_node_2;
-use crate::stream::damage;
+use crate::stream::{damage, reader_of_what_is_lost};
 use crate::support::{millis, on_events, one, pass, records, secs, subscribed, world};
 
 /// An event's fields, its message among them.
@@ -264,15 +264,15 @@ async fn a_partition_that_is_refused_to_a_stream_is_in_the_log_with_all_facts() 
         let mut stream = StreamConsumerBuilder::new(partition, StartOffset::At(0)).build().unwrap();
         assert_eq!(stream.next().await.unwrap().is_ok(), goes_on, "{code}");
         let code = code.to_string();
-        let facts = [
-            ("broker", "broker 1 (node-1:9092)"),
-            ("topic", "t"),
-            ("partition", "0"),
-            ("attempt", "1"),
-            ("code", &*code),
-            ("next", next),
-        ];
-        assert_fields(&log.only("answered with an error", "Fetch"), &facts);
+        let place = [("topic", "t"), ("partition", "0"), ("code", &*code), ("next", next)];
+        let answer = log.only("answered with an error", "Fetch");
+        assert_fields(&answer, &place);
+        assert_fields(&answer, &[("broker", "broker 1 (node-1:9092)"), ("attempt", "1")]);
+        if next == "nothing before a seek" {
+            let failed = log.about("not read any more");
+            assert_fields(&failed, &place);
+            assert!(failed["error"].contains(&code), "{failed:?}");
+        }
     }
 }
 
@@ -350,6 +350,29 @@ async fn a_position_that_is_reset_is_a_warning() {
     stream.next().await.unwrap().unwrap();
     let event = log.about("offset is not in the log, position reset");
     let expected = [("topic", "t"), ("partition", "0"), ("from", "0"), ("to", "2"), ("policy", "earliest")];
+    assert_fields(&event, &expected);
+}
+
+/// Trap C9: so is one that is moved back, with what both logs are known by.
+#[tokio::test(start_paused = true)]
+async fn a_position_that_is_moved_back_is_a_warning() {
+    let (mut stream, _client, _pipes) = reader_of_what_is_lost().await;
+    let log = Log::default();
+    let _kept = log.keep();
+    let Error::Truncated { truncation, .. } = stream.next().await.unwrap().unwrap_err() else { panic!() };
+    let event = log.about("what was read is not in the log any more, position moved back");
+    let epochs =
+        [truncation.epoch, truncation.common_epoch, truncation.leader_epoch].map(|it| it.to_string());
+    let expected = [
+        ("level", "WARN"),
+        ("topic", "t"),
+        ("partition", "0"),
+        ("from", "2"),
+        ("to", "1"),
+        ("epoch", &*epochs[0]),
+        ("common_epoch", &*epochs[1]),
+        ("leader_epoch", &*epochs[2]),
+    ];
     assert_fields(&event, &expected);
 }
 

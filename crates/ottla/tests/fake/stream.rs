@@ -356,6 +356,16 @@ async fn a_seek_throws_away_what_was_fetched() {
 /// Trap C9: an unclean election that took records is reported with both epochs, and the new log is followed.
 #[tokio::test(start_paused = true)]
 async fn a_truncated_log_is_reported_and_followed() {
+    let (mut stream, _client, _pipes) = reader_of_what_is_lost().await;
+    let error = stream.next().await.unwrap().unwrap_err();
+    let Error::Truncated { truncation, .. } = &error else { panic!("{error}") };
+    assert_eq!((truncation.offset, truncation.end_offset), (2, 1), "{error}");
+    assert!(truncation.leader_epoch > truncation.epoch, "{error}");
+    assert_eq!(values(&mut stream, 1).await, ["instead"]);
+}
+
+/// Has read offset 1, in whose place another leader has another record.
+pub(crate) async fn reader_of_what_is_lost() -> (StreamConsumer, ottla::Client, PipeTransport) {
     let (client, pipes) = world(2, 1).await;
     let partition = client.partition_client("t", 0).await.unwrap();
     pipes.append("t", 0, &["a"]);
@@ -371,11 +381,7 @@ async fn a_truncated_log_is_reported_and_followed() {
         cluster.move_leader(now, "t", 0, follower).unwrap();
     });
     pipes.append("t", 0, &["instead"]);
-    let error = stream.next().await.unwrap().unwrap_err();
-    let Error::Truncated { truncation, .. } = &error else { panic!("{error}") };
-    assert_eq!((truncation.offset, truncation.end_offset), (2, 1), "{error}");
-    assert!(truncation.leader_epoch > truncation.epoch, "{error}");
-    assert_eq!(values(&mut stream, 1).await, ["instead"]);
+    (stream, client, pipes)
 }
 
 fn leader_and_follower(pipes: &PipeTransport) -> (i32, i32) {
