@@ -159,6 +159,8 @@ pub enum CloseReason {
         /// How many are accepted.
         limit: usize,
     },
+    /// The answer to an earlier request on the same connection was [too long](Self::TooLong) to be read.
+    BehindTooLong,
     /// The task that drove it panicked.
     Panicked,
 }
@@ -180,6 +182,7 @@ impl CloseReason {
             Self::Silent(_) => "closed: silent",
             Self::Protocol(_) => "closed: not understood",
             Self::TooLong { .. } => "closed: too long an answer",
+            Self::BehindTooLong => "closed: behind too long an answer",
             Self::Panicked => "closed: panicked",
         }
     }
@@ -198,6 +201,9 @@ impl fmt::Display for CloseReason {
             Self::TooLong { size, limit } => {
                 write!(f, "an answer of {size} bytes is longer than max_response_bytes, which are {limit}")
             }
+            Self::BehindTooLong => f.write_str(
+                "the answer to an earlier request was too long to be read, which ended the connection",
+            ),
             Self::Panicked => f.write_str("the connection's task panicked; this is a bug in ottla"),
         }
     }

@@ -438,9 +438,21 @@ impl FakeCluster {
         }
     }
 
-    /// Adds a node that leads nothing yet. An id that exists is left as it is.
-    pub fn add_node(&mut self, node: i32) {
-        self.nodes.entry(node).or_insert_with(|| Node::new(format!("node-{node}").into(), 9092, None));
+    /// Adds a node that leads nothing yet. An id that exists is left as it is. What it is a replica of, having been
+    /// [removed](Self::remove_node), it follows again.
+    pub fn add_node(&mut self, now: Instant, node: i32) {
+        self.advance(now);
+        if self.nodes.contains_key(&node) {
+            return;
+        }
+        self.nodes.insert(node, Node::new(format!("node-{node}").into(), 9092, None));
+        for topic in self.topics.iter_mut() {
+            topic.partitions.iter_mut().for_each(|partition| partition.set_down(node, false));
+        }
+        for (topic, index) in self.all_partitions() {
+            self.replicate(now, topic, index);
+        }
+        self.settle(now);
     }
 
     /// Takes a node out of the cluster: it goes down, and is no longer listed as a replica's home.

@@ -73,7 +73,7 @@ async fn a_node_that_is_added_listens_and_one_that_is_removed_does_not() {
     let server = Server::start(three_nodes()).unwrap();
     let removed = server.bootstrap().remove(2);
     server.control(|cluster, now| {
-        cluster.add_node(9);
+        cluster.add_node(now, 9);
         cluster.remove_node(now, 3);
     });
     let added = server.bootstrap().pop().unwrap();

@@ -712,19 +712,27 @@ impl<T, H> Connection<T, H> {
         if self.closed().is_some() {
             return;
         }
+        // Answers come in order: one that is too long is that of the first request, whoever still waits for it.
+        let of_others = match &reason {
+            CloseReason::TooLong { .. } => Failure::Closed(CloseReason::BehindTooLong),
+            _ => failure.clone(),
+        };
         self.phase = Phase::Closed { reason };
         self.outbox.clear();
+        let mut failure = Some(failure.clone());
         for entry in std::mem::take(&mut self.in_flight) {
             self.done(entry.held);
+            let is_owed = entry.waiter.is_owed();
+            let failure = is_owed.then(|| failure.take()).flatten().unwrap_or_else(|| of_others.clone());
             match entry.waiter {
                 Waiter::Answer(token) | Waiter::Silent { token: Some(token), .. } => {
-                    self.fail(token, entry.api, Outcome::Unknown, failure.clone());
+                    self.fail(token, entry.api, Outcome::Unknown, failure);
                 }
                 Waiter::Negotiation | Waiter::Gone | Waiter::Silent { token: None, .. } => {}
             }
         }
         for entry in std::mem::take(&mut self.waiting) {
-            self.refuse(entry, failure.clone());
+            self.refuse(entry, of_others.clone());
         }
         self.next_deadline = None;
     }

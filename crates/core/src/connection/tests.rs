@@ -278,6 +278,34 @@ fn an_answer_nobody_asked_for_ends_the_connection() {
     assert!(rig.connection.closed().unwrap().to_string().contains("nobody made"));
 }
 
+/// Trap N1: an answer that is too long to be read is that of the first request that is owed one. The others can be asked again.
+#[test]
+fn an_answer_that_is_too_long_is_told_to_the_request_it_is_for() {
+    for is_first_gone in [false, true] {
+        let mut rig = Rig::ready();
+        rig.send(1, if is_first_gone { Duration::from_secs(1) } else { TIMEOUT });
+        rig.send(2, TIMEOUT);
+        rig.sent();
+        rig.send(3, TIMEOUT);
+        if is_first_gone {
+            rig.wait(Duration::from_secs(1));
+            assert_eq!(rig.events(), ["-1 unknown"]);
+        }
+        rig.connection.handle_bytes(rig.now, &mut BytesMut::from(&i32::MAX.to_be_bytes()[..]));
+        let mut told = Vec::new();
+        while let Some(event) = rig.connection.poll_event() {
+            let Event::Failed { token, error } = event else { panic!("{event:?}") };
+            let is_its_own = matches!(error.reason, Failure::Closed(CloseReason::TooLong { .. }));
+            assert_eq!(error.reason.is_retriable(), !is_its_own, "{token}: {error}");
+            told.push((token, error.outcome, is_its_own));
+        }
+        let of_others = [(2, Outcome::Unknown, false), (3, Outcome::NotSent, false)];
+        assert_eq!(told[usize::from(!is_first_gone)..], of_others);
+        assert_eq!(told[0] == (1, Outcome::Unknown, true), !is_first_gone);
+        assert!(matches!(rig.connection.closed(), Some(CloseReason::TooLong { .. })));
+    }
+}
+
 /// Trap N2: a waiter whose time is over is told; the connection and its neighbours are untouched, and the late
 /// answer is read and dropped.
 #[test]

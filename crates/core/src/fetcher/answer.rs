@@ -6,12 +6,11 @@ use bytes::Bytes;
 use ottla_wire::messages::fetch::{FetchResponse, FetchableTopicResponse, PartitionData};
 use ottla_wire::{ErrorCode, RecordSet};
 
+use super::budget::Holder;
 use super::cursor::{Phase, Position};
 use super::scan::{Scan, scan};
 use super::schedule::{Flight, Kind};
-use super::{
-    FetchFailure, Fetcher, Hold, Load, News, PartitionId, Place, RequestToken, Reset, StreamId, Watermarks,
-};
+use super::{FetchFailure, Fetcher, Hold, Load, News, PartitionId, Place, RequestToken, Reset, Watermarks};
 use crate::time::later;
 
 /// From Fetch 13 on topics go by their ids (KIP-516).
@@ -144,7 +143,7 @@ impl Fetcher {
         id: PartitionId,
         token: RequestToken,
         row: PartitionData,
-    ) -> Option<(StreamId, PartitionId, usize)> {
+    ) -> Option<Holder> {
         // What was asked before a seek or for another leader is nobody's business.
         let position = self.asked_for(broker_id, id)?;
         if row.error_code.is_err() {
@@ -171,9 +170,9 @@ impl Fetcher {
         }
         let committed = self.settings.read_committed;
         let aborted = row.aborted_transactions.filter(|_| committed).unwrap_or_default();
-        let bytes = scan.records.len();
+        let (records, decoded) = (scan.records.len(), size_of_val(&*aborted));
         self.read(id, token, position, scan, Load::nothing(token, position.offset, aborted, watermarks));
-        Some((stream, id, bytes))
+        Some(Holder { stream, partition: id, records, decoded })
     }
 
     /// There are records: the next fetch starts behind them.
@@ -186,7 +185,6 @@ impl Fetcher {
         if moves {
             cursor.failures = 0;
         }
-        cursor.ask_for(self.streams.get(&cursor.stream).map_or(1, |it| it.settings.partition_max_bytes));
         let valid_in = cursor.leader.map_or(-1, |leader| leader.epoch);
         let (last_epoch, was_read) = match moves {
             true => (epoch, true),
@@ -194,7 +192,7 @@ impl Fetcher {
         };
         let at = Position { offset: next, last_epoch, was_read, valid_in };
         // Whoever reads meets the damage, and seeks past it.
-        cursor.phase = if is_damaged { Phase::Failed } else { Phase::Fetch(at) };
+        cursor.go_to(if is_damaged { Phase::Failed } else { Phase::Fetch(at) });
         let hold = Hold { answer: token, bytes };
         self.tell(id, News::Records(Load { hold, next, records, ..load }));
         if moves || is_damaged { self.settle(id) } else { self.back_off(id) }
@@ -207,7 +205,7 @@ impl Fetcher {
         }
         let expires = later(self.now, self.settings.replica_max_age);
         let Some(cursor) = self.cursors.get_mut(&id) else { return };
-        cursor.failures = 0;
+        (cursor.failures, cursor.cut_since) = (0, None);
         if preferred_replica >= 0 && preferred_replica != broker_id {
             cursor.replica = Some((preferred_replica, expires));
         }
@@ -251,7 +249,7 @@ impl Fetcher {
         let reset = self.streams.get(&cursor.stream).map_or(Reset::Report, |stream| stream.settings.reset);
         match reset {
             Reset::To(place) => {
-                cursor.phase = Phase::at(place);
+                cursor.go_to(Phase::at(place));
                 if let Place::Offset(to) = place {
                     self.tell(id, News::Reset { from: offset, to, policy: place });
                 } else {

@@ -1,7 +1,7 @@
 //! The bytes that are held and have been asked for, and how much may be asked for next.
 //!
 //! Counted are whole answers: as long as the records of one partition are not handed over, all of the answer is in
-//! memory. Each byte is charged to one stream: an answer that has records of several is divided between them, and the last
+//! memory, and what was decoded besides its records. Each byte is charged to one stream: an answer that has records of several is divided between them, and the last
 //! that holds some of it is charged with all. So never more is held than the budgets and one answer of each broker and stream, whose
 //! first batch may be larger than asked for.
 
@@ -116,6 +116,17 @@ struct Spent {
     reserved: usize,
 }
 
+/// Somebody for whom an answer has records.
+#[derive(Debug)]
+pub(super) struct Holder {
+    pub(super) stream: StreamId,
+    pub(super) partition: PartitionId,
+    /// Bytes of the answer.
+    pub(super) records: usize,
+    /// Bytes that are kept beside the answer.
+    pub(super) decoded: usize,
+}
+
 /// One stream's part of an answer.
 #[derive(Debug)]
 struct Share {
@@ -204,14 +215,12 @@ impl Budget {
     }
 
     /// An answer of so many bytes is held, because of these records.
-    pub(super) fn hold(
-        &mut self,
-        answer: RequestToken,
-        bytes: usize,
-        holders: Vec<(StreamId, PartitionId, usize)>,
-    ) {
+    pub(super) fn hold(&mut self, answer: RequestToken, bytes: usize, holders: Vec<Holder>) {
+        // What is around the records, and what of them nobody wants.
+        let rest = bytes.saturating_sub(holders.iter().map(|holder| holder.records).sum());
         let mut shares: Vec<Share> = Vec::new();
-        for (stream, partition, bytes) in holders {
+        for Holder { stream, partition, records, decoded } in holders {
+            let bytes = records + decoded;
             match shares.iter_mut().find(|share| share.stream == stream) {
                 Some(share) => {
                     share.bytes += bytes;
@@ -220,8 +229,6 @@ impl Budget {
                 None => shares.push(Share { stream, bytes, partitions: vec![partition] }),
             }
         }
-        // What is around the records, and what of them nobody wants.
-        let rest = bytes.saturating_sub(shares.iter().map(|share| share.bytes).sum());
         let Some(first) = shares.first_mut() else { return };
         first.bytes += rest;
         for share in &shares {

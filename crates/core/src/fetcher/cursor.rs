@@ -64,6 +64,8 @@ pub(super) struct Cursor {
     /// Its stream has no room for more.
     pub(super) is_left_out: bool,
     pub(super) max_bytes: i32,
+    /// What it asks for unless a batch is larger.
+    usual_bytes: i32,
     /// The size of a batch that was cut off: less would not bring it.
     pub(super) least_bytes: i32,
     pub(super) failures: u32,
@@ -144,6 +146,7 @@ impl Cursor {
             held: 0,
             is_left_out: false,
             max_bytes,
+            usual_bytes: max_bytes,
             least_bytes: 0,
             failures: 0,
             retry_at: None,
@@ -223,9 +226,10 @@ impl Cursor {
         }
     }
 
-    /// It asks for as much as others again.
-    pub(super) fn ask_for(&mut self, max_bytes: i32) {
-        (self.max_bytes, self.least_bytes, self.cut_since) = (max_bytes, 0, None);
+    /// It goes on elsewhere. What the batch that was to come needed is nothing that the next one needs.
+    pub(super) fn go_to(&mut self, phase: Phase) {
+        self.phase = phase;
+        (self.max_bytes, self.least_bytes, self.cut_since) = (self.usual_bytes, 0, None);
     }
 
     /// Back to the leader. Whether it was elsewhere.

@@ -107,12 +107,12 @@ impl fmt::Display for FetchFailure {
             Self::Incomplete { broker_id, offset, size } => write!(
                 f,
                 "the batch at offset {offset} says that it has {size} bytes, and broker {broker_id} sends only a part of it, \
-                 however much is asked for; if it is damaged, seek past it"
+                 however much is asked for; if it is damaged, seek to an offset behind all of the batch"
             ),
             Self::TooLong { broker_id, offset, size, limit } => write!(
                 f,
                 "broker {broker_id} answers offset {offset} with {size} bytes, since a batch comes whole, and max_response_bytes are \
-                 {limit}: allow more of them, or seek past it"
+                 {limit}: allow more of them, or seek to an offset behind all of the batch"
             ),
             Self::Request(error) => error.fmt(f),
         }

@@ -213,7 +213,7 @@ impl Fetcher {
         let end_offset = row.end_offset.min(read.offset);
         let last_epoch = row.leader_epoch;
         let at = Position { offset: end_offset, last_epoch, was_read: false, valid_in: leader_epoch };
-        cursor.phase = Phase::Fetch(at);
+        cursor.go_to(Phase::Fetch(at));
         cursor.failures = 0;
         let (offset, epoch, common_epoch) = (read.offset, read.last_epoch, row.leader_epoch);
         let truncation = Truncation { offset, epoch, end_offset, common_epoch, leader_epoch };

@@ -439,10 +439,9 @@ impl Fetcher {
         self.advance(now);
         let Some(cursor) = self.cursors.get_mut(&id) else { return };
         cursor.generation = generation;
-        cursor.phase = Phase::at(to);
+        cursor.go_to(Phase::at(to));
         (cursor.failures, cursor.retry_at, cursor.unknown_since) = (0, None, None);
         cursor.reset_from = None;
-        cursor.ask_for(self.streams.get(&cursor.stream).map_or(1, |it| it.settings.partition_max_bytes));
         self.settle(id);
     }
 

@@ -310,10 +310,7 @@ impl Fetcher {
         match kind {
             Kind::Fetch(_) => {
                 let Some(broker) = self.brokers.get_mut(&broker_id) else { return };
-                // What never left has no answer: somebody else was too long.
-                if error.outcome == Outcome::Unknown
-                    && let Failure::Closed(CloseReason::TooLong { size, limit }) = error.reason
-                {
+                if let Failure::Closed(CloseReason::TooLong { size, limit }) = error.reason {
                     if let Some((id, offset)) = broker.session.too_long(token) {
                         self.fail(id, FetchFailure::TooLong { broker_id, offset, size, limit });
                     }

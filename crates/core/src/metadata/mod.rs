@@ -133,7 +133,7 @@ struct Entry {
     last_wanted: Instant,
 }
 
-/// Another id that an answer gave a topic. It is believed when the next answer is another broker's and says the same: a broker
+/// Another id that an answer gave a topic. It is believed when a later answer is another broker's and says the same: a broker
 /// that lags still has the id of a topic that was deleted. Where nobody else answers, it is believed after [`ALONE_FOR`].
 #[derive(Debug)]
 struct Rival {
@@ -446,19 +446,21 @@ impl Metadata {
             }
             let is_other = entry.id != answer.topic_id && !entry.id.is_nil() && !answer.topic_id.is_nil();
             if is_other && !entry.believes(now, answer.topic_id, broker, is_alone) {
+                // It exists under some id, which is all that there is to say of it.
+                entry.refused = entry.refused.filter(|_| entry.known.is_some());
                 let soon = now + self.settings.backoff.initial;
                 self.again = Some(self.again.map_or(soon, |again| again.min(soon)));
                 continue;
             }
             let topic = Topic::updated(entry.known.as_deref(), name, answer);
-            if entry.id != topic.id {
+            // A broker that is too old to say an id says nothing against the one before.
+            let id = if topic.id.is_nil() { entry.id } else { topic.id };
+            if entry.id != id {
                 self.names.remove(&entry.id);
-            }
-            if topic.id != Uuid::NIL {
-                self.names.insert(topic.id, topic.name.clone());
+                self.names.insert(id, topic.name.clone());
             }
             let unchanged = entry.known.as_deref() == Some(&topic);
-            let (id, last_wanted) = (topic.id, entry.last_wanted);
+            let last_wanted = entry.last_wanted;
             let known = if unchanged { entry.known.take() } else { Some(Arc::new(topic)) };
             *entry = Entry { known, id, refused: None, misses: 0, rival: None, last_wanted };
         }
@@ -491,9 +493,9 @@ impl Entry {
     fn state(&self) -> &'static str {
         let Self { known, id: _, refused, misses: _, rival, last_wanted: _ } = self;
         match (known, refused, rival) {
-            (None, None, _) => "topic: nothing is known",
-            (None, Some(_), None) => "topic: refused",
-            (None, Some(_), Some(_)) => "topic: refused, and another id was heard of",
+            (None, None, None) => "topic: nothing is known",
+            (None, Some(_), _) => "topic: refused",
+            (None, None, Some(_)) => "topic: forgotten, and another id was heard of",
             (Some(_), None, None) => "topic: known",
             (Some(_), Some(_), None) => "topic: known, and refused by the last answer",
             (Some(_), _, Some(_)) => "topic: known, and another id was heard of",

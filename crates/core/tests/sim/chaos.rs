@@ -138,7 +138,7 @@ impl World {
                 return true;
             }
             FaultKind::AddNode { node, topic, partition } => {
-                self.cluster.add_node(node);
+                self.cluster.add_node(self.now, node);
                 return self.lead_with_new(node, &topic_name(topic), partition);
             }
             FaultKind::MoveLeader { topic, partition, node } => {

@@ -165,12 +165,12 @@ const METADATA: &[Row] = &[
     ("refresh: goes on after a failure", true),
     ("refresh: idle", true),
     ("topic: forgotten", false),
+    ("topic: forgotten, and another id was heard of", true),
     ("topic: known", true),
     ("topic: known, and another id was heard of", true),
     ("topic: known, and refused by the last answer", true),
     ("topic: nothing is known", true),
     ("topic: refused", true),
-    ("topic: refused, and another id was heard of", true),
 ];
 
 /// Of the producer, and of batches: their outcome, and the variant of `DeliveryCause`.

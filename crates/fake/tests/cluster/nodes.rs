@@ -98,10 +98,23 @@ fn an_unclean_election_loses_what_was_not_replicated() {
 }
 
 #[test]
+fn a_node_that_is_added_again_follows_again() {
+    let mut world = World::new(FakeCluster::builder().nodes(2));
+    world.topic("t", 1, 2);
+    let conn = world.connect(1);
+    world.cluster.remove_node(world.now, 2);
+    world.produce(conn, 1, plain(&["a"]));
+    world.cluster.add_node(world.now, 2);
+    world.pass(Duration::from_secs(1));
+    let partition = world.cluster.partition("t", 0).unwrap();
+    assert_eq!((partition.isr(), partition.high_watermark()), (&[1, 2][..], 1));
+}
+
+#[test]
 fn nodes_come_go_and_move() {
     let mut world = World::new(FakeCluster::builder().nodes(2));
     let conn = world.connect(1);
-    world.cluster.add_node(5);
+    world.cluster.add_node(world.now, 5);
     world.cluster.remove_node(world.now, 2);
     world.cluster.set_address(5, "elsewhere", 1234);
     world.cluster.set_rack(5, Some("attic"));

@@ -117,8 +117,8 @@ impl StreamConsumerBuilder {
 ///
 /// Retention, moved leaders, lost connections and the like are the stream's business. What is not comes as an error:
 ///
-/// - A damaged batch ([`Error::Corrupt`](crate::Error::Corrupt)), an offset that is not in the log, a refusal of the broker,
-///   a topic that is gone ([`Error::Fetch`](crate::Error::Fetch)): the stream ends, and goes on after a
+/// - A damaged batch ([`Error::Corrupt`](crate::Error::Corrupt)), an offset that is not in the log, a batch that is too long or
+///   never comes whole, a refusal of the broker, a topic that is gone ([`Error::Fetch`](crate::Error::Fetch)): the stream ends, and goes on after a
 ///   [`seek`](Self::seek).
 /// - Records that were read are not in the log any more ([`Error::Truncated`](crate::Error::Truncated)): the stream goes on with
 ///   what is there instead.

@@ -90,7 +90,7 @@ async fn brokers_join_and_leave() {
     let pipes = cluster(1, 1);
     let client = pipes.client().await;
     pipes.control(|cluster, now| {
-        cluster.add_node(7);
+        cluster.add_node(now, 7);
         cluster.create_topic(now, "both", 2, 1).unwrap();
     });
     let partition = client.partition_client("both", 1).await.unwrap();

@@ -48,6 +48,21 @@ async fn a_refusal_is_not_remembered() {
     look_up().await.unwrap();
 }
 
+/// Trap M3: nor is the id of a topic that was deleted. That of the new one is asked for twice, and nobody is told that it is not
+/// there.
+#[tokio::test(start_paused = true)]
+async fn a_topic_that_was_deleted_and_created_again_is_found() {
+    let (client, pipes) = world(1, 1).await;
+    let look_up = || client.partition("t", 0).unknown_topic(UnknownTopic::Error).build();
+    look_up().await.unwrap();
+    pipes.control(|cluster, now| cluster.delete_topic(now, "t")).unwrap();
+    while look_up().await.is_ok() {
+        pass(millis(200)).await;
+    }
+    pipes.create("t", 1, 1);
+    look_up().await.unwrap();
+}
+
 /// One such name in a request for metadata would spoil it for all topics.
 #[tokio::test(start_paused = true)]
 async fn a_name_that_no_topic_can_have_is_refused_and_spoils_nothing() {

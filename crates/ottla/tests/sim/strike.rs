@@ -166,7 +166,7 @@ impl World {
     async fn comes_and_goes(&self, node: i32, partition: i32, stays: Duration) -> u64 {
         self.seen.guests.set(self.seen.guests.get() + 1);
         let has_led = self.pipes.control(|cluster, now| {
-            cluster.add_node(node);
+            cluster.add_node(now, node);
             let found = cluster.partition("t", partition).unwrap();
             let replicas: Vec<_> = found.replicas().iter().copied().chain([node]).collect();
             let is_put = cluster.set_replicas(now, "t", partition, &replicas).is_ok();

@@ -79,7 +79,7 @@ fn a_batch_that_never_comes_whole_is_an_error() {
     assert_eq!(
         failure.to_string(),
         "the batch at offset 3 says that it has 5000 bytes, and broker 1 sends only a part of it, however much is asked for; if \
-         it is damaged, seek past it"
+         it is damaged, seek to an offset behind all of the batch"
     );
     assert!(world.now - start < Duration::from_secs(33), "{:?}", world.now - start);
     assert!(requests < 60, "{requests}");
@@ -91,6 +91,39 @@ fn a_batch_that_never_comes_whole_is_an_error() {
     assert_eq!(asked(&fetch.request).get(&0), Some(&20));
     world.answer(&fetch, vec![records(0, batch(20..30, 1, 100))]);
     assert_eq!(world.loads(), [(id, 1, 20, 30)]);
+}
+
+/// What such a batch would have needed, and since when, is nothing to one at another offset.
+#[test]
+fn a_batch_is_forgotten_with_its_offset() {
+    let patience = FetcherSettings::default().patience;
+    let stream = StreamSettings { reset: Reset::To(Place::Offset(10)), ..Default::default() };
+    let usual = stream.partition_max_bytes;
+    let mut world = World::of(FetcherSettings::default(), stream);
+    world.add(0, 1, Place::Offset(5));
+    let (mut at, mut moved, mut is_first, mut size) = (5, world.now, true, 0);
+    let failures = loop {
+        let failures = world.failures();
+        if !failures.is_empty() {
+            break failures;
+        }
+        let fetch = world.fetch();
+        // A session names what has changed.
+        size = partitions(&fetch.request).next().map_or(size, |row| row.partition_max_bytes);
+        let mut answer = records(0, batch(at..at + 1, 1, 4 << 20).slice(..1_000));
+        if at == 5 && world.now - moved > patience - Duration::from_secs(5) {
+            assert_eq!(size, 4 << 20);
+            (at, moved, is_first) = (10, world.now, true);
+            answer = refusal(0, ErrorCode::OFFSET_OUT_OF_RANGE);
+        } else if std::mem::take(&mut is_first) {
+            assert_eq!(size, usual);
+        }
+        world.answer(&fetch, vec![answer]);
+        world.sleep(Duration::from_secs(1));
+    };
+    assert!(matches!(failures[..], [FetchFailure::Incomplete { offset: 10, .. }]), "{failures:?}");
+    let took = world.now - moved;
+    assert!((patience..patience + Duration::from_secs(5)).contains(&took), "{took:?}");
 }
 
 /// Trap C5, Trap C12: a partition of which enough is held leaves the others their room, and is asked for again soon after it

@@ -300,7 +300,7 @@ fn an_answer_that_is_too_long_is_an_error_of_one_partition() {
         assert_eq!(
             failure.to_string(),
             "broker 1 answers offset 10 with 2000 bytes, since a batch comes whole, and max_response_bytes are 1000: allow more of \
-             them, or seek past it"
+             them, or seek to an offset behind all of the batch"
         );
         world.sleep(Duration::from_secs(2));
         let all = world.fetch();

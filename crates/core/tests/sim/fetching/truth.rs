@@ -113,8 +113,11 @@ impl Truth {
         self.owed.retain(|it| *it != id);
     }
 
+    /// The list of what was aborted is in memory beside the answer.
     pub(super) fn hold(&mut self, id: PartitionId, load: &Load) {
-        self.holds.extend(self.last.map(|token| (id, load.hold, token)));
+        let Some(token) = self.last else { return };
+        self.holds.push((id, load.hold, token));
+        *self.frames.entry(token).or_default() += size_of_val(&*load.aborted);
     }
 
     pub(super) fn let_go(&mut self, id: PartitionId, load: &Load) {
@@ -198,7 +201,10 @@ impl World {
         self.truth.whole.clear();
         let rows = response.responses.iter().flat_map(|topic| &topic.partitions);
         let records: usize = rows.filter_map(|row| row.records.as_ref()).map(RecordSet::len).sum();
-        self.truth.largest_rest = self.truth.largest_rest.max(frame_bytes - records);
+        let rows = response.responses.iter().flat_map(|topic| &topic.partitions);
+        let aborted: usize =
+            rows.filter_map(|row| row.aborted_transactions.as_deref()).map(size_of_val).sum();
+        self.truth.largest_rest = self.truth.largest_rest.max(frame_bytes - records + aborted);
         self.cover_session(out.node, response.error_code, response.session_id);
         for row in response.responses.iter().flat_map(|topic| &topic.partitions) {
             let (partition, code) = (row.partition_index, row.error_code);

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use ottla_core::connection::Answer;
-use ottla_core::error::{Failure, Outcome, RequestError};
+use ottla_core::error::{CloseReason, Failure, Outcome, RequestError};
 use ottla_core::fetcher::{Fetcher, News, Place, Truncation, is_of_session, may_pass};
 use ottla_wire::records::BatchError;
 use ottla_wire::{ApiKey, ErrorCode, Str};
@@ -31,6 +31,9 @@ fn next_after_loss(error: &RequestError, attempt: u32) -> &'static str {
             "read on without the check"
         }
         reason if reason.is_of_request() => GIVEN_UP,
+        Failure::Closed(CloseReason::TooLong { .. }) => {
+            "again with fewer partitions, or nothing before a seek"
+        }
         Failure::Closed(_) if error.outcome == Outcome::NotSent && attempt == 1 => "again at once",
         _ => AGAIN,
     }
