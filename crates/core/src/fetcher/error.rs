@@ -90,7 +90,7 @@ impl fmt::Display for FetchFailure {
                 if *log_start_offset >= 0 && *high_watermark >= 0 {
                     write!(f, ", which goes from {log_start_offset} to {high_watermark}")?;
                 }
-                f.write_str("; seek to go on, or choose where to go on when that happens")
+                f.write_str("; seek to go on, or choose with `out_of_range` where to go on when that happens")
             }
             Self::Refused { broker_id, code, offset: -1 } => write!(f, "broker {broker_id} answered {code}"),
             Self::Refused { broker_id, code: code @ ErrorCode::UNSUPPORTED_COMPRESSION_TYPE, .. } => {

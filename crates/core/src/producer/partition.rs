@@ -274,8 +274,12 @@ impl<D> Partition<D> {
     }
 
     /// A success, as `broker_id` says: the batch leaves.
-    pub(super) fn written(&mut self, at: usize, broker_id: i32, written: Written) -> Option<Action<D>> {
+    pub(super) fn written(&mut self, at: usize, broker_id: i32, mut written: Written) -> Option<Action<D>> {
         let batch = self.batches.remove(at)?;
+        // Of a batch that it has already a broker says how new its records are, whatever the topic's kind of timestamps.
+        if batch.attempts > 1 && written.log_append_time == Some(batch.sealed.max_timestamp()) {
+            written.log_append_time = None;
+        }
         self.failures = 0;
         if let Some(stamp) = &batch.stamp
             && self.identity.is_some_and(|current| current.stamped(stamp))

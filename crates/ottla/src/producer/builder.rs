@@ -183,9 +183,8 @@ fn check_linger(linger: Duration, request_timeout: Duration, delivery_timeout: D
     check_hour(linger)?;
     if delivery_timeout < request_timeout + linger {
         let problem = format!(
-            "is {delivery_timeout:?}, shorter than `linger` and `request_timeout` together, {:?}: the first attempt would not \
-             be waited for",
-            request_timeout + linger
+            "is {delivery_timeout:?}, shorter than `linger`, {linger:?}, and `request_timeout`, {request_timeout:?}, together: the \
+             first attempt would not be waited for; raise it, or lower one of them"
         );
         return Err(Error::config("delivery_timeout", problem));
     }

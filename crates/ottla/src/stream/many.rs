@@ -160,7 +160,10 @@ impl RecordStream {
             return Err(Error::config("partition", format!("is {partition}: partitions count from 0")));
         }
         if self.id(topic, partition).is_ok() {
-            return Err(Error::config("partition", format!("{topic}/{partition} is in this stream already")));
+            return Err(Error::config(
+                "partition",
+                format!("{partition} of topic {topic:?} is in this stream already: remove it first, or seek"),
+            ));
         }
         let timeout = self.cluster.settings().request_timeout;
         let topic = self.cluster.partition(topic, partition, timeout, true).await?;

@@ -264,6 +264,23 @@ fn the_time_of_the_log_is_handed_on_where_the_broker_sets_it() {
     assert_eq!(*world.result(delivery).as_ref().unwrap(), expected);
 }
 
+/// Trap P1: a broker that has the batch already tells the time of its newest record, which is none of the log's.
+#[test]
+fn the_time_of_a_duplicate_is_not_taken_for_the_logs() {
+    for (time, expected) in [(0, None), (77, Some(77))] {
+        let mut world = World::new();
+        let id = world.open(0, 1);
+        let delivery = world.produce(id);
+        let first = world.one();
+        world.lose(&first, Outcome::Unknown);
+        world.pass(SECOND);
+        let second = world.one();
+        let known = PartitionProduceResponse { log_append_time_ms: time, ..answer(0, ErrorCode::NONE, 4) };
+        world.answer_with(&second, vec![known]);
+        assert_eq!(world.result(delivery).as_ref().unwrap().log_append_time, expected);
+    }
+}
+
 #[test]
 fn with_acks_0_a_batch_is_done_when_it_is_written_to_the_connection() {
     let mut world = World::new();
