@@ -254,7 +254,8 @@ impl Tree {
     fn cargo(&self) -> Command {
         let mut cargo = test::cargo(&self.cargo);
         cargo.current_dir(&self.folder).env("CARGO_TARGET_DIR", &self.build);
-        // Nobody debugs these, and the compiler is what takes time.
+        // Nobody debugs these, and the compiler is what takes time: it does again what a patch changes.
+        cargo.env("CARGO_INCREMENTAL", "1");
         cargo.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_TEST_DEBUG", "0");
         cargo
     }

@@ -28,7 +28,7 @@ const USAGE: &str = "\
 usage: consuming [--rows ID,...] [--clients NAME,...] [--rounds N] [--seconds S] [--warm-up S]
                  [--kafka HOST:PORT] [--svg DIRECTORY] [--tuned]
 
-  --rows     of borrowed, owned, lz4, large, and with --kafka many and tail; all of those unless told
+  --rows     of borrowed, owned, lz4, large, and with --kafka many, many-owned and tail; all of those unless told
   --clients  of those that the tables name; all unless told
   --rounds   of each client; 9 unless told
   --seconds  of each round, 0.5 unless told
@@ -70,6 +70,7 @@ fn child(words: &[String]) -> Result<()> {
     let load = Load::parse(&words)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = match client.as_str() {
+        "frames" if load.total > 0 => consumers::frames_of_log(&load)?,
         "frames" => consumers::frames(&load)?,
         "codec alone" => consumers::codec_alone(&load)?,
         "ottla" => runtime.block_on(consuming::round::run::<consumers::Ottla>(load))?,
@@ -149,8 +150,9 @@ async fn real(settings: &Settings, row: &Row, kafka: &str) -> Result<Contest> {
 async fn filled(settings: &Settings, load: &Load) -> Result<Contest> {
     fill(load).await?;
     let each = load.total / u64::try_from(load.partitions)?;
+    let clients: Vec<_> = settings.clients.iter().copied().chain(["frames"]).collect();
     let mut contest = Contest::default();
-    for client in settings.turns(&settings.clients) {
+    for client in settings.turns(&clients) {
         if contest.has_failed(client) {
             continue;
         }

@@ -85,8 +85,18 @@ const PLAIN: Row = Row {
     target: Target { cpu: Some(Cpu::LimitOrThird(2.6)), rate: Some(Rate::Times(2.5)), latency: false },
 };
 
+const MANY: Row = Row {
+    id: "many",
+    title: "100 B, 24 partitions, borrowed",
+    partitions: 24,
+    total: 2_400_000,
+    brokers: Brokers::Real,
+    target: Target { cpu: Some(Cpu::Ahead), rate: Some(Rate::NeverBehind), latency: false },
+    ..PLAIN
+};
+
 /// All of them.
-pub const ROWS: [Row; 6] = [
+pub const ROWS: [Row; 7] = [
     PLAIN,
     Row {
         id: "owned",
@@ -114,15 +124,8 @@ pub const ROWS: [Row; 6] = [
         target: Target { cpu: Some(Cpu::Limit(1.3)), rate: Some(Rate::NeverBehind), latency: false },
         ..PLAIN
     },
-    Row {
-        id: "many",
-        title: "100 B, 24 partitions, borrowed",
-        partitions: 24,
-        total: 2_400_000,
-        brokers: Brokers::Real,
-        target: Target { cpu: Some(Cpu::Ahead), rate: Some(Rate::NeverBehind), latency: false },
-        ..PLAIN
-    },
+    MANY,
+    Row { id: "many-owned", title: "100 B, 24 partitions, owned records", records: Records::Owned, ..MANY },
     Row {
         id: "tail",
         title: "100 B, one partition, 500 appends/s, from append to delivery",

@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something unexpected is")]
 
+use bytes::BytesMut;
 use ottla::{
     Client, ClientBuilder, Compression, PartitionClient, Record, StartOffset, StreamConsumerBuilder,
 };
-use ottla_fake::FakeCluster;
 use ottla_fake::net::Server;
+use ottla_fake::{Answer, ApiKey, FakeCluster, Reaction, Rule};
+use ottla_wire::RecordSet;
+use ottla_wire::records::batches;
 use tokio::runtime::{Builder, Runtime};
 
 /// So many answers are counted, with a batch each.
@@ -112,6 +115,71 @@ fn the_memory_of_answers_is_what_the_budget_says() {
     });
     let most = BUDGET + 2 * LARGE + (256 << 10);
     assert!((BUDGET as u64..=most as u64).contains(&held.bytes_max), "{} of {most} bytes", held.bytes_max);
+}
+
+/// Trap C13: a broker that sends more than it was asked for fills the budget, and beyond it one of its answers. What it sends of
+/// partitions that nobody asked for is with its answer, or not kept.
+#[test]
+fn a_broker_that_sends_more_than_it_was_asked_for_fills_one_answer() {
+    const BUDGET: usize = 1 << 20;
+    const TIMES: usize = 20;
+    let world = World::new();
+    for topic in ["more", "beside"] {
+        world.create(topic, 1);
+    }
+    let partition = world.runtime.block_on(world.client.partition_client("more", 0)).unwrap();
+    for _ in 0..4 {
+        world.runtime.block_on(partition.produce(vec![Record::new(vec![7; 100 << 10])])).unwrap();
+    }
+    // A row has its batch many times over, each where the one before ends; a CRC does not cover where a batch begins.
+    let reaction = Reaction::alter(move |answer| {
+        let Answer::Fetch(answer) = answer else { return };
+        let Some(topic) = answer.responses.iter_mut().find(|topic| !topic.partitions.is_empty()) else {
+            return;
+        };
+        for row in &mut topic.partitions {
+            let Some(batch) = row.records.take().and_then(|records| batches(records.to_bytes()).next())
+            else {
+                return;
+            };
+            let batch = batch.unwrap();
+            let (base, records) =
+                (batch.header().base_offset, batch.next_offset() - batch.header().base_offset);
+            let mut bytes = BytesMut::new();
+            for time in 0..TIMES as i64 {
+                bytes.extend_from_slice(&(base + time * records).to_be_bytes());
+                bytes.extend_from_slice(&batch.bytes()[8..]);
+            }
+            row.records = Some(RecordSet::from(bytes.freeze()));
+        }
+        let mut of_nobody = topic.partitions[0].clone();
+        of_nobody.partition_index = 7;
+        topic.partitions.push(of_nobody);
+    });
+    world.server.control(|cluster, _| cluster.add_rule(Rule::new(reaction).api(ApiKey::FETCH)));
+    let answer = 2 * TIMES * (100 << 10);
+    let held = allocation_counter::measure(|| {
+        world.runtime.block_on(async {
+            let builder = StreamConsumerBuilder::new(partition.clone(), StartOffset::Earliest);
+            let mut stream = builder.with_max_bytes(100 << 10).with_prefetch_bytes(BUDGET).build().unwrap();
+            // As often as the tasks of the client might want to run.
+            let mut polls = 0;
+            while polls < 1_000 {
+                tokio::task::yield_now().await;
+                polls += usize::from(stream.metrics().buffered > 0);
+            }
+            let metrics = stream.metrics();
+            let buffered = usize::try_from(metrics.buffered).unwrap();
+            assert!((BUDGET..BUDGET + answer).contains(&buffered), "{buffered}");
+            assert_eq!(metrics.fetches.in_flight, 0, "it has more than its budget");
+            for offset in 0..TIMES as i64 {
+                assert_eq!(stream.next().await.unwrap().unwrap().0.offset, offset);
+            }
+        });
+    });
+    // The buffer of the first answer that is so large grows with what comes, and the old one is there while it is moved.
+    let most = 2 * answer;
+    assert!(held.bytes_max <= most as u64, "{} of {most} bytes", held.bytes_max);
 }
 
 /// Trap C4: however many partitions are paused inside a compressed batch, one is held decompressed.

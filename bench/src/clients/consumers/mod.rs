@@ -8,7 +8,7 @@ mod ottla;
 mod rdkafka;
 mod rskafka;
 
-pub use self::frames::{codec_alone, frames};
+pub use self::frames::{codec_alone, frames, frames_of_log};
 pub use self::kacrab::Kacrab;
 pub use self::krafka::Krafka;
 pub use self::ottla::{Ottla, OttlaStream};

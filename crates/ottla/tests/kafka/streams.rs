@@ -287,6 +287,96 @@ async fn a_stream_of_a_topic_created_again_says_so() {
     assert_eq!((again.record.offset, again.record.value.as_deref()), (0, Some(&b"new"[..])));
 }
 
+/// Trap C2: a seek counts from then on, whatever was fetched before it or is under way: the first record is that of the seek.
+#[tokio::test]
+async fn a_seek_undoes_what_was_fetched_and_what_is_under_way() {
+    const COUNT: i64 = 60;
+    let partition = partition("stream-seeks", &[]).await;
+    let now = wall_clock_ms();
+    for offset in 0..COUNT {
+        partition.produce(vec![at(now + offset, &offset.to_string())]).await.unwrap();
+    }
+    // Two batches an answer, several answers ahead.
+    let builder = StreamConsumerBuilder::new(partition.clone(), StartOffset::Earliest);
+    let builder = builder.with_max_bytes(160).with_prefetch_bytes(1_000).with_max_wait_ms(500);
+    let mut stream = builder.build().unwrap();
+    for turn in 0..100 {
+        let to = turn * 37 % COUNT;
+        let start =
+            if turn % 3 == 0 { StartOffset::Timestamp(Timestamp(now + to)) } else { StartOffset::At(to) };
+        stream.seek(start).unwrap();
+        assert_eq!(stream.position(), (turn % 3 != 0).then_some(to));
+        let count = (COUNT - to).min(turn % 4);
+        assert_eq!(
+            offsets(&mut stream, usize::try_from(count).unwrap()).await,
+            (to..to + count).collect::<Vec<_>>()
+        );
+    }
+    stream.seek(StartOffset::At(COUNT)).unwrap();
+    let wait = tokio::time::timeout(Duration::from_millis(500), stream.next()).await;
+    assert!(wait.is_err(), "{wait:?}");
+    stream.seek(StartOffset::Earliest).unwrap();
+    let begun = std::time::Instant::now();
+    assert_eq!(offsets(&mut stream, 1).await, [0]);
+    assert!(
+        begun.elapsed() < Duration::from_secs(6),
+        "what waits at the end of the log does not hold it up for longer"
+    );
+}
+
+/// Trap C3: partitions come and go while a stream is read: each is read from where it was added, without gap or repeat, and nothing
+/// comes of one that was removed. The fetch session outlives it (KIP-227).
+#[tokio::test]
+async fn partitions_are_added_and_removed_while_a_stream_is_read() {
+    const COUNT: usize = 100;
+    let proxy = Proxy::new();
+    let client = client_through(&proxy).await;
+    let name = crate::support::topic("stream-changes");
+    client.controller_client().await.unwrap().create_topic(&name, 4, 1, 10_000).await.unwrap();
+    let mut partitions = Vec::new();
+    for index in 0..4 {
+        partitions.push(client.partition_client(&name, index).await.unwrap());
+        append(&partitions[partitions.len() - 1], COUNT).await;
+    }
+    let mut stream = client.stream().max_wait(Duration::from_millis(100)).build().unwrap();
+    let mut next = [0; 4];
+    // Of each answer one record is read at a time, so that there is always something that was fetched and not read.
+    let read = async |stream: &mut RecordStream, next: &mut [i64; 4], count: usize| {
+        for _ in 0..count {
+            let (partition, offset) = place(stream).await.unwrap();
+            let next = &mut next[usize::try_from(partition).unwrap()];
+            assert_eq!(offset, *next, "of partition {partition}");
+            *next += 1;
+        }
+    };
+    for index in 0..3 {
+        stream.add(&name, index, StartOffset::Earliest).await.unwrap();
+    }
+    read(&mut stream, &mut next, COUNT + 10).await;
+    let removed = stream.position(&name, 1).unwrap();
+    assert_eq!(removed, next[1]);
+    stream.remove(&name, 1).unwrap();
+    append(&partitions[1], COUNT).await;
+    stream.add(&name, 3, StartOffset::Earliest).await.unwrap();
+    append(&partitions[0], COUNT).await;
+    let left = 5 * COUNT - usize::try_from(next.iter().sum::<i64>() - next[1]).unwrap() - COUNT;
+    read(&mut stream, &mut next, left).await;
+    assert_eq!(next[1], removed, "nothing of it came");
+    stream.add(&name, 1, StartOffset::At(removed)).await.unwrap();
+    read(&mut stream, &mut next, 2 * COUNT - usize::try_from(removed).unwrap()).await;
+    assert_eq!(next, [2, 2, 1, 1].map(|times| times * COUNT as i64));
+
+    let fetches = fetches(&proxy);
+    let sessions: std::collections::BTreeSet<i32> =
+        fetches.iter().map(|(_, fetch)| fetch.session_id).filter(|id| *id != 0).collect();
+    assert_eq!(sessions.len(), 1, "{sessions:?}");
+    let epochs: Vec<i32> = fetches.iter().map(|(_, fetch)| fetch.session_epoch).collect();
+    assert!(epochs.is_sorted_by(|one, other| one < other), "{epochs:?}");
+    let forgotten = fetches.iter().flat_map(|(_, fetch)| &fetch.forgotten_topics_data);
+    let forgotten: Vec<i32> = forgotten.flat_map(|topic| topic.partitions.iter().copied()).collect();
+    assert_eq!(forgotten, [1]);
+}
+
 /// F1: batches larger than all limits come, and a budget smaller than they are does not stop the stream.
 #[tokio::test]
 async fn batches_larger_than_the_limits_come() {
