@@ -22,7 +22,33 @@ const LIMIT_OF_BUILD: Duration = Duration::from_secs(30 * 60);
 
 /// No run takes more processor time, or many runs take too long for those who wait for them. Held against those that are run by
 /// hand: how fast the machines are that changes go through, nobody knows.
-const MOST_MS: u64 = 40;
+const BY_HAND: Cost = Cost::EachRunMs(40);
+
+/// What every change goes through: even a slow machine takes half of it.
+pub(crate) const OF_COMMIT: Cost = Cost::AverageMs(10);
+
+/// What runs of the machines and the fetcher may cost at most, in milliseconds of processor time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Cost {
+    /// Each of them.
+    EachRunMs(u64),
+    /// All of them together, a run.
+    AverageMs(u64),
+}
+
+impl Cost {
+    /// Says so to the simulations, and nothing else of the kind.
+    fn tell(self, cargo: &mut Command) {
+        let (name, other, ms) = match self {
+            Self::EachRunMs(ms) => (EACH_RUN, AVERAGE, ms),
+            Self::AverageMs(ms) => (AVERAGE, EACH_RUN, ms),
+        };
+        cargo.env(name, ms.to_string()).env_remove(other);
+    }
+}
+
+const EACH_RUN: &str = "OTTLA_SIM_MOST_MS";
+const AVERAGE: &str = "OTTLA_SIM_AVERAGE_MS";
 
 /// How many runs of each simulation, from which seed on. Those of the fetcher are as many as those of the other machines.
 #[derive(Debug, Clone, Copy)]
@@ -64,12 +90,12 @@ pub(crate) fn run(args: &[String]) -> Outcome {
             _ => return Err(USAGE.to_owned()),
         }
     }
-    simulate(&Home::find()?, seeds, LIMIT, Some(MOST_MS))
+    simulate(&Home::find()?, seeds, LIMIT, BY_HAND)
 }
 
-/// Runs the simulations of the machines and of the whole client; it fails when they take longer than `limit` in all, and when a run
-/// takes more than `most_ms` of processor time, if that is said.
-pub(crate) fn simulate(home: &Home, seeds: Seeds, limit: Duration, most_ms: Option<u64>) -> Outcome {
+/// Runs the simulations of the machines and of the whole client; it fails when they take longer than `limit` in all, and when runs
+/// cost more than `most`.
+pub(crate) fn simulate(home: &Home, seeds: Seeds, limit: Duration, most: Cost) -> Outcome {
     let mut targets = vec![("ottla-core", seeds.machines), ("ottla", seeds.clients)];
     targets.retain(|(_, count)| *count > 0);
     for (package, _) in &targets {
@@ -80,10 +106,7 @@ pub(crate) fn simulate(home: &Home, seeds: Seeds, limit: Duration, most_ms: Opti
         let mut cargo = test_of(home, package);
         // Each test has all processors.
         cargo.args(["--", "--nocapture", "--test-threads", "1"]);
-        match most_ms {
-            Some(most) => cargo.env("OTTLA_SIM_MOST_MS", most.to_string()),
-            None => cargo.env_remove("OTTLA_SIM_MOST_MS"),
-        };
+        most.tell(&mut cargo);
         // While a mistake is hunted for, others are only counted.
         cargo.env_remove("OTTLA_SIM_UNTIL");
         cargo.env("OTTLA_SIM_SEEDS", count.to_string()).env("OTTLA_SIM_FROM", seeds.from.to_string());
@@ -118,6 +141,8 @@ fn one_after_the_other<T>(
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+
     use super::*;
 
     /// A commit's seeds are its own, and nothing that is not a commit has any.
@@ -126,6 +151,20 @@ mod tests {
         let from = |id: &str| Seeds::of(id).map(|seeds| seeds.from);
         assert_eq!(from("0ea595b31c7a"), Ok(0x0ea5_95b3));
         assert!(from("").is_err() && from("0ea595b").is_err() && from("not a commit").is_err());
+    }
+
+    /// One limit is told, and what the environment says of the other one does not count.
+    #[test]
+    fn one_limit_of_what_runs_cost_is_told() {
+        let told = |cost: Cost| {
+            let mut cargo = Command::new("cargo");
+            cost.tell(&mut cargo);
+            let told = cargo.get_envs().map(|(name, value)| (name.to_owned(), value.map(ToOwned::to_owned)));
+            told.collect::<Vec<_>>()
+        };
+        let [average, each] = [AVERAGE, EACH_RUN].map(OsString::from);
+        assert_eq!(told(BY_HAND), [(average.clone(), None), (each.clone(), Some("40".into()))]);
+        assert_eq!(told(OF_COMMIT), [(average, Some("10".into())), (each, None)]);
     }
 
     /// The second has what the first has left, and whoever ends when nothing is left is too late, successful or not.

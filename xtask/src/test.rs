@@ -42,7 +42,7 @@ pub(crate) fn run(args: &[String]) -> Outcome {
     if options.words.is_empty() {
         report.step("the libraries, optimised with overflow checks", || checked_tests(&home));
         report.step("simulations", || {
-            sim::simulate(&home, Seeds::of_commit(&home)?, sim::LIMIT_OF_COMMIT, None)
+            sim::simulate(&home, Seeds::of_commit(&home)?, sim::LIMIT_OF_COMMIT, sim::OF_COMMIT)
         });
     }
     report.step("the wire table against Kafka's classes", || java_tests(&home, &options));

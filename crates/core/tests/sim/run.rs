@@ -92,10 +92,14 @@ pub(crate) fn asked_for<P: Seeded>(usual: u64) {
     let from = number("OTTLA_SIM_FROM").unwrap_or(0);
     let count = number("OTTLA_SIM_SEEDS").unwrap_or(usual);
     let limit = number("OTTLA_SIM_MOST_MS").map(Duration::from_millis);
+    let average = number("OTTLA_SIM_AVERAGE_MS").map(Duration::from_millis);
     let report = all::<P>(from, count, limit);
     println!("{report}");
     assert!(report.is_clean(), "seed {} of {} failed", report.first_failure(), P::OF);
     if let Some(problem) = report.uncovered() {
+        panic!("{problem}");
+    }
+    if let Some(problem) = average.and_then(|limit| report.too_dear(limit)) {
         panic!("{problem}");
     }
     if let Some(limit) = limit {
@@ -319,6 +323,20 @@ impl Report {
         })
     }
 
+    /// What a run takes on average.
+    fn average(&self) -> Duration {
+        self.cost.div_f64(self.runs.max(1) as f64)
+    }
+
+    /// That runs take more than they may on average. A few of them say nothing: one that is dear makes up for many.
+    fn too_dear(&self, limit: Duration) -> Option<String> {
+        let Self { of, runs, .. } = self;
+        let average = self.average();
+        (*runs >= MANY && average > limit).then(|| {
+            format!("{runs} runs of {of} took {average:?} of processor time on average, more than {limit:?}")
+        })
+    }
+
     fn first_failure(&self) -> u64 {
         self.failures.first().map_or(0, |failure| failure.seed)
     }
@@ -326,7 +344,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { of, runs, from, took, cost, most, virtual_time, .. } = self;
+        let Self { of, runs, from, took, most, virtual_time, .. } = self;
         for failure in &self.failures {
             writeln!(f, "\nseed {} of {of}: '{}' does not hold", failure.seed, failure.violation.invariant)?;
             writeln!(f, "  {}", failure.violation.what)?;
@@ -343,7 +361,7 @@ impl fmt::Display for Report {
             writeln!(f, "never, of {of}: {}", listed(&self.never))?;
             writeln!(f, "never either, and need not, of {of}: {}", listed(&self.need_not))?;
         }
-        let mean = cost.as_secs_f64() * 1e3 / (*runs).max(1) as f64;
+        let average = self.average().as_secs_f64() * 1e3;
         writeln!(
             f,
             "{runs} runs of {of} from seed {from} on in {:.1} s, {} failed",
@@ -352,7 +370,7 @@ impl fmt::Display for Report {
         )?;
         write!(
             f,
-            "a run: {mean:.2} ms of processor time, at most {:.1} ms (seed {}), {:.1} s of virtual time",
+            "a run: {average:.2} ms of processor time, at most {:.1} ms (seed {}), {:.1} s of virtual time",
             most.0.as_secs_f64() * 1e3,
             most.1,
             virtual_time.as_secs_f64() / (*runs).max(1) as f64
@@ -452,5 +470,22 @@ mod tests {
         assert_eq!(measured(Duration::ZERO), (5, Duration::from_millis(31)));
         let again = Again { seed: 7, first, times: 2, least: Duration::from_micros(31_200) };
         assert_eq!(again.to_string(), "seed 7 took 52.0 ms, and 31.2 ms at least when measured 2 times more");
+    }
+
+    /// The average counts, not a run that is dear by itself; and not that of few runs.
+    #[test]
+    fn many_runs_that_are_too_dear_on_average_fail() {
+        let runs = |runs, total_ms| {
+            let (cost, most) = (Duration::from_millis(total_ms), (Duration::from_millis(65), 7));
+            Report { of: "a world", runs, cost, most, ..Report::default() }
+        };
+        let limit = Duration::from_millis(10);
+        assert_eq!(runs(MANY, 20_000).too_dear(limit), None);
+        assert_eq!(runs(MANY - 1, 30_000).too_dear(limit), None);
+        assert_eq!(
+            runs(MANY, 25_000).too_dear(limit).as_deref(),
+            Some("2000 runs of a world took 12.5ms of processor time on average, more than 10ms")
+        );
+        assert_eq!(Report::default().average(), Duration::ZERO);
     }
 }
