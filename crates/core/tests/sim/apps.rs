@@ -274,7 +274,7 @@ pub(crate) fn may_be_asked_again(error: &DeliveryError) -> bool {
 const UNKNOWN_TOPIC_PAUSE: Duration = Duration::from_millis(200);
 
 /// How soon a record is acknowledged when nothing is wrong any more: what was silent has to time out first.
-const LIVELY: Duration = Duration::from_secs(30);
+pub(crate) const LIVELY: Duration = Duration::from_secs(30);
 
 fn settings(plan: &WriterPlan) -> BatchSettings {
     BatchSettings {
@@ -370,8 +370,8 @@ impl World {
         match result {
             Ok(Value::Fetched(data)) => self.read(reader, data),
             Ok(Value::Offset(start)) => self.reader_restarts(reader, start),
-            Ok(Value::ProducerId(..)) => {
-                self.violate(ASKERS_ANSWER, || "a reader got a producer id".to_owned());
+            Ok(Value::ProducerId(..) | Value::Coordinator(_) | Value::Nothing) => {
+                self.violate(ASKERS_ANSWER, || "a reader got what it never asked for".to_owned());
             }
             Err(error) => {
                 let (code, _recreated) = ending(&error);
@@ -463,10 +463,6 @@ impl World {
             let it = &mut self.readers[reader];
             it.position = it.position.max(batch.next_offset());
         }
-    }
-
-    pub(crate) fn readers_calls(&self) -> Vec<u64> {
-        self.readers.iter().filter_map(|it| it.call).collect()
     }
 
     pub(crate) fn readers_are_done(&self) -> bool {

@@ -1,22 +1,25 @@
-//! Requests that may simply be sent again, driven through [`Call`]: lookups of offsets, fetches, producer ids.
+//! Requests that may simply be sent again, driven through [`Call`]: lookups of offsets, fetches, producer ids, errands.
+
+mod coordinators;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ottla_core::backoff::{Backoff, Pauses};
-use ottla_core::calls::{Call, CallError, End, Step, Target};
-use ottla_core::connection::{Answer, Outgoing};
-use ottla_core::error::RequestError;
+use ottla_core::calls::{Call, CallError, CoordinatorKind, End, Step, Target};
+use ottla_core::connection::{Answer, OVERDUE_AFTER, Outgoing};
+use ottla_core::error::{Outcome, RequestError};
 use ottla_core::metadata::{Broker, Destination, Leader, broker};
 use ottla_wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic, PartitionData};
 use ottla_wire::messages::init_producer_id::InitProducerIdRequest;
 use ottla_wire::messages::list_offsets::{ListOffsetsPartition, ListOffsetsRequest, ListOffsetsTopic};
 use ottla_wire::{AnyRequest, ApiKey, ErrorCode, Str, Uuid};
 
+use crate::admins::Errand;
 use crate::client::{Purpose, Waiter, decode_failed};
 use crate::expected::end_name;
-use crate::invariants::{ASKERS_ANSWER, NOTHING_WAITS};
+use crate::invariants::{ASKERS_ANSWER, CHANGE_ONCE, NOTHING_WAITS};
 use crate::world::World;
 
 /// The calls that are under way.
@@ -24,6 +27,8 @@ use crate::world::World;
 pub(crate) struct Calls {
     active: BTreeMap<u64, Active>,
     last: u64,
+    /// The coordinators that were found.
+    coordinators: BTreeMap<(CoordinatorKind, Arc<str>), i32>,
 }
 
 struct Active {
@@ -31,6 +36,12 @@ struct Active {
     what: What,
     own_wait: Duration,
     state: State,
+    /// Requests without an outcome, or with one that leaves open what the broker did.
+    open: u64,
+    /// The call that looks up the coordinator of this one.
+    look_up: Option<u64>,
+    /// Who coordinates instead of a silent broker is not looked up before.
+    looks_again: Instant,
     /// The machine's own, at the last look.
     seen: &'static str,
 }
@@ -56,6 +67,16 @@ pub(crate) enum What {
     ProducerId {
         request: InitProducerIdRequest,
     },
+    Errand {
+        admin: usize,
+        errand: Errand,
+    },
+    /// Another call has to know.
+    Coordinator {
+        of: u64,
+        kind: CoordinatorKind,
+        key: Arc<str>,
+    },
 }
 
 /// What a call came to.
@@ -63,6 +84,8 @@ pub(crate) enum Value {
     Fetched(PartitionData),
     Offset(i64),
     ProducerId(i64, i16),
+    Coordinator(i32),
+    Nothing,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,12 +96,16 @@ enum State {
     Wait(Instant),
     /// No lane is free.
     Lane,
+    /// Who coordinates is being looked up.
+    LookUp,
     Out {
         token: u64,
+        to: Option<i32>,
+        since: Instant,
     },
 }
 
-enum Verdict {
+pub(crate) enum Verdict {
     Done(Value),
     Code(ErrorCode, Option<String>),
 }
@@ -90,7 +117,11 @@ impl Calls {
             State::Poll => None,
             State::Wait(until) => Some(until),
             State::Lane => Some(active.call.deadline()),
-            State::Out { .. } => active.call.poll_timeout().filter(|due| *due > now),
+            State::LookUp => None,
+            State::Out { .. } if active.look_up.is_some() => None,
+            State::Out { .. } => {
+                active.call.poll_timeout().map(|due| due.max(active.looks_again)).filter(|due| *due > now)
+            }
         };
         self.active.values().filter_map(due).min()
     }
@@ -117,11 +148,15 @@ impl World {
                 (ApiKey::LIST_OFFSETS, Target::Leader { topic, topic_id, partition })
             }
             What::ProducerId { .. } => (ApiKey::INIT_PRODUCER_ID, Target::AnyBroker),
+            What::Errand { errand, .. } => errand.target(),
+            What::Coordinator { .. } => (ApiKey::FIND_COORDINATOR, Target::AnyBroker),
         };
         let pauses = Pauses::new(Backoff::RETRY, self.client.random.next_u64());
         let call = Call::new(self.now, api, target, timeout, own_wait, pauses);
         self.calls.last += 1;
-        let active = Active { call, what, own_wait, state: State::Poll, seen: "" };
+        let (open, look_up, looks_again) = (0, None, self.now);
+        let active =
+            Active { call, what, own_wait, state: State::Poll, open, look_up, looks_again, seen: "" };
         self.calls.active.insert(self.calls.last, active);
         self.look_at_call(self.calls.last);
         self.calls.last
@@ -129,11 +164,19 @@ impl World {
 
     /// Whoever waited for a call has gone.
     pub(crate) fn drop_call(&mut self, call: u64) {
-        if let Some(active) = self.calls.active.remove(&call)
-            && let State::Out { token } = active.state
-        {
+        let Some(active) = self.calls.active.remove(&call) else { return };
+        if let State::Out { token, .. } = active.state {
             self.client.detach(token);
         }
+        if let Some(look_up) = active.look_up {
+            self.drop_call(look_up);
+        }
+    }
+
+    /// Nobody waits for anything any more.
+    pub(crate) fn drop_calls(&mut self) {
+        let all: Vec<u64> = self.calls.active.keys().copied().collect();
+        all.into_iter().for_each(|call| self.drop_call(call));
     }
 
     pub(crate) fn call_timeouts(&mut self) {
@@ -146,6 +189,7 @@ impl World {
                 State::Lane if active.call.deadline() <= now => self.no_lane(call),
                 State::Out { .. } if active.call.poll_timeout().is_some_and(|due| due <= now) => {
                     self.look_for_move(call);
+                    self.look_for_coordinator(call);
                 }
                 _ => {}
             }
@@ -160,7 +204,7 @@ impl World {
             match active.state {
                 State::Wait(_) => active.state = State::Poll,
                 State::Out { .. } => self.look_for_move(call),
-                State::Poll | State::Lane => {}
+                State::Poll | State::Lane | State::LookUp => {}
             }
         }
     }
@@ -173,9 +217,21 @@ impl World {
 
     fn look_for_move(&mut self, call: u64) {
         let Some(active) = self.calls.active.get_mut(&call) else { return };
-        let State::Out { token } = active.state else { return };
+        let State::Out { token, since, .. } = active.state else { return };
         if active.call.has_moved(self.now, &self.client.metadata) {
+            let silent = self.now.saturating_duration_since(since);
+            let is_early = silent < active.own_wait + OVERDUE_AFTER;
             active.state = State::Poll;
+            active.open += 1;
+            let is_of_controller = *active.call.target() == Target::Controller;
+            if is_of_controller {
+                self.coverage.hit("call", "moved to another controller");
+            }
+            if is_early && is_of_controller {
+                self.violate(CHANGE_ONCE, || {
+                    format!("call {call} is sent again after {silent:?}, while it may be under way")
+                });
+            }
             self.client.detach(token);
             self.coverage.hit("call", "moved");
             self.look_at_call(call);
@@ -210,7 +266,9 @@ impl World {
                 self.call_over(call, Err(error));
             }
             Step::Send { to, leader } => self.send_call(call, &to, leader),
-            Step::FindCoordinator { .. } => unreachable!("no call of a run goes to a coordinator"),
+            Step::FindCoordinator { kind, keys, stale } => {
+                self.find_coordinator(call, kind, &keys[0], stale);
+            }
         }
     }
 
@@ -223,15 +281,20 @@ impl World {
             own_wait: active.own_wait,
             expects_answer: true,
         };
-        let (purpose, lane) = match what {
-            What::Fetch { .. } => match self.client.take_lane(to) {
-                Some(lane) => (Purpose::Fetch, Some(lane)),
+        let purpose = match what {
+            What::Fetch { .. } => Purpose::Fetch,
+            What::Errand { .. } => Purpose::Admin,
+            _ => Purpose::Control,
+        };
+        let lane = match purpose {
+            Purpose::Control => None,
+            _ => match self.client.take_lane(to, purpose) {
                 None => {
                     self.coverage.hit("call", "waits for a lane");
                     return self.set_state(call, State::Lane);
                 }
+                lane => lane,
             },
-            _ => (Purpose::Control, None),
         };
         let owner = lane.as_ref().map_or(0, |lane| lane.number);
         let Some(channel) = self.connection(to, purpose, owner) else {
@@ -243,7 +306,11 @@ impl World {
             format!("call {call}, attempt {attempt}: {api} #{token} to {to:?} {leader:?}: {what:?}")
         });
         self.coverage.hit("call", "sent");
-        self.set_state(call, State::Out { token });
+        let to = match to {
+            Destination::Broker(id) => Some(*id),
+            Destination::Bootstrap(_) => None,
+        };
+        self.set_state(call, State::Out { token, to, since: self.now });
     }
 
     fn set_state(&mut self, call: u64, state: State) {
@@ -271,6 +338,7 @@ impl World {
 
     fn call_failed(&mut self, call: u64, error: RequestError) {
         if let Some(active) = self.calls.active.get_mut(&call) {
+            active.open += u64::from(error.outcome == Outcome::Unknown);
             active.call.handle_error(self.now, error, &mut self.client.metadata);
         }
         self.set_state(call, State::Poll);
@@ -282,10 +350,13 @@ impl World {
         channel: u64,
         outcome: Result<Option<Answer>, RequestError>,
     ) {
-        let Some(active) = self.calls.active.get(&call) else {
+        let Some(active) = self.calls.active.get_mut(&call) else {
             return self.violate(ASKERS_ANSWER, || format!("call {call} is over and gets an outcome"));
         };
         let what = active.what.clone();
+        if let Some(look_up) = active.look_up.take() {
+            self.drop_call(look_up);
+        }
         let answer = match outcome {
             Err(error) => return self.call_failed(call, error),
             Ok(answer) => answer.expect("a call expects an answer"),
@@ -301,6 +372,7 @@ impl World {
                 self.note(|| format!("call {call} is answered with {code}"));
                 self.coverage.hit("call", format!("answered with {code}"));
                 if let Some(active) = self.calls.active.get_mut(&call) {
+                    active.open += u64::from(LEAVES_OPEN.contains(&code));
                     let (peer, message) = (answer.peer, message.as_deref());
                     active.call.handle_code(self.now, peer, code, message, &mut self.client.metadata);
                 }
@@ -369,6 +441,8 @@ impl World {
                     },
                 ))
             }
+            What::Errand { errand, .. } => self.judge_errand(errand, answer),
+            What::Coordinator { key, .. } => self.judge_coordinator(key, answer),
             What::ProducerId { .. } => {
                 let response = answer
                     .decode::<InitProducerIdRequest>()
@@ -397,6 +471,8 @@ impl World {
             What::Fetch { reader, .. } | What::Offset { reader, .. } => {
                 self.reader_told(reader, call, result);
             }
+            What::Errand { admin, errand } => self.admin_told(admin, call, &errand, result, active.open),
+            What::Coordinator { of, kind, key } => self.looked_up(of, kind, key, result),
         }
     }
 }
@@ -439,8 +515,13 @@ fn request(what: &What, leader: Option<Leader>, own_wait: Duration) -> Box<dyn A
             ..Default::default()
         }),
         What::ProducerId { request } => Box::new(request.clone()),
+        What::Errand { errand, .. } => errand.request(own_wait),
+        What::Coordinator { kind, key, .. } => coordinators::question(*kind, key),
     }
 }
+
+/// Codes after which nobody knows whether the broker did what it was asked to.
+const LEAVES_OPEN: [ErrorCode; 2] = [ErrorCode::REQUEST_TIMED_OUT, ErrorCode::UNKNOWN_SERVER_ERROR];
 
 /// The error code a call ended with, and whether its topic is another one now.
 pub(crate) fn ending(error: &CallError) -> (Option<ErrorCode>, bool) {

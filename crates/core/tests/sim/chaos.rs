@@ -305,6 +305,7 @@ impl World {
         }
         self.phase = Phase::Healed;
         self.owe_last_words();
+        self.owe_last_errands();
         self.at(self.now + Duration::from_millis(200), Event::LastWords);
     }
 
@@ -330,8 +331,7 @@ impl World {
 
     /// Everybody lets go, and all that is under way comes to its end.
     pub(crate) fn finish(&mut self) {
-        let readers: Vec<u64> = self.readers_calls();
-        readers.iter().for_each(|call| self.drop_call(*call));
+        self.drop_calls();
         self.release_all();
         let limit = self.now + Duration::from_secs(30);
         while self.truth.violation.is_none() && !(self.client.unresolved().is_empty() && self.is_closed()) {
@@ -358,6 +358,9 @@ fn rule(kind: &FaultKind) -> Option<(Rule, Option<Changed>)> {
     };
     let rule = match *kind {
         FaultKind::Error { api, code, times } => Rule::new(Reaction::Error(code)).api(api).times(times),
+        FaultKind::Denied { api, code, times } => {
+            Rule::new(Reaction::ErrorAfterApplying(code)).api(api).times(times)
+        }
         FaultKind::LateError { code, times } => {
             alter(Changed::by(times, move |answer| deny(answer, code))).api(ApiKey::PRODUCE)
         }

@@ -32,6 +32,7 @@ use crate::world::{Event, World};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Purpose {
     Control,
+    Admin,
     Fetch,
     Produce,
 }
@@ -43,7 +44,8 @@ pub(crate) type Place = (Option<i32>, Option<HostPort>);
 /// A lane that is taken, until the broker is done with the request.
 #[derive(Debug)]
 pub(crate) struct Lane {
-    pub(crate) place: Place,
+    place: Place,
+    purpose: Purpose,
     pub(crate) number: u64,
 }
 
@@ -94,8 +96,9 @@ pub(crate) struct Client {
     next_token: u64,
     /// Channels at which something changed.
     dirty: BTreeSet<u64>,
-    lanes: BTreeMap<Place, Vec<u64>>,
+    lanes: BTreeMap<(Place, Purpose), Vec<u64>>,
     fetch_lanes: u64,
+    admin_lanes: u64,
     /// Metadata queries that may still be answered, by their numbers, and the tokens of their requests. The last one is
     /// waited for, those before it may be late.
     flights: BTreeMap<u64, u64>,
@@ -154,6 +157,7 @@ impl Client {
             dirty: BTreeSet::new(),
             lanes: BTreeMap::new(),
             fetch_lanes: plan.client.fetch_lanes,
+            admin_lanes: plan.client.admin_lanes,
             flights: BTreeMap::new(),
             waited: BTreeMap::new(),
             seen_generation: 0,
@@ -208,11 +212,11 @@ impl Client {
     }
 
     /// A free lane to a destination.
-    pub(crate) fn take_lane(&mut self, to: &Destination) -> Option<Lane> {
+    pub(crate) fn take_lane(&mut self, to: &Destination, purpose: Purpose) -> Option<Lane> {
         let place = place_of(to);
-        let count = self.fetch_lanes;
-        let free = self.lanes.entry(place.clone()).or_insert_with(|| (0..count).rev().collect());
-        free.pop().map(|number| Lane { place, number })
+        let count = if purpose == Purpose::Fetch { self.fetch_lanes } else { self.admin_lanes };
+        let free = self.lanes.entry((place.clone(), purpose)).or_insert_with(|| (0..count).rev().collect());
+        free.pop().map(|number| Lane { place, purpose, number })
     }
 }
 
@@ -487,7 +491,7 @@ impl World {
             Happened::Sent { token } => self.resolve(token, channel, Ok(None)),
             Happened::Failed { token, error } => self.resolve(token, channel, Err(error)),
             Happened::Done { held } => {
-                if let Some(free) = self.client.lanes.get_mut(&held.place) {
+                if let Some(free) = self.client.lanes.get_mut(&(held.place, held.purpose)) {
                     free.push(held.number);
                 }
                 self.lane_free();

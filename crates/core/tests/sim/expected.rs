@@ -22,12 +22,18 @@ named! {
         FaultKind::Cut { .. } => "Cut",
         FaultKind::Delay { stage: Stage::AfterApplying, .. } => "Delay after applying",
         FaultKind::Delay { stage: Stage::BeforeApplying, .. } => "Delay before applying",
+        FaultKind::Denied { .. } => "Denied",
         FaultKind::Disconnect { stage: Stage::AfterApplying, .. } => "Disconnect after applying",
         FaultKind::Disconnect { stage: Stage::BeforeApplying, .. } => "Disconnect before applying",
+        FaultKind::Error { api: ApiKey::DESCRIBE_GROUPS, .. } => "Error: DescribeGroups",
         FaultKind::Error { api: ApiKey::FETCH, .. } => "Error: Fetch",
+        FaultKind::Error { api: ApiKey::FIND_COORDINATOR, .. } => "Error: FindCoordinator",
         FaultKind::Error { api: ApiKey::INIT_PRODUCER_ID, .. } => "Error: InitProducerId",
         FaultKind::Error { api: ApiKey::METADATA, .. } => "Error: Metadata",
         FaultKind::Error { api: ApiKey::PRODUCE, .. } => "Error: Produce",
+        FaultKind::Error {
+            api: ApiKey::CREATE_TOPICS | ApiKey::DELETE_TOPICS | ApiKey::CREATE_PARTITIONS, ..
+        } => "Error: of the controller",
         FaultKind::Error { .. } => rare "Error: of another request",
         FaultKind::Expiry { .. } => "Expiry",
         FaultKind::ForgetProducers { .. } => "ForgetProducers",
@@ -87,25 +93,38 @@ named! {
 const CALLS: &[Row] = &[
     ("answered with CLUSTER_AUTHORIZATION_FAILED (31)", false),
     ("answered with COORDINATOR_LOAD_IN_PROGRESS (14)", true),
+    ("answered with COORDINATOR_NOT_AVAILABLE (15)", true),
     ("answered with FENCED_LEADER_EPOCH (74)", true),
     ("answered with KAFKA_STORAGE_ERROR (56)", true),
+    ("answered with GROUP_AUTHORIZATION_FAILED (30)", true),
+    ("answered with INVALID_PARTITIONS (37)", true),
     ("answered with LEADER_NOT_AVAILABLE (5)", false),
+    ("answered with NOT_CONTROLLER (41)", true),
+    ("answered with NOT_COORDINATOR (16)", true),
     ("answered with NOT_LEADER_OR_FOLLOWER (6)", true),
     ("answered with OFFSET_NOT_AVAILABLE (78)", false),
     ("answered with OFFSET_OUT_OF_RANGE (1)", true),
-    ("answered with REQUEST_TIMED_OUT (7)", false),
+    ("answered with POLICY_VIOLATION (44)", false),
+    ("answered with REQUEST_TIMED_OUT (7)", true),
     ("answered with THROTTLING_QUOTA_EXCEEDED (89)", true),
+    ("answered with TOPIC_ALREADY_EXISTS (36)", true),
     ("answered with UNKNOWN_LEADER_EPOCH (75)", true),
+    ("answered with UNKNOWN_SERVER_ERROR (-1)", true),
     ("answered with UNKNOWN_TOPIC_ID (100)", true),
     ("answered with UNKNOWN_TOPIC_OR_PARTITION (3)", true),
     ("done", true),
+    ("knows its coordinator", true),
+    ("looks its coordinator up", true),
+    ("looks up who coordinates instead of a silent one", true),
     ("moved", true),
+    ("moved to another controller", true),
+    ("moved to another coordinator", true),
     ("sent", true),
     ("waits", true),
     ("waits for a lane", true),
 ];
 
-/// Of calls, as the machine names their states; none of these calls goes to a coordinator.
+/// Of calls, as the machine names their states.
 const CALL_STATES: &[Row] = &[
     ("an error, and has not happened", true),
     ("an error, and may have happened", true),
@@ -113,10 +132,10 @@ const CALL_STATES: &[Row] = &[
     ("is to be given up", true),
     ("no answer, and has not happened", true),
     ("no answer, and may have happened", true),
-    ("no coordinator was found", false),
+    ("no coordinator was found", true),
     ("nobody was asked", true),
     ("somebody was asked", true),
-    ("wants a coordinator", false),
+    ("wants a coordinator", true),
 ];
 
 /// Of connections.
@@ -289,7 +308,12 @@ const REQUESTS: &[Row] = &[
 /// What users meet.
 const USERS: &[Row] = &[
     ("a call in vain", true),
+    ("a change may have been made", true),
+    ("a change was made", true),
+    ("a change was made before", true),
+    ("a change was not made", true),
     ("a damaged batch", true),
+    ("an errand in vain", true),
     ("closes", true),
     ("closes with records under way", true),
     ("drops a call", true),

@@ -7,6 +7,7 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Invariant(&'static str);
 
+pub(crate) const CHANGE_ONCE: Invariant = Invariant("a change is made once");
 pub(crate) const NOTHING_CREATED: Invariant = Invariant("a look-up creates nothing");
 pub(crate) const ADDED_AGAIN: Invariant = Invariant("a partition may be added where it was removed");
 pub(crate) const SAYS_ITS_WAIT: Invariant = Invariant("a request says how long it waits");
@@ -42,11 +43,13 @@ pub(crate) const ONE_OUTCOME: Invariant = Invariant("one outcome");
 pub(crate) const POSITIONS: Invariant = Invariant("positions never skip");
 pub(crate) const READERS: Invariant = Invariant("readers see the log");
 pub(crate) const TOPIC_IDS: Invariant = Invariant("topics have their ids");
+pub(crate) const CHANGES_TRUE: Invariant = Invariant("what is said of a change is true");
 pub(crate) const USED: Invariant = Invariant("what was fetched is used");
 pub(crate) const LEAVES_THE_SILENT: Invariant = Invariant("work leaves a silent broker");
 
 /// Those of the machines.
 pub(crate) const MACHINES: &[Invariant] = &[
+    CHANGE_ONCE,
     NOTHING_CREATED,
     THROTTLED_IS_QUIET,
     TOPIC_IS_ITS_ID,
@@ -70,6 +73,7 @@ pub(crate) const MACHINES: &[Invariant] = &[
     ONE_OUTCOME,
     POSITIONS,
     READERS,
+    CHANGES_TRUE,
     LEAVES_THE_SILENT,
 ];
 

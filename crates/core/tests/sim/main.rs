@@ -8,10 +8,12 @@
 //!
 //! `OTTLA_SIM_FROM` and `OTTLA_SIM_SEEDS` say which runs; `cargo xtask sim` sets them. A run repeats from its seed.
 
+mod admins;
 mod apps;
 mod calls;
 mod chaos;
 mod client;
+mod errands;
 mod expected;
 mod fetching;
 mod history;

@@ -11,6 +11,7 @@ use ottla_fake::{Release, Stage};
 use ottla_wire::compression::Compression;
 use ottla_wire::{ApiKey, ErrorCode};
 
+use crate::errands::{self, ErrandPlan};
 use crate::expected::names;
 use crate::history::History;
 use crate::invariants::{Invariant, MACHINES};
@@ -44,6 +45,7 @@ pub(crate) struct Plan {
     pub(crate) client: ClientPlan,
     pub(crate) writers: Vec<WriterPlan>,
     pub(crate) readers: Vec<ReaderPlan>,
+    pub(crate) errands: Vec<ErrandPlan>,
     pub(crate) faults: Vec<Fault>,
     /// The producer is closed then, whatever is wrong at that moment.
     pub(crate) closes: Option<Duration>,
@@ -67,6 +69,7 @@ pub(crate) struct ClientPlan {
     /// What all unresolved records may take.
     pub(crate) buffer_memory: usize,
     pub(crate) fetch_lanes: u64,
+    pub(crate) admin_lanes: u64,
     /// How many of the nodes are bootstrap addresses.
     pub(crate) bootstrap: i32,
 }
@@ -118,6 +121,12 @@ pub(crate) struct Fault {
 pub(crate) enum FaultKind {
     /// An error code, and nothing is applied.
     Error {
+        api: ApiKey,
+        code: ErrorCode,
+        times: u64,
+    },
+    /// What the controller is asked to do is done and answered with this code nevertheless.
+    Denied {
         api: ApiKey,
         code: ErrorCode,
         times: u64,
@@ -315,6 +324,7 @@ impl Seeded for Plan {
             budget: draw.between(6_000, 60_000) as usize,
             buffer_memory: 0,
             fetch_lanes: draw.between(1, 8),
+            admin_lanes: 0,
             bootstrap: 0,
         };
         // Nobody wants this one any more. Without it the plans that seeds are kept for would be others.
@@ -350,6 +360,7 @@ impl Seeded for Plan {
             client,
             writers,
             readers,
+            errands: Vec::new(),
             faults: Vec::new(),
             closes: None,
             heal,
@@ -380,6 +391,7 @@ impl Seeded for Plan {
             let until = (at + later.millis(500, 4_000)).min(plan.heal);
             plan.faults.push(Fault { at, until, kind: FaultKind::MetadataGap { gap: Gap::Ids, times: 2 } });
         }
+        errands::add(&mut plan);
         plan
     }
 
@@ -469,7 +481,7 @@ fn rarer_faults(plan: &Plan) -> Option<Fault> {
     Some(Fault { at: Duration::ZERO, until: plan.heal, kind })
 }
 
-trait ThenMillis {
+pub(crate) trait ThenMillis {
     fn then_millis(self) -> Duration;
 }
 

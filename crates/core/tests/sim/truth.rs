@@ -289,7 +289,7 @@ impl World {
 
     fn next_phase(&mut self) {
         match self.phase {
-            Phase::Healed if self.writers_are_done() => {
+            Phase::Healed if self.writers_are_done() && self.admins_are_done() => {
                 self.phase = Phase::Draining;
                 self.note(|| "everything written has its result; readers read to the end".to_owned());
             }
@@ -319,6 +319,9 @@ impl World {
         }
         if self.truth.violation.is_none() {
             self.check_readers();
+        }
+        if self.truth.violation.is_none() {
+            self.check_changes();
         }
         if let Some(id) = self.truth.records.iter().position(|record| record.fate.is_none()) {
             self.violate(ONE_OUTCOME, || format!("record {id} has none"));

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! It owns the clock and the queue. The wires are in `net`, the machines' driver in `client`, `calls` and `produce`,
-//! the users in `apps`, what goes wrong in `chaos`, what must hold in `truth`.
+//! the users in `apps` and `admins`, what goes wrong in `chaos`, what must hold in `truth`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -16,6 +16,7 @@ use ottla_core::producer::{PartitionId, Place};
 use ottla_fake::{FakeCluster, Release};
 use ottla_wire::records::Decoder;
 
+use crate::admins::Admin;
 use crate::apps::{Reader, Writer};
 use crate::calls::Calls;
 use crate::chaos::{Chaos, age};
@@ -47,6 +48,7 @@ pub(crate) struct World {
     pub(crate) produce: Produce,
     pub(crate) writers: Vec<Writer>,
     pub(crate) readers: Vec<Reader>,
+    pub(crate) admins: Vec<Admin>,
     pub(crate) chaos: Chaos,
     pub(crate) truth: Truth,
     pub(crate) history: History,
@@ -122,6 +124,9 @@ pub(crate) enum Event {
     ReaderTurn {
         reader: usize,
     },
+    AdminTurn {
+        admin: usize,
+    },
     /// A reader loses patience with the call it has under way.
     ReaderDrop {
         reader: usize,
@@ -192,6 +197,7 @@ impl World {
             produce: Produce::new(start, plan),
             writers: plan.writers.iter().map(Writer::new).collect(),
             readers: plan.readers.iter().map(Reader::new).collect(),
+            admins: plan.errands.iter().map(Admin::new).collect(),
             chaos: Chaos::new(plan),
             cluster,
             truth,
@@ -226,6 +232,9 @@ impl World {
             self.at(self.start + closes, Event::Close);
         }
         self.at(self.start + self.plan.heal, Event::Heal);
+        for admin in 0..self.admins.len() {
+            self.at(self.start + self.plan.errands[admin].begin, Event::AdminTurn { admin });
+        }
     }
 
     /// Until it is over or something does not hold.
@@ -352,6 +361,7 @@ impl World {
             Event::GoWithout => self.produce.go_without(),
             Event::WriterTurn { writer } => self.writer_turn(writer),
             Event::ReaderTurn { reader } => self.reader_turn(reader),
+            Event::AdminTurn { admin } => self.admin_turn(admin),
             Event::ReaderDrop { reader, call } => self.reader_drop(reader, call),
             Event::FaultBegins { fault } => self.fault_begins(fault),
             Event::FaultEnds { fault } => self.fault_ends(fault),
