@@ -392,23 +392,33 @@ impl<D> Producer<D> {
         }
     }
 
-    /// The result of [`Action::InitProducerId`]: id and epoch as answered.
-    pub fn handle_producer_id(&mut self, now: Instant, result: Result<(i64, i16), ProducerIdFailure>) {
+    /// The result of [`Action::InitProducerId`]: id and epoch as answered. Why there is no producer id, if there is none, is what
+    /// comes back.
+    pub fn handle_producer_id(
+        &mut self,
+        now: Instant,
+        result: Result<(i64, i16), ProducerIdFailure>,
+    ) -> Option<ProducerIdFailure> {
         self.advance(now);
         let result = result.and_then(|(id, epoch)| match (id, epoch) {
             (0.., 0..) => Ok(ProducerIdentity { id, epoch }),
             _ => Err(ProducerIdFailure::Malformed { id, epoch }),
         });
-        match result {
+        let failure = match result {
             Ok(identity) => {
                 self.identity = Identity::Known(identity);
                 self.identity_failures = 0;
+                None
             }
-            Err(failure) => self.identity_failed(failure),
-        }
+            Err(failure) => {
+                self.identity_failed(&failure);
+                Some(failure)
+            }
+        };
         for id in self.awaiting_identity.clone() {
             self.settle(id);
         }
+        failure
     }
 
     /// Time has passed: at the latest when [`poll_timeout`](Self::poll_timeout) says so.
@@ -568,7 +578,7 @@ impl<D> Producer<D> {
     }
 
     /// Asks again after a pause, or fails all that waits where asking again cannot help.
-    fn identity_failed(&mut self, failure: ProducerIdFailure) {
+    fn identity_failed(&mut self, failure: &ProducerIdFailure) {
         let is_retriable = failure.is_retriable();
         self.identity = if is_retriable { Identity::Pausing } else { Identity::Absent };
         if is_retriable {
@@ -576,7 +586,7 @@ impl<D> Producer<D> {
             let pause = self.settings.backoff.delay(self.identity_failures, self.random.next_u64());
             self.timers.set(Timer::Identity, &mut self.identity_timer, Some(later(self.now, pause)));
         }
-        let cause = DeliveryCause::ProducerId(failure);
+        let cause = DeliveryCause::ProducerId(failure.clone());
         for id in &self.awaiting_identity {
             let Some(partition) = self.partitions.get_mut(id) else { continue };
             let Some(at) = partition.next_to_send() else { continue };

@@ -178,10 +178,9 @@ impl Engine {
                 self.sealer.start(driver, self.cluster.runtime());
             }
             Event::ProducerId(result) => {
-                if let Err(failure) = &result {
+                if let Some(failure) = self.producer.handle_producer_id(now(), result) {
                     tracing::warn!(name: "ottla.producer_id.failed", %failure, "no producer id");
                 }
-                self.producer.handle_producer_id(now(), result);
             }
             Event::Metadata => self.update_leaders(),
             Event::GoWithout => self.producer.go_without(),
