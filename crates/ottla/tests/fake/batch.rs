@@ -33,7 +33,7 @@ where
 
 /// Writes what it is given as one record, the words divided by commas; at most four words. Some words do harm.
 #[derive(Debug, Default)]
-struct Words {
+pub(crate) struct Words {
     words: Vec<&'static str>,
     /// The producer that it belongs to, for the word that calls back.
     own: Own,
@@ -56,7 +56,7 @@ impl Own {
 }
 
 /// The offset of a word's record, and how many words there are in it.
-type Place = (i64, usize);
+pub(crate) type Place = (i64, usize);
 
 impl Aggregator for Words {
     type Input = &'static str;
@@ -100,7 +100,7 @@ impl Aggregator for Words {
 }
 
 #[derive(Debug)]
-struct WordCount(usize, Own);
+pub(crate) struct WordCount(usize, Own);
 
 impl StatusDeaggregator for WordCount {
     type Tag = &'static str;
@@ -128,7 +128,7 @@ fn futures_now<T>(future: impl Future<Output = Option<T>>) -> Option<T> {
 }
 
 /// A batch producer of words for partition 0 of `t`, which lingers for two seconds.
-async fn of_words() -> (BatchProducer<Words>, PipeTransport) {
+pub(crate) async fn of_words() -> (BatchProducer<Words>, PipeTransport) {
     let (partition, _client, pipes) = one().await;
     let words = Words::default();
     let own = words.own.clone();

@@ -6,14 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::{fmt, fs};
 
-use ottla::{Error, OffsetAt, OutOfRange, StartOffset, StreamConsumerBuilder};
-use ottla_fake::{Reaction, Rule, Stage};
+use ottla::{Error, OffsetAt, OutOfRange, Record, StartOffset, StreamConsumerBuilder};
+use ottla_fake::{Answer, Reaction, Rule, Stage};
 use ottla_wire::{ApiKey, ErrorCode};
 use tracing::field::{Field, Visit};
 use tracing::span;
 
+use crate::batch::of_words;
 use crate::near_replicas::reader_near_node_2;
-use crate::stream::{damage, reader_of_what_is_lost};
+use crate::stream::{damage, leader_and_follower, reader_of_what_is_lost};
 use crate::support::{millis, on_events, one, pass, records, secs, subscribed, world};
 
 /// An event's fields, its message among them.
@@ -374,6 +375,188 @@ async fn a_position_that_is_moved_back_is_a_warning() {
         ("leader_epoch", &*epochs[2]),
     ];
     assert_fields(&event, &expected);
+}
+
+/// A6, Trap P8: what is lost after the last handle is gone is a warning, since nobody else hears of it.
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_lost_after_its_producer_is_a_warning() {
+    let unanswered = "broker 1 (node-1:9092)";
+    let facts: [(_, &[(&str, &str)]); 3] = [
+        (
+            Some(Reaction::Error(ErrorCode::TOPIC_AUTHORIZATION_FAILED)),
+            &[
+                ("broker", "broker 1"),
+                ("attempt", "1"),
+                ("code", "TOPIC_AUTHORIZATION_FAILED (29)"),
+                ("outcome", "not written"),
+            ],
+        ),
+        (
+            Some(Reaction::Silence(Stage::AfterApplying)),
+            &[("broker", unanswered), ("outcome", "may have been written")],
+        ),
+        (None, &[("broker", unanswered), ("outcome", "not written")]),
+    ];
+    for (reaction, facts) in facts {
+        let (client, pipes) = world(1, 1).await;
+        let builder = client.producer().request_timeout(secs(1)).delivery_timeout(secs(3));
+        let topic = builder.build().await.unwrap().topic("t").await.unwrap();
+        topic.send(Record::new("first")).await.unwrap();
+        match reaction {
+            Some(reaction) => drop(pipes.rule(Rule::new(reaction).api(ApiKey::PRODUCE))),
+            None => pipes.control(|cluster, now| cluster.kill(now, 1)),
+        }
+        let log = Log::default();
+        let _logged = log.keep();
+        drop(topic.enqueue(Record::new("lost")).await.unwrap());
+        drop((topic, client));
+        pass(secs(10)).await;
+        let lost = log.only("records are lost after their producer was dropped", "Produce");
+        assert_fields(&lost, &[("level", "WARN"), ("topic", "t"), ("partition", "0"), ("next", "given up")]);
+        assert_fields(&lost, facts);
+        assert!(!lost["error"].is_empty(), "{lost:?}");
+    }
+}
+
+/// A6, Trap P5: a broker that does not remember what it acknowledged is a warning: an election has taken records.
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_has_lost_what_it_acknowledged_is_a_warning() {
+    let (client, pipes) = world(2, 1).await;
+    let partition = client.partition_client("t", 0).await.unwrap();
+    partition.produce(records(&["a"])).await.unwrap();
+    let (leader, follower) = leader_and_follower(&pipes);
+    pipes.control(|cluster, now| {
+        cluster.hold_replica(now, "t", 0, follower).unwrap();
+        cluster.shrink_isr(now, "t", 0, follower).unwrap();
+    });
+    assert_eq!(partition.produce(records(&["lost"])).await.unwrap(), [1]);
+    pipes.control(|cluster, now| {
+        cluster.kill(now, leader);
+        cluster.move_leader(now, "t", 0, follower).unwrap();
+    });
+    // Written to the old connection, its outcome would not be known.
+    pass(millis(10)).await;
+    let log = Log::default();
+    let _logged = log.keep();
+    assert_eq!(partition.produce(records(&["next"])).await.unwrap(), [1]);
+    let expected = [
+        ("level", "WARN"),
+        ("topic", "t"),
+        ("partition", "0"),
+        ("code", "OUT_OF_ORDER_SEQUENCE_NUMBER (45)"),
+        ("last_acknowledged", "Some(1)"),
+        ("log_start_offset", "0"),
+    ];
+    let message = "broker does not remember what it acknowledged, records may be lost: new epoch";
+    assert_fields(&log.about(message), &expected);
+}
+
+/// A6, Trap P5: retention that takes the records and the memory of who wrote them, as brokers before 2.5 had it, is none.
+#[tokio::test(start_paused = true)]
+async fn a_producer_that_retention_made_forgotten_is_no_warning() {
+    let (partition, _client, pipes) = one().await;
+    partition.produce(records(&["a"])).await.unwrap();
+    pipes.control(|cluster, now| cluster.raise_log_start(now, "t", 0, 1)).unwrap();
+    let forgotten = Reaction::Error(ErrorCode::UNKNOWN_PRODUCER_ID);
+    let says_where = Reaction::alter(|answer| {
+        let Answer::Produce(answer) = answer else { return };
+        answer.responses[0].partition_responses[0].log_start_offset = 1;
+    });
+    for reaction in [forgotten, says_where] {
+        pipes.rule(Rule::new(reaction).api(ApiKey::PRODUCE).times(1));
+    }
+    let log = Log::default();
+    let _logged = log.keep();
+    assert_eq!(partition.produce(records(&["b"])).await.unwrap(), [1]);
+    let expected = [
+        ("level", "INFO"),
+        ("topic", "t"),
+        ("partition", "0"),
+        ("code", "UNKNOWN_PRODUCER_ID (59)"),
+        ("log_start_offset", "1"),
+    ];
+    assert_fields(&log.about("retention took the broker's memory of this producer: new epoch"), &expected);
+}
+
+/// A6: without a producer id nothing is sent, and the log says why there is none.
+#[tokio::test(start_paused = true)]
+async fn a_producer_id_that_is_not_given_is_a_warning() {
+    let negative = Reaction::alter(|answer| {
+        let Answer::InitProducerId(answer) = answer else { return };
+        (answer.producer_id, answer.producer_epoch) = (-1, -1);
+    });
+    let failures = [
+        (
+            Reaction::Error(ErrorCode::CLUSTER_AUTHORIZATION_FAILED),
+            "the broker answered CLUSTER_AUTHORIZATION_FAILED (31)",
+        ),
+        (negative, "the broker answered with id -1 and epoch -1"),
+    ];
+    for (reaction, failure) in failures {
+        let (partition, _client, pipes) = one().await;
+        pipes.rule(Rule::new(reaction).api(ApiKey::INIT_PRODUCER_ID).times(1));
+        let log = Log::default();
+        let _logged = log.keep();
+        let error = partition.produce(records(&["a"])).await.unwrap_err();
+        assert!(error.to_string().contains(failure), "{error}");
+        assert_fields(&log.about("no producer id"), &[("level", "WARN"), ("failure", failure)]);
+    }
+}
+
+/// A6: a batch of an aggregator that is not sent, whoever still waits for it.
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_its_aggregator_refuses_is_a_warning() {
+    let (producer, _pipes) = of_words().await;
+    let log = Log::default();
+    let _logged = log.keep();
+    let error = producer.produce("refused in flush").await.unwrap_err().to_string();
+    let expected = [("level", "WARN"), ("topic", "t"), ("partition", "0"), ("error", &*error)];
+    assert_fields(&log.about("a batch of an aggregator was not sent"), &expected);
+}
+
+/// A6, Trap P7: a batch that is split says how large it was.
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_split_is_in_the_log_with_its_size() {
+    let (partition, _client, pipes) = one().await;
+    pipes.control(|cluster, now| cluster.set_config(now, "t", "max.message.bytes", Some("300"))).unwrap();
+    let log = Log::default();
+    let _logged = log.keep();
+    let value = vec![b'x'; 150];
+    partition.produce(vec![Record::new(&value), Record::new(&value)]).await.unwrap();
+    // 61 bytes of header, 7 around a value, and one more for each length that needs two.
+    let bytes = (61 + 2 * (7 + 150 + 2)).to_string();
+    let expected = [
+        ("level", "DEBUG"),
+        ("topic", "t"),
+        ("partition", "0"),
+        ("records", "2"),
+        ("bytes", &*bytes),
+        ("next", "split"),
+    ];
+    assert_fields(&log.about("batch is too large for its topic"), &expected);
+}
+
+/// A6, Trap P9: an answer with other partitions than its request says how it differs.
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_produce_with_other_partitions_is_a_warning() {
+    let (partition, _client, pipes) = one().await;
+    let other = Reaction::alter(|answer| {
+        let Answer::Produce(answer) = answer else { return };
+        let rows = &mut answer.responses[0].partition_responses;
+        rows.push(rows[0].clone());
+        rows.push(rows[0].clone());
+        rows[2].index = 5;
+    });
+    pipes.rule(Rule::new(other).api(ApiKey::PRODUCE).times(1));
+    let log = Log::default();
+    let _logged = log.keep();
+    partition.produce(records(&["a"])).await.unwrap();
+    let expected = [
+        ("level", "WARN"),
+        ("broker", "broker 1 (node-1:9092)"),
+        ("mismatch", "Mismatch { unexpected: 1, duplicated: 1, missing: 0 }"),
+    ];
+    assert_fields(&log.about("produce answer does not match its request"), &expected);
 }
 
 /// A span as it was seen, with all its fields; the number of its parent.

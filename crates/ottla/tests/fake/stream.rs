@@ -384,7 +384,7 @@ pub(crate) async fn reader_of_what_is_lost() -> (StreamConsumer, ottla::Client, 
     (stream, client, pipes)
 }
 
-fn leader_and_follower(pipes: &PipeTransport) -> (i32, i32) {
+pub(crate) fn leader_and_follower(pipes: &PipeTransport) -> (i32, i32) {
     pipes.control(|cluster, _| match cluster.partition("t", 0).unwrap().leader() {
         1 => (1, 2),
         other => (other, 1),
