@@ -1,4 +1,4 @@
-//! What an append allocates: counted exactly, by an allocator that counts.
+//! What producing allocates: counted exactly, by an allocator that counts what this thread does.
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something unexpected is")]
 
@@ -7,7 +7,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ottla::{ClientBuilder, Payload, Record, TopicProducer};
+use ottla::{ClientBuilder, Compression, Payload, Producer, Record, TopicProducer, partition_of};
+use ottla_fake::net::Server;
+use tokio::runtime::Builder;
 
 /// Chunks of 16 KiB that so many records of 100 B fill, with what is around them.
 const fn chunks(records: u64) -> u64 {
@@ -39,9 +41,9 @@ fn allocations(topic: &TopicProducer, value: &Payload<'_>, records: u64) -> u64 
 /// Nothing for a record: what is allocated is for the batch, and for its chunks.
 #[test]
 fn a_record_that_is_handed_over_costs_no_allocation() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let fake = ottla_fake::net::Server::start(ottla_fake::FakeCluster::builder().build_now()).unwrap();
+        let fake = Server::start(ottla_fake::FakeCluster::builder().build_now()).unwrap();
         fake.control(|cluster, now| cluster.create_topic(now, "t", 1, 1)).unwrap();
         let client = ClientBuilder::new(fake.bootstrap()).build().await.unwrap();
         let producer = client.producer().linger(Duration::from_secs(60)).build().await.unwrap();
@@ -69,4 +71,100 @@ fn a_record_that_is_handed_over_costs_no_allocation() {
             producer.flush().await;
         }
     });
+}
+
+/// So many rounds are counted, and then twice as many, each with a batch for every partition.
+const ROUNDS: u64 = 32;
+
+/// What a batch costs from hand-over to acknowledgement, its request, the answer and a flush included, and where it shares a
+/// request, less; nothing of it is for a record.
+const FOR_A_BATCH: u64 = 25;
+
+/// Longer batches are compressed in another thread, which is not counted.
+const BATCH: usize = 15_000;
+
+const PARTITIONS: i32 = 12;
+
+struct Producing {
+    producer: Producer,
+    topic: TopicProducer,
+}
+
+impl Producing {
+    async fn new(fake: &Server, topic: &str, compression: Compression) -> Self {
+        let client = ClientBuilder::new(fake.bootstrap()).build().await.unwrap();
+        let builder = client.producer().linger(Duration::from_secs(60)).batch_size(BATCH);
+        let producer = builder.compression(compression).build().await.unwrap();
+        let topic = producer.topic(topic).await.unwrap();
+        Self { producer, topic }
+    }
+
+    /// Hands over a batch of so many records for each key, and waits until all are acknowledged; so many times.
+    async fn rounds(&self, keys: &[Option<Payload<'_>>], value: &Payload<'_>, records: usize, rounds: u64) {
+        for _ in 0..rounds {
+            for key in keys {
+                for _ in 0..records {
+                    let record = Record { key: key.clone(), value: Some(value.clone()), ..Record::default() };
+                    drop(self.topic.enqueue(record).await.unwrap());
+                }
+            }
+            self.producer.flush().await;
+        }
+    }
+}
+
+/// Nothing for a record, whoever owns it; and for a batch the same, however many there were and whatever it has in it.
+#[test]
+fn an_acknowledged_batch_costs_a_few_allocations_and_its_records_none() {
+    let servers = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let fake = {
+        let _inside = servers.enter();
+        Server::start(ottla_fake::FakeCluster::builder().build_now()).unwrap()
+    };
+    for (topic, partitions) in [("one", 1), ("keyed", PARTITIONS)] {
+        fake.control(|cluster, now| cluster.create_topic(now, topic, partitions, 1)).unwrap();
+    }
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+
+    let numbers: Vec<String> = (0..1_000).map(|number| number.to_string()).collect();
+    let key_of = |partition| numbers.iter().find(|it| partition_of(it.as_bytes(), PARTITIONS) == partition);
+    let keys: Vec<_> =
+        (0..PARTITIONS).map(|it| Some(Payload::Borrowed(key_of(it).unwrap().as_bytes()))).collect();
+    let values = [100, 1_024].map(|size| Bytes::from(vec![7; size]));
+    let borrowed: fn(&Bytes) -> Payload<'_> = |value| Payload::Borrowed(value);
+    let shared: fn(&Bytes) -> Payload<'_> = |value| Payload::Shared(value.clone());
+    let cases: [(_, _, _, &[_]); 4] = [
+        ("one", borrowed, Compression::None, &[None]),
+        ("one", shared, Compression::None, &[None]),
+        ("keyed", borrowed, Compression::None, &keys),
+        #[cfg(feature = "lz4")]
+        ("one", borrowed, Compression::Lz4, &[None]),
+    ];
+    for (topic, payload, compression, keys) in cases {
+        let batches = ROUNDS * keys.len() as u64;
+        let counted = values.each_ref().map(|value| {
+            // As many as fit; one more, and the batch would leave before the others.
+            let records = (BATCH - 100) / (value.len() + 15);
+            let producing = runtime.block_on(Producing::new(&fake, topic, compression));
+            let sent = fake.control(|cluster, _| cluster.accepted().len());
+            let run = |rounds| runtime.block_on(producing.rounds(keys, &payload(value), records, rounds));
+            run(ROUNDS);
+            let once = allocation_counter::measure(|| run(ROUNDS)).count_total;
+            let twice = allocation_counter::measure(|| run(2 * ROUNDS)).count_total;
+            let sent = fake.control(|cluster, _| cluster.accepted().len()) - sent;
+            assert_eq!(sent as u64, 4 * batches, "{topic}, {compression}: a batch for each key and round");
+            assert!(
+                once <= FOR_A_BATCH * batches + 1 && twice <= 2 * once,
+                "{topic}, {compression}, {} bytes: {once} and {twice} allocations for {batches} and twice as many batches",
+                value.len()
+            );
+            once
+        });
+        let [many, few] = counted;
+        // A batch may take one chunk more.
+        assert!(
+            many.abs_diff(few) <= batches,
+            "{topic}, {compression}: {many} and {few} allocations for {batches} batches of many and of few records"
+        );
+    }
 }
