@@ -1,5 +1,6 @@
 //! Batch producers: aggregators, ours and users' own, and what becomes of their inputs.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ottla::{
@@ -35,6 +36,7 @@ where
 #[derive(Debug, Default)]
 pub(crate) struct Words {
     words: Vec<&'static str>,
+    panics_in_check: bool,
     /// The producer that it belongs to, for the word that calls back.
     own: Own,
 }
@@ -96,6 +98,11 @@ impl Aggregator for Words {
             batch.append(&Record::new(vec![0; 1_000_000]))?;
         }
         Ok((batch, WordCount(words.len(), self.own.clone())))
+    }
+
+    fn check(&self, _: usize) -> ottla::Result<()> {
+        assert!(!self.panics_in_check, "no aggregator: check");
+        Ok(())
     }
 }
 
@@ -245,6 +252,40 @@ async fn a_panic_at_an_input_fails_that_call_and_no_other() {
     assert_eq!(pipes.values("t", 0), ["a,b"]);
 }
 
+/// Trap U2: so does one where a partition is chosen, and where its aggregator is made, which happens anew for the next input.
+#[tokio::test(start_paused = true)]
+async fn a_panic_where_an_aggregator_is_made_fails_that_call_and_no_other() {
+    for place in ["choose", "make", "check"] {
+        let (client, pipes) = world(1, 1).await;
+        let topic = client.producer().build().await.unwrap().topic("t").await.unwrap();
+        let left = Arc::new(Mutex::new(Some(place)));
+        let is_due = move |at| left.lock().unwrap().take_if(|due| *due == at).is_some();
+        let choose = {
+            let is_due = is_due.clone();
+            move |_: &&'static str, _: &Partitions<'_>| {
+                assert!(!is_due("choose"), "no aggregator: choose");
+                0
+            }
+        };
+        let make = move |_| {
+            assert!(!is_due("make"), "no aggregator: make");
+            Words { panics_in_check: is_due("check"), ..Words::default() }
+        };
+        let producer =
+            BatchProducerBuilder::for_topic(topic).with_linger(secs(2)).build(choose, make).unwrap();
+        let results = all(&producer, ["a", "b", "c"]).await;
+        let [a, b, c] = results.try_into().unwrap();
+        let error = aggregator_error(a);
+        let expected = format!("no aggregator: {place}");
+        assert!(
+            matches!(&error.failure, AggregatorFailure::Panicked { method, message } if *method == place && *message == expected),
+            "{error}"
+        );
+        assert_eq!((b.unwrap(), c.unwrap()), ((0, 2), (0, 2)), "{place}");
+        assert_eq!(pipes.values("t", 0), ["b,c"], "{place}");
+    }
+}
+
 /// Trap U2: a panic while a batch is ended fails its inputs; the next batch is written.
 #[tokio::test(start_paused = true)]
 async fn a_panic_or_refusal_at_the_end_of_a_batch_fails_that_batch() {
@@ -279,17 +320,21 @@ async fn a_panic_or_refusal_at_a_status_fails_that_call_which_is_told_that_it_is
     assert_eq!(pipes.values("t", 0), ["a,panic in status,no status"]);
 }
 
+#[track_caller]
+fn assert_called_back(error: &Error) {
+    assert!(
+        matches!(error, Error::Aggregator(error) if matches!(error.failure, AggregatorFailure::CalledBack)),
+        "{error}"
+    );
+}
+
 /// Trap U1: an aggregator that calls the object it belongs to is told so, at once, and nobody is stuck.
 #[tokio::test(start_paused = true)]
 async fn an_aggregator_that_calls_its_own_producer_is_refused() {
     let (producer, _pipes) = of_words().await;
     let is_refused = |result: Result<Place, Error>| {
         let error = aggregator_error(result);
-        let inner = error.downcast_ref::<Error>().expect("the error that it was given");
-        assert!(
-            matches!(inner, Error::Aggregator(error) if matches!(error.failure, AggregatorFailure::CalledBack)),
-            "{inner}"
-        );
+        assert_called_back(error.downcast_ref().expect("the error that it was given"));
     };
     let results = all(&producer, ["a", "call back", "call back to flush", "b"]).await;
     let [a, produces, flushes, b] = results.try_into().unwrap();
@@ -301,6 +346,50 @@ async fn an_aggregator_that_calls_its_own_producer_is_refused() {
         is_refused(result);
     }
     assert_eq!(producer.produce("c").await.unwrap(), (2, 1));
+}
+
+/// Trap U1: so are those who choose a partition and make its aggregator, and who may go on after it.
+#[tokio::test(start_paused = true)]
+async fn a_choice_or_a_making_that_calls_its_own_producer_is_refused() {
+    let (client, pipes) = world(1, 1).await;
+    let topic = client.producer().build().await.unwrap().topic("t").await.unwrap();
+    let (own, told) = (Own::default(), Arc::<Mutex<Vec<(&str, BoxError)>>>::default());
+    let call_back = {
+        let (own, told) = (own.clone(), told.clone());
+        move |from| {
+            let refused = [(from, own.produce()), (from, own.flush())];
+            told.lock().unwrap().extend(refused);
+        }
+    };
+    let choose = {
+        let call_back = call_back.clone();
+        move |word: &&'static str, _: &Partitions<'_>| {
+            if *word != "again" {
+                call_back("choose");
+            }
+            0
+        }
+    };
+    let is_first = AtomicBool::new(true);
+    let make = move |_| {
+        if is_first.swap(false, Ordering::Relaxed) {
+            call_back("make");
+        }
+        Words::default()
+    };
+    let producer = BatchProducerBuilder::for_topic(topic).with_linger(secs(2)).build(choose, make).unwrap();
+    *own.0.lock().unwrap() = Some(producer.clone());
+    for offset in 0..2 {
+        let place = timeout(secs(5), producer.produce("a")).await.expect("nobody is stuck");
+        assert_eq!(place.unwrap(), (offset, 1));
+    }
+    let told = std::mem::take(&mut *told.lock().unwrap());
+    for (_, error) in &told {
+        assert_called_back(error.downcast_ref().unwrap());
+    }
+    let from: Vec<_> = told.iter().map(|(from, _)| *from).collect();
+    assert_eq!(from, ["choose", "choose", "make", "make", "choose", "choose"]);
+    assert_eq!(pipes.values("t", 0), ["a", "a"]);
 }
 
 #[tokio::test(start_paused = true)]
