@@ -542,13 +542,24 @@ async fn what_a_dropped_producer_had_accepted_is_sent() {
     assert_eq!(pipes.values("t", 0).len(), 100);
 }
 
+/// Idempotence belongs to acks = all: a producer with fewer asks for no producer id, and without acks there is no offset to tell.
 #[tokio::test(start_paused = true)]
-async fn without_acks_deliveries_have_no_offset() {
-    let (client, pipes) = world(1, 1).await;
-    let producer = client.producer().acks(Acks::None).build().await.unwrap();
-    assert_eq!(producer.send("t", Record::new("a")).await.unwrap().offset, None);
-    pass(millis(10)).await;
-    assert_eq!(pipes.values("t", 0), ["a"]);
+async fn acks_of_a_producer_decide_what_is_asked_for_and_told() {
+    for (acks, wire, offset) in [(Acks::None, 0, None), (Acks::Leader, 1, Some(0)), (Acks::All, -1, Some(0))]
+    {
+        let (client, pipes) = world(1, 1).await;
+        let producer = client.producer().acks(acks).build().await.unwrap();
+        let written = producer.send("t", Record::new("a")).await.unwrap();
+        assert_eq!((written.partition, written.offset), (0, offset), "{acks:?}");
+        pass(millis(10)).await;
+        let is_idempotent = acks == Acks::All;
+        let sent: Vec<_> = pipes.control(|cluster, _| {
+            cluster.accepted().iter().map(|it| (it.acks, it.producer_id >= 0)).collect()
+        });
+        assert_eq!(sent, [(wire, is_idempotent)]);
+        assert_eq!(pipes.requests(ApiKey::INIT_PRODUCER_ID), u64::from(is_idempotent), "{acks:?}");
+        assert_eq!(pipes.values("t", 0), ["a"]);
+    }
 }
 
 /// Trap N10: brokers do not answer without acks. One that does, at once or late, with or without an error, confuses nobody:
