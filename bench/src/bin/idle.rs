@@ -11,11 +11,15 @@ use ottla_bench::contest::broker::{NullBroker, TOPIC};
 use ottla_bench::rounds::Spread;
 
 const USAGE: &str = "\
-usage: idle [--partitions N] [--rounds N] [--seconds S]
+usage: idle [--partitions N] [--rounds N] [--seconds S] [--check]
 
   --partitions  of the larger topic; 10000 unless told
   --rounds      of each by turns; 9 unless told
-  --seconds     of each round, 3 unless told; a flush, with which it ends, looks at each partition";
+  --seconds     of each round, 3 unless told; a flush, with which it ends, looks at each partition
+  --check       more than 1.2 times as much is an error";
+
+/// How many times as much as of a topic of ten a record may cost.
+const AT_MOST: f64 = 1.2;
 
 const BUSY: i32 = 10;
 const VALUE: [u8; 100] = [b'.'; 100];
@@ -38,6 +42,7 @@ async fn measure(settings: Settings) -> Result<()> {
         settings.partitions
     );
     println!("|---|---|---|---|");
+    let mut too_much = Vec::new();
     for (name, pace) in PACES {
         let (mut few, mut many, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..settings.rounds {
@@ -53,10 +58,16 @@ async fn measure(settings: Settings) -> Result<()> {
             many.push(cpu[1]);
             ratios.push(cpu[1] / cpu[0]);
         }
+        if Spread::of(ratios.clone()).is_some_and(|ratio| ratio.median > AT_MOST) {
+            too_much.push(name);
+        }
         println!("| {name} | {} | {} | {} |", spread(few, 0), spread(many, 0), spread(ratios, 2));
     }
-    println!("\n1.2 times as much is asked for");
-    Ok(())
+    println!("\n{AT_MOST} times as much is asked for");
+    match too_much[..] {
+        [_, ..] if settings.check => Err(format!("more than {AT_MOST} times as much: {}", too_much.join(", ")).into()),
+        _ => Ok(()),
+    }
 }
 
 /// CPU nanoseconds a record, of records for ten partitions, when each of all partitions has been written to.
@@ -108,12 +119,17 @@ struct Settings {
     partitions: i32,
     rounds: usize,
     time: Duration,
+    check: bool,
 }
 
 impl Settings {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut settings = Self { partitions: 10_000, rounds: 9, time: Duration::from_secs(3) };
+        let mut settings = Self { partitions: 10_000, rounds: 9, time: Duration::from_secs(3), check: false };
         while let Some(arg) = args.next() {
+            if arg == "--check" {
+                settings.check = true;
+                continue;
+            }
             let value: f64 = args.next().and_then(|value| value.parse().ok()).ok_or(USAGE)?;
             match arg.as_str() {
                 "--partitions" => settings.partitions = value as i32,
