@@ -61,6 +61,37 @@ const BAR: f64 = 16.0;
 mod tests {
     use super::*;
 
+    /// The numbers that attributes of this name have, in order.
+    fn numbers(svg: &str, name: &str) -> Vec<f64> {
+        let attribute = format!(" {name}=\"");
+        let values = svg.split(&*attribute).skip(1).map(|rest| rest.split('"').next().unwrap_or_default());
+        values.filter_map(|value| value.parse().ok()).collect()
+    }
+
+    #[test]
+    fn two_clients_have_two_bars_in_proportion() {
+        let spread = |median, min, max| Spread { median, min, max };
+        for (fast, slow, ratio) in [
+            (spread(300.0, 290.0, 400.0), spread(100.0, 90.0, 110.0), Some(3.0)),
+            (spread(0.0, 0.0, 0.0), spread(0.0, 0.0, 0.0), None),
+        ] {
+            let svg = bars("rate", "records/s", &[("ottla".to_owned(), fast), ("another".to_owned(), slow)]);
+            let lengths: Vec<f64> = svg
+                .split("<rect ")
+                .filter(|rest| rest.contains("fill=\"#"))
+                .map(|rest| numbers(rest, "width").remove(0))
+                .collect();
+            let [fast, slow] = lengths[..] else { panic!("{svg}") };
+            match ratio {
+                Some(ratio) => assert!((fast / slow - ratio).abs() < 0.01, "{fast} and {slow}"),
+                None => assert_eq!((fast, slow), (0.0, 0.0)),
+            }
+            for name in ["x", "y", "x1", "x2", "y1", "y2", "width", "height"] {
+                assert!(numbers(&svg, name).iter().all(|it| it.is_finite()), "{name} in {svg}");
+            }
+        }
+    }
+
     #[test]
     fn figures_have_three_digits() {
         assert_eq!(short(2_345_678.0), "2.35 M");
