@@ -291,6 +291,11 @@ impl<D> PartitionQueue<D> {
         }
     }
 
+    /// Records in the queue: appended, and not taken.
+    pub fn records(&self) -> usize {
+        self.closed.iter().chain(&self.open).map(ReadyBatch::count).sum()
+    }
+
     /// Bytes held by the partition's records: in the queue, and taken but not released.
     pub fn memory(&self) -> usize {
         self.memory
@@ -378,6 +383,11 @@ impl<D> ReadyBatch<D> {
     /// Whether sealing compresses, and so takes time in proportion to [`encoded_len`](Self::encoded_len).
     pub fn is_compressed(&self) -> bool {
         self.settings.codec.compression != ottla_wire::compression::Compression::None
+    }
+
+    /// How many records it has.
+    pub fn count(&self) -> usize {
+        self.builder.count()
     }
 
     /// Bytes of the batch before compression, its header included.

@@ -54,7 +54,7 @@ use crate::{Histogram, ProducerMetrics, StreamMetrics};
 /// | gauge | is |
 /// |---|---|
 /// | `ottla_producer_requests_in_flight` | requests without an answer |
-/// | `ottla_producer_buffered_bytes` | records that are not resolved |
+/// | `ottla_producer_buffered_bytes`, `ottla_producer_buffered_records` | records that are not resolved |
 /// | `ottla_producer_compression_ratio` | bytes before compression by bytes after it |
 /// | `ottla_producer_request_seconds` | request latency since the start, with the label `quantile`: 0.5, 0.99, 0.999, 1 |
 pub fn publish_producer(name: &str, metrics: &ProducerMetrics) {
@@ -70,6 +70,7 @@ pub fn publish_producer(name: &str, metrics: &ProducerMetrics) {
     of.count_millis("ottla_producer_throttled_milliseconds_total", metrics.throttled);
     of.set("ottla_producer_requests_in_flight", metrics.in_flight as f64);
     of.set("ottla_producer_buffered_bytes", metrics.buffered as f64);
+    of.set("ottla_producer_buffered_records", metrics.buffered_records as f64);
     of.set("ottla_producer_compression_ratio", metrics.compression_ratio());
     of.set_quantiles("ottla_producer_request_seconds", &metrics.latency);
 }

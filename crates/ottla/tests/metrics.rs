@@ -65,8 +65,8 @@ fn a_producers_counts_are_published_under_its_name() {
         other.metrics()
     });
     assert_eq!(
-        (metrics.records_written, metrics.buffered, metrics.latency.count()),
-        (3, 0, metrics.requests)
+        (metrics.records_written, metrics.buffered, metrics.buffered_records, metrics.latency.count()),
+        (3, 0, 0, metrics.requests)
     );
 
     let kept = Kept::default();
@@ -110,11 +110,15 @@ fn each_count_of_a_producer_has_a_name_of_its_own() {
     let mut expected = BTreeMap::new();
     number(counts, |name, value| expected.insert(format!("ottla_producer_{name}_total producer=p"), value));
     (metrics.in_flight, metrics.buffered, metrics.throttled) = (201, 202, Duration::from_millis(203));
+    metrics.buffered_records = 204;
     expected.insert("ottla_producer_throttled_milliseconds_total producer=p".to_owned(), 203);
     let ratio = metrics.bytes as f64 / metrics.compressed_bytes as f64;
-    for (name, value) in
-        [("requests_in_flight", 201.0), ("buffered_bytes", 202.0), ("compression_ratio", ratio)]
-    {
+    for (name, value) in [
+        ("requests_in_flight", 201.0),
+        ("buffered_bytes", 202.0),
+        ("buffered_records", 204.0),
+        ("compression_ratio", ratio),
+    ] {
         expected.insert(format!("ottla_producer_{name} producer=p"), f64::to_bits(value));
     }
 

@@ -33,6 +33,9 @@ pub struct ProducerMetrics {
     /// Bytes that the records take which are not resolved at present, wherever they wait. The machine does not know: who
     /// drives it says so.
     pub buffered: u64,
+    /// Those records: accepted, and neither acknowledged nor given up. The machine counts those that were pushed: who drives it
+    /// adds those that were not.
+    pub buffered_records: u64,
 }
 
 impl ProducerMetrics {

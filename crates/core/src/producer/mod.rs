@@ -316,6 +316,7 @@ impl<D> Producer<D> {
         metrics.in_flight = self.requests.len() as u64;
         for partition in self.partitions.values() {
             metrics.add(partition.resolved);
+            metrics.buffered_records += partition.records() as u64;
         }
         metrics
     }

@@ -337,6 +337,11 @@ impl<D> Partition<D> {
         self.pay(owed, records, Err(error))
     }
 
+    /// Records that were pushed and are not resolved.
+    pub(super) fn records(&self) -> usize {
+        self.batches.iter().map(Pending::records).sum()
+    }
+
     /// Removes a batch that will not be sent again. Its sequence is used again only when it is certain that no attempt
     /// used it; otherwise the identity is left behind.
     fn drop_batch(&mut self, at: usize, identity: &mut Identity) -> Option<Pending<D>> {

@@ -324,9 +324,7 @@ impl ProducerHandle {
     }
 
     fn outboxes(&self) -> Vec<Arc<Outbox>> {
-        let mut outboxes = lock(&self.lease.driver.shared.outboxes);
-        outboxes.replaced.retain(|it| it.has_begun());
-        outboxes.by_partition.values().chain(&outboxes.replaced).cloned().collect()
+        self.lease.driver.shared.all_outboxes()
     }
 
     pub(crate) fn cluster(&self) -> &Arc<Cluster> {
@@ -459,6 +457,13 @@ impl Shared {
     /// Bytes that a batch may have, encoded and before compression.
     pub(super) fn batch_bytes(&self) -> usize {
         self.limits.batch_bytes.min(self.limits.partition_buffer.saturating_sub(FIRST_CHUNK))
+    }
+
+    /// All outboxes that accept records, or have something under way.
+    pub(crate) fn all_outboxes(&self) -> Vec<Arc<Outbox>> {
+        let mut outboxes = lock(&self.outboxes);
+        outboxes.replaced.retain(|it| it.has_begun());
+        outboxes.by_partition.values().chain(&outboxes.replaced).cloned().collect()
     }
 
     /// Bytes taken by records that are not resolved.

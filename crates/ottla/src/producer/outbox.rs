@@ -441,6 +441,11 @@ impl Outbox {
         self.is_used.swap(false, Ordering::Relaxed)
     }
 
+    /// Records that were accepted and that the driver has not taken.
+    pub(crate) fn records(&self) -> usize {
+        lock(&self.state).queue.records()
+    }
+
     /// Whether it holds records, in its queue or on their way.
     pub(crate) fn is_busy(&self) -> bool {
         lock(&self.state).queue.memory() > 0

@@ -602,6 +602,36 @@ async fn answers_that_nobody_asked_for_without_acks_are_passed_over() {
     }
 }
 
+/// Each record that is not resolved is counted once, wherever it waits: for its batch to be full, for the compression, for
+/// those before it, for the broker.
+#[tokio::test(start_paused = true)]
+async fn records_that_are_not_resolved_are_counted() {
+    for codec in [Compression::None, Compression::Lz4] {
+        let (client, pipes) = world(1, 3).await;
+        let producer = client.producer().compression(codec).batch_size(20_000).build().await.unwrap();
+        let topic = producer.topic("t").await.unwrap();
+        topic.send(Record::new("first")).await.unwrap();
+        assert_eq!(producer.metrics().buffered_records, 0);
+        let hold = pipes.rule(Rule::new(Reaction::Hold(Stage::BeforeApplying)).api(ApiKey::PRODUCE));
+        let value = vec![b'x'; 1_000];
+        let mut deliveries = Vec::new();
+        for number in 1..=500 {
+            deliveries.push(topic.enqueue_to(number % 3, Record::new(&value)).await.unwrap());
+            assert_eq!(producer.metrics().buffered_records, number as u64, "{codec}");
+        }
+        pass(secs(1)).await;
+        assert_eq!(producer.metrics().buffered_records, 500, "{codec}");
+        pipes.control(|cluster, now| {
+            cluster.release(now, hold);
+            cluster.remove_rule(now, hold);
+        });
+        for delivery in deliveries {
+            delivery.await.unwrap();
+        }
+        assert_eq!(producer.metrics().buffered_records, 0, "{codec}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn batches_are_compressed_and_full_ones_are_in_flight_together() {
     let (client, pipes) = world(1, 1).await;

@@ -8,7 +8,8 @@ fn what_was_done_is_counted() {
     let id = world.open(0, 1);
     world.produce(id);
     let (request, _) = world.one_sent();
-    assert_eq!(world.producer.metrics().in_flight, 1);
+    let metrics = world.producer.metrics();
+    assert_eq!((metrics.in_flight, metrics.buffered_records), (1, 1));
     world.now += SECOND;
     world.answer(&request, ErrorCode::NOT_ENOUGH_REPLICAS, -1);
     world.pass(SECOND);
@@ -26,6 +27,7 @@ fn what_was_done_is_counted() {
     let metrics = world.producer.metrics();
     assert_eq!((metrics.records_written, metrics.records_failed, metrics.batches), (1, 0, 1));
     assert_eq!((metrics.requests, metrics.retries, metrics.in_flight), (2, 1, 0));
+    assert_eq!(metrics.buffered_records, 0);
     assert_eq!(metrics.bytes, metrics.compressed_bytes);
     assert_eq!(metrics.throttled, SECOND / 4);
     assert_eq!((metrics.latency.count(), metrics.latency.max()), (2, SECOND));

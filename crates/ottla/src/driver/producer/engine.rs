@@ -121,7 +121,9 @@ impl Engine {
     }
 
     pub(super) fn metrics(&self) -> ProducerMetrics {
-        self.producer.metrics()
+        let mut metrics = self.producer.metrics();
+        metrics.buffered_records += self.sealer.records as u64;
+        metrics
     }
 
     /// When the next step is due at the latest.
@@ -236,6 +238,7 @@ impl Engine {
             return self.push(partition, result);
         }
         let place = self.sealer.order.place(partition);
+        self.sealer.records += batch.count();
         self.work(driver, Work::Seal(place, Box::new(batch)), takes_long);
         // The next one may be sealed meanwhile.
         self.producer.handle_ready(now(), partition, self.ready(partition));
@@ -276,9 +279,10 @@ impl Engine {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Seal(place, outcome) => {
-                self.sealer.order.keep(place, outcome);
-                while let Some(outcome) = self.sealer.order.take(place.partition) {
+            Done::Seal(place, records, outcome) => {
+                self.sealer.order.keep(place, (records, outcome));
+                while let Some((records, outcome)) = self.sealer.order.take(place.partition) {
+                    self.sealer.records -= records;
                     match outcome {
                         SealOutcome::Sealed(result) => self.push(place.partition, result),
                         SealOutcome::Lost(memory) => self.skip(place.partition, memory),

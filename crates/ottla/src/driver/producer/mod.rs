@@ -82,7 +82,13 @@ impl Driver {
 
     /// What was done so far, also after the end.
     pub(crate) fn metrics(&self) -> ProducerMetrics {
-        let running = self.turns.look(Engine::metrics);
+        let outboxes = self.shared.all_outboxes();
+        let running = self.turns.look(|engine| {
+            let mut metrics = engine.metrics();
+            // Batches leave their outboxes in the engine's steps alone, so none is on its way from one to the other now.
+            metrics.buffered_records += outboxes.iter().map(|it| it.records() as u64).sum::<u64>();
+            metrics
+        });
         let mut metrics = running.unwrap_or_else(|| lock(&self.last_metrics).clone());
         metrics.buffered = self.shared.buffered() as u64;
         metrics
@@ -143,7 +149,12 @@ impl Driven for Driver {
     /// Nothing is accepted any more.
     fn close(&self) {
         self.shared.close();
-        self.turns.close(|engine| *lock(&self.last_metrics) = engine.metrics());
+        self.turns.close(|engine| {
+            let mut metrics = engine.metrics();
+            // What the engine holds is resolved with it.
+            metrics.buffered_records = 0;
+            *lock(&self.last_metrics) = metrics;
+        });
         self.ended.notify_waiters();
     }
 }

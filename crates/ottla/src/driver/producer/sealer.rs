@@ -21,7 +21,9 @@ pub(super) struct Sealer {
     idle: Vec<ChunkPool>,
     waiting: VecDeque<Work>,
     /// What is at work, and what is done already behind what is not.
-    pub(super) order: InOrder<SealOutcome>,
+    pub(super) order: InOrder<(usize, SealOutcome)>,
+    /// Records of the batches in `order`.
+    pub(super) records: usize,
     running: usize,
     limit: usize,
 }
@@ -43,7 +45,8 @@ pub(crate) struct Sealed {
 /// What work came to.
 #[derive(Debug)]
 pub(super) enum Done {
-    Seal(Place, SealOutcome),
+    /// With the number of the batch's records.
+    Seal(Place, usize, SealOutcome),
     Split(PartitionId, RequestToken, Result<(SealedBatch, SealedBatch), SplitError>),
 }
 
@@ -59,7 +62,9 @@ pub(super) enum SealOutcome {
 impl Work {
     pub(super) fn run(self, pool: &mut ChunkPool) -> Done {
         match self {
-            Self::Seal(place, batch) => Done::Seal(place, SealOutcome::Sealed(batch.seal(pool))),
+            Self::Seal(place, batch) => {
+                Done::Seal(place, batch.count(), SealOutcome::Sealed(batch.seal(pool)))
+            }
             Self::Split(SplitBatch { partition, token, sealed, codec, .. }) => {
                 Done::Split(partition, token, sealed.split(&codec, pool))
             }
@@ -69,7 +74,7 @@ impl Work {
     /// What is said if it does not come to an end.
     fn lost(&self) -> Done {
         match self {
-            Self::Seal(place, batch) => Done::Seal(*place, SealOutcome::Lost(batch.memory())),
+            Self::Seal(place, batch) => Done::Seal(*place, batch.count(), SealOutcome::Lost(batch.memory())),
             Self::Split(split) => {
                 let records = split.sealed.count();
                 Done::Split(split.partition, split.token, Err(SplitError::TooFew { records }))
@@ -88,6 +93,7 @@ impl Sealer {
             idle: Vec::new(),
             waiting: VecDeque::new(),
             order: InOrder::default(),
+            records: 0,
             running: 0,
             limit,
         }
