@@ -65,7 +65,9 @@ async fn measure(settings: Settings) -> Result<()> {
     }
     println!("\n{AT_MOST} times as much is asked for");
     match too_much[..] {
-        [_, ..] if settings.check => Err(format!("more than {AT_MOST} times as much: {}", too_much.join(", ")).into()),
+        [_, ..] if settings.check => {
+            Err(format!("more than {AT_MOST} times as much: {}", too_much.join(", ")).into())
+        }
         _ => Ok(()),
     }
 }
