@@ -24,7 +24,8 @@ async fn records_arrive_once_with_each_of_the_acks() {
         let partition = client.partition_client(&name, 0).await.unwrap();
         // Without acks they may be on their way still.
         eventually("all are there", SOON, async || read(&partition, 0).await.len() >= sent.len()).await;
-        let arrived: Vec<_> = read(&partition, 0).await.iter().map(value).collect();
+        let found = read(&partition, 0).await;
+        let arrived: Vec<_> = found.iter().map(value).collect();
         assert_eq!(arrived, sent, "{acks:?}");
     }
 }
