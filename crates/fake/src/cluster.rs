@@ -438,21 +438,15 @@ impl FakeCluster {
         }
     }
 
-    /// Adds a node that leads nothing yet. An id that exists is left as it is. What it is a replica of, having been
-    /// [removed](Self::remove_node), it follows again.
+    /// Adds a node. An id that exists is left as it is. What it is a replica of, having been [removed](Self::remove_node), it follows
+    /// again, as after a [restart](Self::restart), or leads where nobody else could.
     pub fn add_node(&mut self, now: Instant, node: i32) {
         self.advance(now);
         if self.nodes.contains_key(&node) {
             return;
         }
         self.nodes.insert(node, Node::new(format!("node-{node}").into(), 9092, None));
-        for topic in self.topics.iter_mut() {
-            topic.partitions.iter_mut().for_each(|partition| partition.set_down(node, false));
-        }
-        for (topic, index) in self.all_partitions() {
-            self.replicate(now, topic, index);
-        }
-        self.settle(now);
+        self.restart(now, node);
     }
 
     /// Takes a node out of the cluster: it goes down, and is no longer listed as a replica's home.

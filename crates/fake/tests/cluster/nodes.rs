@@ -111,6 +111,19 @@ fn a_node_that_is_added_again_follows_again() {
 }
 
 #[test]
+fn a_node_that_is_added_again_leads_what_nobody_else_has() {
+    let mut world = World::new(FakeCluster::builder().nodes(2));
+    world.topic("t", 2, 1);
+    let leaders = |world: &World| [0, 1].map(|at| world.cluster.partition("t", at).unwrap().leader());
+    let before = leaders(&world);
+    assert!(before.contains(&2), "{before:?}");
+    world.cluster.remove_node(world.now, 2);
+    assert_eq!(leaders(&world), before.map(|leader| if leader == 2 { -1 } else { leader }));
+    world.cluster.add_node(world.now, 2);
+    assert_eq!(leaders(&world), before);
+}
+
+#[test]
 fn nodes_come_go_and_move() {
     let mut world = World::new(FakeCluster::builder().nodes(2));
     let conn = world.connect(1);
