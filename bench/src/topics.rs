@@ -1,7 +1,9 @@
 //! The topics that a program works on: made for it with the cluster's defaults, and gone afterwards.
 
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use ottla::wire::Uuid;
 use ottla::{Client, ClientBuilder, NewTopic};
 
 use crate::Result;
@@ -45,6 +47,20 @@ impl Topics {
             }
         }
     }
+}
+
+/// A topic's id, and the partitions that each broker leads, with its address.
+pub async fn leaders(client: &Client, topic: &str) -> Result<(Uuid, Vec<(String, Vec<i32>)>)> {
+    let brokers = client.describe_cluster().await?.brokers;
+    let topics = client.list_topics().await?;
+    let topic = topics.into_iter().find(|it| *it.name == *topic).ok_or("the topic is gone")?;
+    let mut led: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    for partition in &topic.partitions {
+        led.entry(partition.leader.ok_or("a partition has no leader")?).or_default().push(partition.index);
+    }
+    let address = |id| brokers.iter().find(|broker| broker.id == id).map(|broker| broker.address.to_string());
+    let led = led.into_iter().filter_map(|(id, partitions)| Some((address(id)?, partitions)));
+    Ok((topic.id, led.collect()))
 }
 
 /// How long creating and deleting a topic may take, in ms.

@@ -70,7 +70,7 @@ fn child(words: &[String]) -> Result<()> {
     let load = Load::parse(&words)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = match client.as_str() {
-        "frames" if load.total > 0 => consumers::frames_of_log(&load)?,
+        "frames" if load.total > 0 => runtime.block_on(consumers::frames_of_log(&load))?,
         "frames" => consumers::frames(&load)?,
         "codec alone" => consumers::codec_alone(&load)?,
         "ottla" => runtime.block_on(consuming::round::run::<consumers::Ottla>(load))?,

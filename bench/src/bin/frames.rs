@@ -1,7 +1,6 @@
 //! What the cluster itself can do with the work of `merging`: the same appends as ready-made frames, one thread and one
 //! connection a broker, written and read by hand. No client that waits for its acknowledgements gets much further.
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::ExitCode;
@@ -16,7 +15,7 @@ use ottla::{Client, ClientBuilder};
 use ottla_bench::Result;
 use ottla_bench::load::VALUE;
 use ottla_bench::rounds::Spread;
-use ottla_bench::topics::Topics;
+use ottla_bench::topics::{Topics, leaders};
 
 const USAGE: &str = "usage: frames [--bootstrap HOST:PORT,...]   without it, what OTTLA_KAFKA_THREE says";
 
@@ -77,20 +76,6 @@ async fn rounds(client: &Client, topic: &str) -> Result<()> {
     let Spread { median, min, max } = Spread::of(rates).ok_or("no rounds")?;
     println!("ready-made frames: {median:.0} appends/s ({min:.0}..{max:.0}), {ROUNDS} rounds of {ROUND:?}");
     Ok(())
-}
-
-/// The topic's id, and the partitions of each broker with its address.
-async fn leaders(client: &Client, topic: &str) -> Result<(Uuid, Vec<(String, Vec<i32>)>)> {
-    let brokers = client.describe_cluster().await?.brokers;
-    let topics = client.list_topics().await?;
-    let topic = topics.into_iter().find(|it| *it.name == *topic).ok_or("the topic is gone")?;
-    let mut led: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
-    for partition in &topic.partitions {
-        led.entry(partition.leader.ok_or("a partition has no leader")?).or_default().push(partition.index);
-    }
-    let address = |id| brokers.iter().find(|broker| broker.id == id).map(|broker| broker.address.to_string());
-    let led = led.into_iter().filter_map(|(id, partitions)| Some((address(id)?, partitions)));
-    Ok((topic.id, led.collect()))
 }
 
 /// One request after the other, each with a record for every partition, until the round is over.

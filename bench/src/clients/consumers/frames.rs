@@ -6,15 +6,16 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use ottla::ClientBuilder;
 use ottla::wire::messages::fetch::{FetchPartition, FetchRequest, FetchTopic};
-use ottla::wire::messages::metadata::{MetadataRequest, MetadataRequestTopic};
 use ottla::wire::records::{Decoder, RecordBatch, batches};
-use ottla::wire::{Request, decode_response, encode_request};
+use ottla::wire::{decode_response, encode_request};
 
 use crate::Result;
 use crate::consuming::load::settings;
 use crate::consuming::{Load, Log};
 use crate::contest::{Measure, Outcome};
+use crate::topics::leaders;
 
 /// One connection, one thread, a buffer that is used again and again, the next request on its way while an answer is read;
 /// the same answer each time, of which only the first is looked into.
@@ -46,8 +47,8 @@ pub fn frames(load: &Load) -> Result<Outcome> {
 
 /// A log that is read once: a thread and a connection for each broker that leads, one request at a time, of whose answer only the
 /// headers of batches are looked at, for where to go on.
-pub fn frames_of_log(load: &Load) -> Result<Outcome> {
-    let mut readers = LogReader::all(load)?;
+pub async fn frames_of_log(load: &Load) -> Result<Outcome> {
+    let mut readers = LogReader::all(load).await?;
     let each = i64::try_from(load.total)? / i64::from(load.partitions);
     let until = |readers: &mut Vec<LogReader>, end| {
         std::thread::scope(|scope| {
@@ -78,26 +79,12 @@ struct LogReader {
 
 impl LogReader {
     /// One for each broker that leads something.
-    fn all(load: &Load) -> Result<Vec<Self>> {
-        let topic = MetadataRequestTopic {
-            name: Some(load.topic.as_str().into()),
-            ..MetadataRequestTopic::default()
-        };
-        let asked = MetadataRequest { topics: Some(vec![topic]), ..MetadataRequest::default() };
-        let mut stream = connect(&load.bootstrap)?;
-        let mut answer = BytesMut::new();
-        stream.write_all(&encode_request(&asked, METADATA, 1, Some("frames"))?.into_bytes())?;
-        read(&mut stream, &mut answer)?;
-        let metadata = decode::<MetadataRequest>(answer, METADATA)?;
-        let mut led: BTreeMap<i32, BTreeMap<i32, i64>> = BTreeMap::new();
-        for partition in metadata.topics.iter().flat_map(|topic| &topic.partitions) {
-            led.entry(partition.leader_id).or_default().insert(partition.partition_index, 0);
-        }
-        let reader = |(leader, positions)| {
-            let broker = metadata.brokers.iter().find(|broker| broker.node_id == leader);
-            let broker = broker.ok_or("a leader without an address")?;
-            let stream = connect(&format!("{}:{}", &*broker.host, broker.port))?;
-            Ok(Self { stream, positions, answer: BytesMut::new() })
+    async fn all(load: &Load) -> Result<Vec<Self>> {
+        let client = ClientBuilder::new(vec![load.bootstrap.clone()]).build().await?;
+        let (_, led) = leaders(&client, &load.topic).await?;
+        let reader = |(address, partitions): (String, Vec<i32>)| {
+            let positions = partitions.into_iter().map(|partition| (partition, 0)).collect();
+            Ok(Self { stream: connect(&address)?, positions, answer: BytesMut::new() })
         };
         led.into_iter().map(reader).collect()
     }
@@ -133,10 +120,6 @@ fn connect(address: &str) -> Result<TcpStream> {
     Ok(stream)
 }
 
-fn decode<R: Request>(answer: BytesMut, version: i16) -> Result<R::Response> {
-    Ok(decode_response::<R>(&answer.freeze(), version)?.1)
-}
-
 /// A request for what comes from these offsets on.
 fn request(load: &Load, positions: impl Iterator<Item = (i32, i64)>) -> Result<Bytes> {
     let partition = |(partition, fetch_offset)| FetchPartition {
@@ -168,7 +151,7 @@ fn read(stream: &mut TcpStream, answer: &mut BytesMut) -> Result<()> {
 }
 
 fn records(answer: &BytesMut) -> Result<u64> {
-    let response = decode::<FetchRequest>(answer.clone(), VERSION)?;
+    let response = decode_response::<FetchRequest>(&answer.clone().freeze(), VERSION)?.1;
     let mut count = 0;
     for partition in response.responses.into_iter().flat_map(|topic| topic.partitions) {
         for batch in batches(partition.records.unwrap_or_default().to_bytes()) {
@@ -177,9 +160,6 @@ fn records(answer: &BytesMut) -> Result<u64> {
     }
     Ok(count)
 }
-
-/// The last with names.
-const METADATA: i16 = 9;
 
 /// The last with names.
 const VERSION: i16 = 12;
