@@ -719,14 +719,13 @@ impl<T, H> Connection<T, H> {
         };
         self.phase = Phase::Closed { reason };
         self.outbox.clear();
-        let mut failure = Some(failure.clone());
-        for entry in std::mem::take(&mut self.in_flight) {
+        let first = self.in_flight.iter().position(|entry| entry.waiter.is_owed());
+        for (at, entry) in std::mem::take(&mut self.in_flight).into_iter().enumerate() {
             self.done(entry.held);
-            let is_owed = entry.waiter.is_owed();
-            let failure = is_owed.then(|| failure.take()).flatten().unwrap_or_else(|| of_others.clone());
+            let failure = if Some(at) == first { failure } else { &of_others };
             match entry.waiter {
                 Waiter::Answer(token) | Waiter::Silent { token: Some(token), .. } => {
-                    self.fail(token, entry.api, Outcome::Unknown, failure);
+                    self.fail(token, entry.api, Outcome::Unknown, failure.clone());
                 }
                 Waiter::Negotiation | Waiter::Gone | Waiter::Silent { token: None, .. } => {}
             }
