@@ -1,9 +1,9 @@
 //! The bytes that are held and have been asked for, and how much may be asked for next.
 //!
 //! Counted are whole answers: as long as the records of one partition are not handed over, all of the answer is in
-//! memory, and what was decoded besides its records. Each byte is charged to one stream: an answer that has records of several is divided between them, and the last
-//! that holds some of it is charged with all. So never more is held than the budgets and one answer of each broker and stream, whose
-//! first batch may be larger than asked for.
+//! memory, and what was decoded besides its records. Each byte is charged to one stream: an answer that has records of several
+//! is divided between them, and the last that holds some of it is charged with all. So never more is held than the budgets and one
+//! answer of each broker and stream, whose first batch may be larger than asked for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

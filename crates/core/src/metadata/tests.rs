@@ -82,6 +82,15 @@ impl Rig {
         self.metadata.handle_response(self.now, query.flight, answer);
     }
 
+    /// A second later somebody asks for fresh answers, and gets this one.
+    #[track_caller]
+    fn asks_again(&mut self, answer: &MetadataResponse) {
+        self.pass(Duration::from_secs(1));
+        self.metadata.request_refresh(self.now, None);
+        let query = self.query();
+        self.answer(query, answer);
+    }
+
     /// Answers the query that is due; the id that topic `t` has after that.
     #[track_caller]
     fn hears(&mut self, answer: &MetadataResponse) -> Uuid {
@@ -314,16 +323,10 @@ fn a_known_topic_is_forgotten_only_when_it_is_missing_for_long() {
     let query = rig.query();
     rig.answer(query, &with_topic(answer(&[1]), "t", 1, 5));
     for _ in 0..MISSES_IGNORED {
-        rig.pass(Duration::from_secs(1));
-        rig.metadata.request_refresh(rig.now, None);
-        let query = rig.query();
-        rig.answer(query, &refusing(answer(&[1]), "t"));
+        rig.asks_again(&refusing(answer(&[1]), "t"));
         assert!(matches!(rig.metadata.topic("t"), Lookup::Known(_)));
     }
-    rig.pass(Duration::from_secs(1));
-    rig.metadata.request_refresh(rig.now, None);
-    let query = rig.query();
-    rig.answer(query, &refusing(answer(&[1]), "t"));
+    rig.asks_again(&refusing(answer(&[1]), "t"));
     assert_eq!(rig.metadata.topic("t"), Lookup::Refused(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION));
 }
 
@@ -335,20 +338,15 @@ fn a_forgotten_topic_has_to_be_heard_of_twice_under_another_id() {
         rig.metadata.want_topic(rig.now, "t");
         let query = rig.query();
         rig.answer(query, &with_id(answer(&[1]), 1));
-        let mut ask = |reply: MetadataResponse| {
-            rig.pass(Duration::from_secs(1));
-            rig.metadata.request_refresh(rig.now, None);
-            let query = rig.query();
-            rig.answer(query, &reply);
-            rig.metadata.topic("t")
-        };
         for _ in 0..=MISSES_IGNORED {
-            ask(refusing(answer(&[1]), "t"));
+            rig.asks_again(&refusing(answer(&[1]), "t"));
         }
         for _ in 1..answers {
-            assert_eq!(ask(with_id(answer(&[1]), id)), Lookup::Pending, "nobody says that it is not there");
+            rig.asks_again(&with_id(answer(&[1]), id));
+            assert_eq!(rig.metadata.topic("t"), Lookup::Pending, "nobody says that it is not there");
         }
-        let Lookup::Known(known) = ask(with_id(answer(&[1]), id)) else { panic!("id {id}") };
+        rig.asks_again(&with_id(answer(&[1]), id));
+        let Lookup::Known(known) = rig.metadata.topic("t") else { panic!("id {id}") };
         assert_eq!(known.id, Uuid::from_bytes([id; 16]));
     }
 }
@@ -362,10 +360,7 @@ fn an_id_outlives_an_answer_without_one() {
     rig.answer(query, &with_id(answer(&[1]), 1));
     let refusals = (0..=MISSES_IGNORED).map(|_| refusing(answer(&[1]), "t"));
     for reply in refusals.chain([with_id(answer(&[1]), 0), with_id(answer(&[1]), 2)]) {
-        rig.pass(Duration::from_secs(1));
-        rig.metadata.request_refresh(rig.now, None);
-        let query = rig.query();
-        rig.answer(query, &reply);
+        rig.asks_again(&reply);
     }
     let Lookup::Known(known) = rig.metadata.topic("t") else { panic!("a broker said that it is there") };
     assert_ne!(known.id, Uuid::from_bytes([2; 16]), "one answer is not enough");
@@ -381,10 +376,7 @@ fn unchanged_topics_are_not_copied() {
     let query = rig.query();
     rig.answer(query, &both);
     let Lookup::Known(before) = rig.metadata.topic("b") else { panic!() };
-    rig.pass(Duration::from_secs(1));
-    rig.metadata.request_refresh(rig.now, None);
-    let query = rig.query();
-    rig.answer(query, &with_topic(with_topic(answer(&[1]), "a", 1, 6), "b", 1, 5));
+    rig.asks_again(&with_topic(with_topic(answer(&[1]), "a", 1, 6), "b", 1, 5));
     let Lookup::Known(after) = rig.metadata.topic("b") else { panic!() };
     assert!(Arc::ptr_eq(&before, &after));
 }

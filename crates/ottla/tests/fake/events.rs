@@ -425,15 +425,9 @@ async fn a_broker_that_has_lost_what_it_acknowledged_is_a_warning() {
     let partition = client.partition_client("t", 0).await.unwrap();
     partition.produce(records(&["a"])).await.unwrap();
     let (leader, follower) = leader_and_follower(&pipes);
-    pipes.control(|cluster, now| {
-        cluster.hold_replica(now, "t", 0, follower).unwrap();
-        cluster.shrink_isr(now, "t", 0, follower).unwrap();
-    });
+    pipes.leave_behind(follower);
     assert_eq!(partition.produce(records(&["lost"])).await.unwrap(), [1]);
-    pipes.control(|cluster, now| {
-        cluster.kill(now, leader);
-        cluster.move_leader(now, "t", 0, follower).unwrap();
-    });
+    pipes.lead_without(leader, follower);
     // Written to the old connection, its outcome would not be known.
     pass(millis(10)).await;
     let log = Log::default();

@@ -87,8 +87,7 @@ async fn a_replica_that_lags_sends_back_to_the_leader() {
     pipes.append("t", 0, &["a"]);
     assert_eq!(next(&mut stream).await, "a");
     // It leaves the ISR, so that the high watermark passes it.
-    pipes.control(|cluster, now| cluster.hold_replica(now, "t", 0, 2)).unwrap();
-    pipes.control(|cluster, now| cluster.shrink_isr(now, "t", 0, 2)).unwrap();
+    pipes.leave_behind(2);
     pipes.append("t", 0, &["b"]);
     pass(millis(50)).await;
     stream.seek("t", 0, StartOffset::At(2)).unwrap();

@@ -191,10 +191,7 @@ async fn too_few_replicas_are_waited_for() {
     pipes.create_with("t", 1, 2, &[("min.insync.replicas", "2")]);
     let client = pipes.client().await;
     let partition = client.partition_client("t", 0).await.unwrap();
-    pipes.control(|cluster, now| {
-        cluster.hold_replica(now, "t", 0, 2).unwrap();
-        cluster.shrink_isr(now, "t", 0, 2).unwrap();
-    });
+    pipes.leave_behind(2);
     let call = tokio::spawn(async move { partition.produce(records(&["a"])).await });
     pass(secs(3)).await;
     assert!(!call.is_finished());
@@ -295,11 +292,8 @@ async fn a_late_answer_of_a_paused_broker_disturbs_nothing() {
     let pipes = cluster(2, 1);
     let partition = pipes.client().await.partition_client("t", 0).await.unwrap();
     partition.produce(records(&["a"])).await.unwrap();
-    pipes.control(|cluster, now| {
-        cluster.hold_replica(now, "t", 0, 2).unwrap();
-        cluster.shrink_isr(now, "t", 0, 2).unwrap();
-        cluster.release_replica(now, "t", 0, 2).unwrap();
-    });
+    pipes.leave_behind(2);
+    pipes.control(|cluster, now| cluster.release_replica(now, "t", 0, 2)).unwrap();
     let hold = pipes.rule(Rule::new(Reaction::Hold(Stage::AfterApplying)).api(ApiKey::PRODUCE).node(1));
     let call = tokio::spawn({
         let partition = partition.clone();

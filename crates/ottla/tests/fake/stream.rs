@@ -372,14 +372,10 @@ pub(crate) async fn reader_of_what_is_lost() -> (StreamConsumer, ottla::Client, 
     let mut stream = from(&partition, StartOffset::Earliest);
     assert_eq!(values(&mut stream, 1).await, ["a"]);
     let (leader, follower) = leader_and_follower(&pipes);
-    pipes.control(|cluster, now| cluster.hold_replica(now, "t", 0, follower)).unwrap();
-    pipes.control(|cluster, now| cluster.shrink_isr(now, "t", 0, follower)).unwrap();
+    pipes.leave_behind(follower);
     pipes.append("t", 0, &["lost"]);
     assert_eq!(values(&mut stream, 1).await, ["lost"]);
-    pipes.control(|cluster, now| {
-        cluster.kill(now, leader);
-        cluster.move_leader(now, "t", 0, follower).unwrap();
-    });
+    pipes.lead_without(leader, follower);
     pipes.append("t", 0, &["instead"]);
     (stream, client, pipes)
 }

@@ -123,6 +123,22 @@ impl PipeTransport {
             .unwrap();
     }
 
+    /// A replica of partition 0 of `t` fetches no more, and is not waited for.
+    pub(crate) fn leave_behind(&self, node: i32) {
+        self.control(|cluster, now| {
+            cluster.hold_replica(now, "t", 0, node).unwrap();
+            cluster.shrink_isr(now, "t", 0, node).unwrap();
+        });
+    }
+
+    /// The leader of partition 0 of `t` dies, and a replica that was left behind leads: an unclean election.
+    pub(crate) fn lead_without(&self, leader: i32, left_behind: i32) {
+        self.control(|cluster, now| {
+            cluster.kill(now, leader);
+            cluster.move_leader(now, "t", 0, left_behind).unwrap();
+        });
+    }
+
     pub(crate) fn rule(&self, rule: Rule) -> RuleId {
         self.control(|cluster, _| cluster.add_rule(rule))
     }
