@@ -436,7 +436,8 @@ impl Metadata {
         for answer in &response.topics {
             let Some(name) = answer.name.as_deref() else { continue };
             let Some(entry) = self.topics.get_mut(name) else { continue };
-            if let Some(code) = refusal(answer, entry.known.is_some()) {
+            let is_other = entry.id != answer.topic_id && !entry.id.is_nil() && !answer.topic_id.is_nil();
+            if let Some(code) = refusal(answer, entry.known.is_some() && !is_other) {
                 entry.refused = Some(code);
                 entry.misses = entry.misses.saturating_add(1);
                 if entry.misses > MISSES_IGNORED || !code.is_retriable() {
@@ -444,7 +445,6 @@ impl Metadata {
                 }
                 continue;
             }
-            let is_other = entry.id != answer.topic_id && !entry.id.is_nil() && !answer.topic_id.is_nil();
             if is_other && !entry.believes(now, answer.topic_id, broker, is_alone) {
                 // It exists under some id, which is all that there is to say of it.
                 entry.refused = entry.refused.filter(|_| entry.known.is_some());
@@ -504,7 +504,7 @@ impl Entry {
 }
 
 /// Why an answer says nothing of a topic, if that is so. No topic is without partitions: one that is said to have none, while
-/// none of them are known, has no leader that the broker knows of.
+/// none of them are known of the topic with that id, has no leader that the broker knows of.
 fn refusal(answer: &MetadataResponseTopic, is_known: bool) -> Option<ErrorCode> {
     match answer.error_code {
         ErrorCode::NONE | ErrorCode::LEADER_NOT_AVAILABLE => {

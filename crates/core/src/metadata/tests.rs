@@ -366,6 +366,25 @@ fn an_id_outlives_an_answer_without_one() {
     assert_ne!(known.id, Uuid::from_bytes([2; 16]), "one answer is not enough");
 }
 
+/// Trap M3: another id without partitions, as a broker says it that knows no leaders yet, is no topic without partitions.
+#[test]
+fn a_topic_created_again_has_no_partitions_before_some_are_told() {
+    let mut rig = Rig::knowing(&[1]);
+    rig.metadata.want_topic(rig.now, "t");
+    let query = rig.query();
+    rig.answer(query, &with_id(answer(&[1]), 1));
+    let mut without_leaders = with_id(answer(&[1]), 2);
+    without_leaders.topics[0].partitions.clear();
+    without_leaders.topics[0].error_code = ErrorCode::LEADER_NOT_AVAILABLE;
+    for _ in 0..MISSES_IGNORED {
+        rig.asks_again(&without_leaders);
+        let Lookup::Known(known) = rig.metadata.topic("t") else { panic!("it was known") };
+        assert_eq!((known.id, known.partitions.len()), (Uuid::from_bytes([1; 16]), 1));
+    }
+    rig.asks_again(&without_leaders);
+    assert_eq!(rig.metadata.topic("t"), Lookup::Refused(ErrorCode::LEADER_NOT_AVAILABLE));
+}
+
 /// Trap M6: an update shares every topic that did not change.
 #[test]
 fn unchanged_topics_are_not_copied() {

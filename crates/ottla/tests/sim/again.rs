@@ -31,7 +31,7 @@ const TURNS: u64 = 5;
 pub(crate) struct Again {
     pub(crate) partitions: i32,
     /// Leader epochs that the first one has and those after it begin without.
-    elections: i32,
+    pub(crate) elections: i32,
     pub(crate) stream: StreamPlan,
 }
 

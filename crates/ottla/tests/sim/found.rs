@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use ottla_fake::{Reaction, Release, Stage};
-use ottla_wire::ApiKey;
+use ottla_wire::{ApiKey, ErrorCode};
 
+use crate::again::Again;
 use crate::plan::{AggregatorPlan, Fault, Kind, Of, Plan, StreamPlan, Which};
 use crate::stored::Transactions;
 use crate::support::{millis, secs};
@@ -16,6 +17,10 @@ pub(crate) fn found() -> Vec<(&'static str, Plan)> {
     vec![
         ("a turn went on at a partition that had become full, while others had room", full()),
         ("a producer that was closed waited for answers to what it had given up", closed_early()),
+        (
+            "a topic created again that nobody led yet had no partitions, and that was believed",
+            created_again(),
+        ),
     ]
 }
 
@@ -88,6 +93,43 @@ fn closed_early() -> Plan {
         ],
         faults: vec![Fault { at: millis(60), lasts: millis(5_869), kind: slow }],
         ..calm(101_711)
+    }
+}
+
+fn created_again() -> Plan {
+    let no_leader = Kind::Rule {
+        api: Some(ApiKey::METADATA),
+        of: Of::Node(1),
+        which: Which::All,
+        reaction: Reaction::Error(ErrorCode::LEADER_NOT_AVAILABLE),
+    };
+    let stream = StreamPlan {
+        partition: Some(0),
+        in_batches: true,
+        max_wait: millis(50),
+        prefetch_bytes: 13_263,
+        max_bytes: 5_981,
+        resets: false,
+        restless: 0,
+        is_slow: false,
+        is_committed: false,
+    };
+    Plan {
+        latencies: vec![millis(12)],
+        delivery_timeout: millis(12_560),
+        calls: 7,
+        pourers: 2,
+        pours: 233,
+        batch_size: 1_836,
+        linger: millis(3),
+        awaits: 20,
+        idle_timeout: secs(60),
+        again: Some(Again { partitions: 1, elections: 3, stream }),
+        faults: vec![
+            Fault { at: millis(809), lasts: millis(7_459), kind: no_leader },
+            Fault { at: millis(3_813), lasts: Duration::ZERO, kind: Kind::Recreate },
+        ],
+        ..calm(1_670_095_888)
     }
 }
 
