@@ -432,8 +432,10 @@ impl<D> Producer<D> {
                 Timer::Identity => {
                     self.identity_timer = None;
                     self.identity = Identity::Absent;
-                    // Whoever needs one later asks then.
-                    if !self.awaiting_identity.is_empty() {
+                    if self.awaiting_identity.is_empty() {
+                        // Whoever needs one later asks then, and is not held up by what nobody waits for any more.
+                        self.identity_failures = 0;
+                    } else {
                         self.ask_identity();
                     }
                 }
@@ -499,6 +501,10 @@ impl<D> Producer<D> {
     fn settle(&mut self, id: PartitionId) {
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         partition.expire(self.now, &mut self.identity, &mut self.actions);
+        if partition.failures > 0 && partition.is_resolved() {
+            // What is given up is no reason for what comes later to wait longer.
+            partition.failures = 0;
+        }
         if partition.replaced_by.is_some() && partition.is_idle() {
             return self.forget(id);
         }

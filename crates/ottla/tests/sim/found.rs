@@ -21,6 +21,7 @@ pub(crate) fn found() -> Vec<(&'static str, Plan)> {
             "a topic created again that nobody led yet had no partitions, and that was believed",
             created_again(),
         ),
+        ("what had been given up long ago held up what came later", given_up_long_ago()),
     ]
 }
 
@@ -130,6 +131,38 @@ fn created_again() -> Plan {
             Fault { at: millis(3_813), lasts: Duration::ZERO, kind: Kind::Recreate },
         ],
         ..calm(1_670_095_888)
+    }
+}
+
+fn given_up_long_ago() -> Plan {
+    let of_node = |api, reaction| Kind::Rule { api, of: Of::Node(2), which: Which::All, reaction };
+    let refused = of_node(Some(ApiKey::PRODUCE), Reaction::Error(ErrorCode::KAFKA_STORAGE_ERROR));
+    Plan {
+        nodes: 2,
+        partitions: 2,
+        replication: millis(80),
+        latencies: vec![millis(26), millis(21)],
+        delivery_timeout: millis(19_476),
+        writers: 3,
+        calls: 7,
+        pourers: 1,
+        pours: 100,
+        batch_size: 1_558,
+        linger: millis(4),
+        aggregators: vec![AggregatorPlan {
+            partition: None,
+            tasks: 4,
+            inputs: 15,
+            linger: millis(17),
+            maximum: 375,
+            harm: 5,
+        }],
+        faults: vec![
+            Fault { at: millis(393), lasts: millis(3_462), kind: refused },
+            Fault { at: millis(2_024), lasts: millis(4_437), kind: of_node(None, Reaction::Corrupt(6)) },
+            Fault { at: millis(8_739), lasts: millis(4_756), kind: Kind::Readdress { node: 2 } },
+        ],
+        ..calm(3_349)
     }
 }
 

@@ -54,6 +54,26 @@ fn a_success_forgets_earlier_failures() {
 }
 
 #[test]
+fn failures_of_what_was_given_up_do_not_hold_up_what_comes_later() {
+    let mut world = World::new();
+    let id = world.open(0, 1);
+    let given_up = world.produce(id);
+    while world.is_open(given_up) {
+        let request = world.one();
+        world.answer(&request, ErrorCode::NOT_ENOUGH_REPLICAS, -1);
+        world.pass(SECOND);
+    }
+    let last = world.one();
+    world.answer(&last, ErrorCode::NOT_ENOUGH_REPLICAS, -1);
+    world.produce(id);
+    let request = world.one();
+    world.answer(&request, ErrorCode::NOT_ENOUGH_REPLICAS, -1);
+    world.nothing_sent();
+    world.pass(Duration::from_millis(121));
+    world.one();
+}
+
+#[test]
 fn a_moved_leader_ends_the_back_off() {
     let mut world = World::new();
     let id = world.open(0, 1);

@@ -71,6 +71,9 @@ fn a_producer_id_that_cannot_be_had_yet_is_asked_for_again_until_the_time_out() 
     assert_eq!(world.ids_asked, asked, "nobody waits for one any more");
     world.produce(id);
     assert_eq!(world.ids_asked, asked + 1);
+    world.producer.handle_producer_id(world.now, refusal());
+    world.pass(Duration::from_millis(121));
+    assert_eq!(world.ids_asked, asked + 2, "refusals of old do not hold it up");
 }
 
 /// Trap N7: what cannot get better is not tried for ever.
