@@ -119,7 +119,7 @@ impl World {
             return;
         }
         let Some(id) = self.open_partition(topic, partition) else {
-            self.ask_for_topic(&topic_name(topic));
+            self.ask_for_topic(topic_name(topic));
             return self.at(self.now + UNKNOWN_TOPIC_PAUSE, Event::WriterTurn { writer });
         };
         if !self.produce.has_room(id, self.writers[writer].plan.record_bytes.0 as usize) {
@@ -231,7 +231,7 @@ impl World {
             }
             let (topic, partition) = (self.writers[writer].plan.topic, self.writers[writer].plan.partition);
             if self.open_partition(topic, partition).is_none() {
-                self.ask_for_topic(&topic_name(topic));
+                self.ask_for_topic(topic_name(topic));
                 continue;
             }
             self.writers[writer].owes_last = false;
@@ -297,14 +297,14 @@ impl World {
         }
         let (plan, position, epoch) = (it.plan.clone(), it.position, it.epoch);
         let name = topic_name(plan.topic);
-        self.client.metadata.want_topic(self.now, &name);
-        let Lookup::Known(topic) = self.client.metadata.topic(&name) else {
-            self.ask_for_topic(&name);
+        self.client.metadata.want_topic(self.now, name);
+        let Lookup::Known(topic) = self.client.metadata.topic(name) else {
+            self.ask_for_topic(name);
             return self.reader_turn_at(reader, self.now + UNKNOWN_TOPIC_PAUSE);
         };
         if topic.id.is_nil() {
             // It is being created: its id comes later.
-            self.ask_for_topic(&name);
+            self.ask_for_topic(name);
             return self.reader_turn_at(reader, self.now + UNKNOWN_TOPIC_PAUSE);
         }
         if self.readers[reader].topic_id != Some(topic.id) {
@@ -466,23 +466,18 @@ impl World {
     }
 
     pub(crate) fn readers_are_done(&self) -> bool {
-        self.readers_behind().is_empty()
+        self.readers_behind().next().is_none()
     }
 
-    /// Which readers have not reached the end.
-    pub(crate) fn readers_behind(&self) -> String {
-        let mut behind = Vec::new();
-        for (number, it) in self.readers.iter().enumerate() {
-            let name = topic_name(it.plan.topic);
-            let Some(topic) = self.cluster.topic(&name) else { continue };
-            let Some(partition) = topic.partition(it.plan.partition) else { continue };
+    /// Which readers have not reached the end: their number, where they are, and the end.
+    pub(crate) fn readers_behind(&self) -> impl Iterator<Item = (usize, i64, i64)> {
+        self.readers.iter().enumerate().filter_map(|(number, it)| {
+            let topic = self.cluster.topic(topic_name(it.plan.topic))?;
             // What only the leader has acknowledged is shown when the others have it.
-            let end = partition.log().end();
-            if it.topic_id != Some(topic.id()) || it.position != end || !it.knows_end {
-                behind.push(format!("reader {number} is at {} of {end}", it.position));
-            }
-        }
-        behind.join(", ")
+            let end = topic.partition(it.plan.partition)?.log().end();
+            let is_behind = it.topic_id != Some(topic.id()) || it.position != end || !it.knows_end;
+            is_behind.then_some((number, it.position, end))
+        })
     }
 }
 

@@ -139,28 +139,28 @@ impl World {
             }
             FaultKind::AddNode { node, topic, partition } => {
                 self.cluster.add_node(self.now, node);
-                return self.lead_with_new(node, &topic_name(topic), partition);
+                return self.lead_with_new(node, topic_name(topic), partition);
             }
             FaultKind::MoveLeader { topic, partition, node } => {
-                return self.cluster.move_leader(now, &topic_name(topic), partition, node).is_ok();
+                return self.cluster.move_leader(now, topic_name(topic), partition, node).is_ok();
             }
             FaultKind::NoLeader { topic, partition } => {
-                return self.cluster.remove_leader(now, &topic_name(topic), partition).is_ok();
+                return self.cluster.remove_leader(now, topic_name(topic), partition).is_ok();
             }
             FaultKind::HoldWatermark { topic, partition } => {
-                let _is_gone = self.cluster.hold_high_watermark(now, &topic_name(topic), partition);
+                let _is_gone = self.cluster.hold_high_watermark(now, topic_name(topic), partition);
             }
             FaultKind::UncleanElection { topic, partition, node }
             | FaultKind::ShrinkIsr { topic, partition, node } => {
                 let name = topic_name(topic);
-                let is_leader = self.cluster.partition(&name, partition).is_none_or(|it| it.leader() == node);
+                let is_leader = self.cluster.partition(name, partition).is_none_or(|it| it.leader() == node);
                 let is_alone = !is_leader
-                    && self.cluster.hold_replica(now, &name, partition, node).is_ok()
-                    && self.cluster.shrink_isr(now, &name, partition, node).is_ok();
+                    && self.cluster.hold_replica(now, name, partition, node).is_ok()
+                    && self.cluster.shrink_isr(now, name, partition, node).is_ok();
                 return is_alone && matches!(kind, FaultKind::ShrinkIsr { .. });
             }
             FaultKind::Recreate { topic } => {
-                let is_gone = self.cluster.delete_topic(now, &topic_name(topic)).is_ok();
+                let is_gone = self.cluster.delete_topic(now, topic_name(topic)).is_ok();
                 if is_gone {
                     self.chaos.deleted.insert(topic);
                 }
@@ -168,9 +168,9 @@ impl World {
             }
             FaultKind::Retention { topic, partition } => {
                 let name = topic_name(topic);
-                let end = self.cluster.partition(&name, partition).map(Partition::high_watermark);
+                let end = self.cluster.partition(name, partition).map(Partition::high_watermark);
                 return end.is_some_and(|end| {
-                    self.cluster.raise_log_start(now, &name, partition, end / 2).is_ok() && end > 1
+                    self.cluster.raise_log_start(now, name, partition, end / 2).is_ok() && end > 1
                 });
             }
             FaultKind::ForgetProducers { topic, partition } => {
@@ -178,8 +178,8 @@ impl World {
             }
             FaultKind::Expiry { topic, partition } => {
                 let name = topic_name(topic);
-                let end = self.cluster.partition(&name, partition).map_or(0, Partition::high_watermark);
-                let is_done = self.cluster.raise_log_start(now, &name, partition, end).is_ok();
+                let end = self.cluster.partition(name, partition).map_or(0, Partition::high_watermark);
+                let is_done = self.cluster.raise_log_start(now, name, partition, end).is_ok();
                 return is_done && self.forget_producers(topic, partition);
             }
             _ => {}
@@ -189,10 +189,10 @@ impl World {
 
     fn forget_producers(&mut self, topic: usize, partition: i32) -> bool {
         let name = topic_name(topic);
-        let known = self.cluster.partition(&name, partition);
+        let known = self.cluster.partition(name, partition);
         let ids: Vec<i64> = known.map(|it| it.log().producers().ids().collect()).unwrap_or_default();
         for id in &ids {
-            let _gone_already = self.cluster.forget_producer(self.now, &name, partition, *id);
+            let _gone_already = self.cluster.forget_producer(self.now, name, partition, *id);
         }
         self.producers_forgotten(topic, partition);
         !ids.is_empty()
@@ -226,22 +226,22 @@ impl World {
             FaultKind::AddNode { node, .. } => self.remove_node(node),
             FaultKind::NoLeader { topic, partition } => self.elect_somebody(topic, partition),
             FaultKind::HoldWatermark { topic, partition } => {
-                let held = self.cluster.partition(&topic_name(topic), partition);
+                let held = self.cluster.partition(topic_name(topic), partition);
                 let is_behind = held.is_some_and(|it| it.high_watermark() < it.log().end());
-                let _is_gone = self.cluster.release_high_watermark(now, &topic_name(topic), partition);
+                let _is_gone = self.cluster.release_high_watermark(now, topic_name(topic), partition);
                 return u64::from(is_behind);
             }
             FaultKind::UncleanElection { topic, partition, node } => {
                 let (name, lost) = (topic_name(topic), self.cluster.lost().len());
-                let _is_down = self.cluster.move_leader(now, &name, partition, node);
-                let _is_gone = self.cluster.release_replica(now, &name, partition, node);
+                let _is_down = self.cluster.move_leader(now, name, partition, node);
+                let _is_gone = self.cluster.release_replica(now, name, partition, node);
                 return u64::from(self.cluster.lost().len() > lost);
             }
             FaultKind::ShrinkIsr { topic, partition, node } => {
-                let _is_gone = self.cluster.release_replica(now, &topic_name(topic), partition, node);
+                let _is_gone = self.cluster.release_replica(now, topic_name(topic), partition, node);
             }
             FaultKind::Recreate { topic } => {
-                if self.chaos.deleted.remove(&topic) && self.cluster.topic(&topic_name(topic)).is_some() {
+                if self.chaos.deleted.remove(&topic) && self.cluster.topic(topic_name(topic)).is_some() {
                     self.violate(NOTHING_CREATED, || format!("topic {topic} is there again"));
                 }
                 let _is_new = create_topic(&mut self.cluster, now, &self.plan, topic);
@@ -266,10 +266,10 @@ impl World {
         for (topic, partitions) in self.plan.topics.clone().into_iter().enumerate() {
             let name = topic_name(topic);
             for partition in 0..partitions {
-                let Some(found) = self.cluster.partition(&name, partition) else { continue };
+                let Some(found) = self.cluster.partition(name, partition) else { continue };
                 let others: Vec<i32> = found.replicas().iter().copied().filter(|it| *it != node).collect();
                 if others.len() < found.replicas().len() {
-                    let is_free = self.cluster.set_replicas(self.now, &name, partition, &others).is_ok();
+                    let is_free = self.cluster.set_replicas(self.now, name, partition, &others).is_ok();
                     left += i32::from(!is_free);
                 }
             }
@@ -281,13 +281,13 @@ impl World {
 
     fn elect_somebody(&mut self, topic: usize, partition: i32) {
         let name = topic_name(topic);
-        let Some(found) = self.cluster.partition(&name, partition).filter(|it| it.leader() < 0) else {
+        let Some(found) = self.cluster.partition(name, partition).filter(|it| it.leader() < 0) else {
             return;
         };
         let in_sync: Vec<i32> = found.isr().to_vec();
         let runs = |node: &&i32| self.cluster.node_state(**node) == Some(NodeState::Running);
         if let Some(node) = in_sync.iter().find(runs).copied() {
-            let _is_down = self.cluster.move_leader(self.now, &name, partition, node);
+            let _is_down = self.cluster.move_leader(self.now, name, partition, node);
         }
     }
 

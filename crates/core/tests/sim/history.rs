@@ -1,5 +1,6 @@
 //! What happened in a run, in words, and how often what happened: the history is kept only when somebody will read it.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -46,15 +47,15 @@ impl History {
 /// How often each fault struck and each state was reached; and in how many runs.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct Coverage {
-    counts: BTreeMap<(&'static str, String), (u64, u64)>,
+    counts: BTreeMap<(&'static str, Cow<'static, str>), (u64, u64)>,
 }
 
 impl Coverage {
-    pub(crate) fn hit(&mut self, group: &'static str, what: impl Into<String>) {
+    pub(crate) fn hit(&mut self, group: &'static str, what: impl Into<Cow<'static, str>>) {
         self.add(group, what, 1);
     }
 
-    pub(crate) fn add(&mut self, group: &'static str, what: impl Into<String>, times: u64) {
+    pub(crate) fn add(&mut self, group: &'static str, what: impl Into<Cow<'static, str>>, times: u64) {
         let (count, runs) = self.counts.entry((group, what.into())).or_default();
         *count += times;
         *runs = 1.min(*count);
@@ -72,8 +73,8 @@ impl Coverage {
     /// Which of these never came about.
     pub(crate) fn never(&self, names: impl Iterator<Item = (&'static str, &'static str)>) -> Vec<String> {
         let count =
-            |it: &(&'static str, &str)| self.counts.get(&(it.0, it.1.to_owned())).map_or(0, |it| it.0);
-        let is_missing = |it: &(&'static str, &str)| count(it) == 0;
+            |it: &(&'static str, &'static str)| self.counts.get(&(it.0, it.1.into())).map_or(0, |it| it.0);
+        let is_missing = |it: &(&'static str, &'static str)| count(it) == 0;
         names.filter(is_missing).map(|(group, what)| format!("{group}: {what}")).collect()
     }
 

@@ -155,10 +155,10 @@ impl World {
             return Some(id);
         }
         let name = topic_name(topic);
-        self.client.metadata.want_topic(self.now, &name);
-        let Lookup::Known(known) = self.client.metadata.topic(&name) else { return None };
+        self.client.metadata.want_topic(self.now, name);
+        let Lookup::Known(known) = self.client.metadata.topic(name) else { return None };
         known.partition(partition)?;
-        let id = self.produce.machine.open(self.now, &Str::from(name.as_str()), known.id, partition);
+        let id = self.produce.machine.open(self.now, &Str::from(name), known.id, partition);
         let queue = PartitionQueue::new(self.produce.max_batch);
         let opened = Queue {
             topic,
@@ -313,7 +313,7 @@ impl World {
             Action::RefreshMetadata { reason, avoid } => {
                 self.coverage.hit("producer", reason_name(&reason));
                 for (topic, _) in self.written_partitions() {
-                    self.client.metadata.want_topic(self.now, &topic_name(topic));
+                    self.client.metadata.want_topic(self.now, topic_name(topic));
                 }
                 self.client.metadata.request_refresh(self.now, avoid);
             }
@@ -530,12 +530,12 @@ impl World {
         let open: Vec<_> = open.map(|(id, it)| (*id, it.topic, it.topic_id, it.partition)).collect();
         for (id, topic, topic_id, partition) in open {
             let name = topic_name(topic);
-            self.client.metadata.want_topic(now, &name);
-            let Lookup::Known(known) = self.client.metadata.topic(&name) else { continue };
+            self.client.metadata.want_topic(now, name);
+            let Lookup::Known(known) = self.client.metadata.topic(name) else { continue };
             if known.id == topic_id || known.id.is_nil() || topic_id.is_nil() {
                 self.produce.machine.handle_leader(now, id, known.leader(partition));
             } else {
-                self.produce.machine.handle_topic_id(now, &Str::from(name.as_str()), known.id);
+                self.produce.machine.handle_topic_id(now, &Str::from(name), known.id);
             }
         }
     }

@@ -299,7 +299,9 @@ impl World {
         let limit = self.start + self.plan.heal + self.patience();
         if self.phase != Phase::Rough && self.phase != Phase::Closing && self.now > limit {
             let (unresolved, calls, phase) = (self.produce.unresolved(), self.calls.count(), self.phase);
-            let readers = self.readers_behind();
+            let behind = self.readers_behind();
+            let behind = behind.map(|(number, at, end)| format!("reader {number} is at {at} of {end}"));
+            let readers = behind.collect::<Vec<_>>().join(", ");
             self.violate(NOTHING_WAITS, || {
                 format!("{phase:?}: {unresolved} records and {calls} calls have no result; {readers}")
             });

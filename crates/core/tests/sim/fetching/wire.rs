@@ -270,7 +270,7 @@ impl World {
         }
     }
 
-    pub(super) fn cover_code(&mut self, what: &str, code: ErrorCode, answered: &str) {
+    pub(super) fn cover_code(&mut self, what: &str, code: ErrorCode, answered: &'static str) {
         match code.is_err() {
             true => self.coverage.hit("fetcher: cursor", format!("{what} is refused with {code}")),
             false => self.coverage.hit("fetcher: cursor", answered),
