@@ -100,7 +100,6 @@ pub const ROWS: [Row; 10] = [
         id: "shared",
         title: "100 B, one partition, `Bytes`",
         payloads: Payloads::Shared,
-        real: false,
         target: multiple(6.5),
         ..PLAIN
     },
@@ -120,7 +119,6 @@ pub const ROWS: [Row; 10] = [
         size: 1 << 10,
         partitions: 12,
         codec: Codec::Zstd,
-        real: false,
         target: CODEC,
         ..PLAIN
     },
@@ -137,7 +135,6 @@ pub const ROWS: [Row; 10] = [
         title: "10 KiB, one partition, `Bytes`",
         size: 10 << 10,
         payloads: Payloads::Shared,
-        real: false,
         target: AHEAD,
         ..PLAIN
     },

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ottla::partition_of;
 
-use super::Load;
+use super::{Load, Payloads};
 use crate::contest::Codec;
 use crate::load::{MARK, mark};
 
@@ -16,6 +16,8 @@ pub struct Source {
     keys: Vec<(Bytes, i32)>,
     /// The same values where each is marked before it is handed over.
     marked: Vec<Vec<u8>>,
+    /// Marked ones are shared: each is made anew, as it is where nobody has had it before.
+    makes_anew: bool,
     end: Instant,
     /// Records handed over, to each partition.
     pub ends: Vec<u64>,
@@ -32,7 +34,7 @@ pub struct Item<'a> {
     pub key: Option<&'a Bytes>,
     /// Its value.
     pub value: &'a [u8],
-    /// The same value to share; not for marked ones.
+    /// The same value to share; of marked ones only where payloads are shared.
     pub shared: &'a Bytes,
 }
 
@@ -52,6 +54,7 @@ impl Source {
             } else {
                 Vec::new()
             },
+            makes_anew: load.marked && load.payloads == Payloads::Shared,
             values,
             keys: keys.collect(),
             end: Instant::now(),
@@ -85,19 +88,18 @@ impl Source {
                 (Some(key), *partition)
             }
         };
-        let shared = &self.values[at % self.values.len()];
+        let at = at % self.values.len();
         let end = &mut self.ends[partition as usize];
-        let value = match self.marked.is_empty() {
-            true => &shared[..],
-            false => {
-                let value = &mut self.marked[at % self.values.len()];
-                value[..MARK].copy_from_slice(&mark(partition, *end));
-                &value[..]
+        if let Some(value) = self.marked.get_mut(at) {
+            value[..MARK].copy_from_slice(&mark(partition, *end));
+            if self.makes_anew {
+                self.values[at] = Bytes::copy_from_slice(value);
             }
-        };
+        }
         *end += 1;
         self.count += 1;
-        Item { partition, key, value, shared }
+        let shared = &self.values[at];
+        Item { partition, key, value: self.marked.get(at).map_or(shared, |value| value), shared }
     }
 }
 

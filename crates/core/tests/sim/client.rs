@@ -3,6 +3,7 @@
 //! A single-threaded driver of [`Metadata`] and [`Connection`], as `ottla` has one with tasks and locks. It carries
 //! bytes, time and outcomes; who gets an outcome is decided by the token of its request.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -527,9 +528,9 @@ impl World {
         self.coverage.hit(
             "request",
             match &outcome {
-                Ok(Some(_)) => "answered".to_owned(),
-                Ok(None) => "sent without an answer".to_owned(),
-                Err(error) => format!("{:?}: {}", error.outcome, name_of(&error.reason)),
+                Ok(Some(_)) => Cow::Borrowed("answered"),
+                Ok(None) => Cow::Borrowed("sent without an answer"),
+                Err(error) => Cow::Owned(format!("{:?}: {}", error.outcome, name_of(&error.reason))),
             },
         );
         match pending.waiter {

@@ -2,6 +2,7 @@
 
 mod room;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -396,13 +397,10 @@ impl World {
             let error = self.not_sent(&to, ApiKey::PRODUCE, "the broker is not among those known");
             return self.produce_lost(token, &error);
         };
+        if out + 1 == self.produce.max_in_flight {
+            self.coverage.hit("producer", "as many requests are out as are allowed");
+        }
         self.produce.out.insert(token, (broker_id, self.now, acks != Acks::None));
-        let carried: Vec<String> = self
-            .produce
-            .machine
-            .carried(token)
-            .map(|(topic, partition, attempt)| format!("{}/{partition} attempt {attempt}", &**topic))
-            .collect();
         let outgoing = Outgoing {
             request: Box::new(request),
             deadline: self.now + timeout,
@@ -411,7 +409,14 @@ impl World {
         };
         let number = self.send(channel, outgoing, Waiter::Produce(token), None);
         self.coverage.hit("producer", "sends");
-        self.note(|| format!("produce #{number} to broker {broker_id}: {}", carried.join(", ")));
+        let Self { produce, history, now, start, .. } = self;
+        history.note(*now - *start, || {
+            let carried = produce.machine.carried(token);
+            let carried: Vec<_> = carried
+                .map(|(topic, partition, attempt)| format!("{}/{partition} attempt {attempt}", &**topic))
+                .collect();
+            format!("produce #{number} to broker {broker_id}: {}", carried.join(", "))
+        });
     }
 
     pub(crate) fn produce_outcome(
@@ -523,6 +528,18 @@ impl World {
         }
     }
 
+    fn lead(&mut self, id: PartitionId, leader: Option<Leader>) {
+        let Produce { machine, out, .. } = &mut self.produce;
+        let carried = |machine: &Producer<u64>| -> usize {
+            out.keys().map(|token| machine.carried(*token).count()).sum()
+        };
+        let before = carried(machine);
+        machine.handle_leader(self.now, id, leader);
+        if carried(machine) < before {
+            self.coverage.hit("producer", "what a silent broker was sent goes to another");
+        }
+    }
+
     /// The metadata has changed: partitions hear of their leaders, and of topics that are others now.
     pub(crate) fn leaders_changed(&mut self) {
         let now = self.now;
@@ -533,7 +550,7 @@ impl World {
             self.client.metadata.want_topic(now, name);
             let Lookup::Known(known) = self.client.metadata.topic(name) else { continue };
             if known.id == topic_id || known.id.is_nil() || topic_id.is_nil() {
-                self.produce.machine.handle_leader(now, id, known.leader(partition));
+                self.lead(id, known.leader(partition));
             } else {
                 self.produce.machine.handle_topic_id(now, &Str::from(name), known.id);
             }
@@ -608,9 +625,9 @@ impl World {
         self.coverage.hit(
             "producer",
             match result {
-                Ok(written) if written.base_offset.is_some() => "written".to_owned(),
-                Ok(_) => "written, no offset".to_owned(),
-                Err(error) => format!("{:?}: {}", error.outcome, name_of(&error.cause)),
+                Ok(written) if written.base_offset.is_some() => Cow::Borrowed("written"),
+                Ok(_) => Cow::Borrowed("written, no offset"),
+                Err(error) => Cow::Owned(format!("{:?}: {}", error.outcome, name_of(&error.cause))),
             },
         );
         for (place, record) in (0_i64..).zip(records) {

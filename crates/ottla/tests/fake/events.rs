@@ -8,6 +8,7 @@ use std::{fmt, fs};
 
 use ottla::{Error, OffsetAt, OutOfRange, Record, StartOffset, StreamConsumerBuilder};
 use ottla_fake::{Answer, Reaction, Rule, Stage};
+use ottla_wire::messages::fetch::FetchResponse;
 use ottla_wire::{ApiKey, ErrorCode};
 use tracing::field::{Field, Visit};
 use tracing::span;
@@ -275,6 +276,56 @@ async fn a_partition_that_is_refused_to_a_stream_is_in_the_log_with_all_facts() 
             assert!(failed["error"].contains(&code), "{failed:?}");
         }
     }
+}
+
+/// A6: a Fetch that is refused as a whole: what comes next is said, and that is what happens.
+#[tokio::test(start_paused = true)]
+async fn a_fetch_that_is_refused_as_a_whole_is_in_the_log_with_what_comes_next() {
+    let codes = [
+        (ErrorCode::FETCH_SESSION_ID_NOT_FOUND, "a new fetch session", true),
+        (ErrorCode::UNKNOWN_SERVER_ERROR, "again after a pause", true),
+        (ErrorCode::CLUSTER_AUTHORIZATION_FAILED, "nothing before a seek", false),
+    ];
+    for (code, next, goes_on) in codes {
+        let (partition, _client, pipes) = one().await;
+        pipes.append("t", 0, &["a"]);
+        let log = Log::default();
+        let _logged = log.keep();
+        let refused = Reaction::alter(move |answer| {
+            let Answer::Fetch(answer) = answer else { return };
+            *answer = FetchResponse { error_code: code, ..FetchResponse::default() };
+        });
+        pipes.rule(Rule::new(refused).api(ApiKey::FETCH).times(1));
+        let mut stream = StreamConsumerBuilder::new(partition, StartOffset::At(0)).build().unwrap();
+        assert_eq!(stream.next().await.unwrap().is_ok(), goes_on, "{code}");
+        let code = code.to_string();
+        let facts = [("broker", "broker 1 (node-1:9092)"), ("code", &*code), ("next", next)];
+        assert_fields(&log.only("answered with an error", "Fetch"), &facts);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_fetch_with_other_partitions_is_a_warning() {
+    let (partition, _client, pipes) = one().await;
+    pipes.append("t", 0, &["a"]);
+    let other = Reaction::alter(|answer| {
+        let Answer::Fetch(answer) = answer else { return };
+        let rows = &mut answer.responses[0].partitions;
+        rows.push(rows[0].clone());
+        rows[1].partition_index = 5;
+    });
+    pipes.rule(Rule::new(other).api(ApiKey::FETCH).times(1));
+    let log = Log::default();
+    let _logged = log.keep();
+    let mut stream = StreamConsumerBuilder::new(partition, StartOffset::At(0)).build().unwrap();
+    let (record, _) = stream.next().await.unwrap().unwrap();
+    assert_eq!(record.value.as_deref(), Some(&b"a"[..]));
+    let expected = [
+        ("level", "WARN"),
+        ("broker", "broker 1 (node-1:9092)"),
+        ("mismatch", "Mismatch { unexpected: 1, missing: 0 }"),
+    ];
+    assert_fields(&log.about("fetch answer does not match its request"), &expected);
 }
 
 /// A6: what a follower refuses, its leader is asked.

@@ -174,9 +174,8 @@ impl Engine {
                 }
             }
             Event::Reply(token, outcome) => self.handle_reply(token, outcome),
-            Event::Sealed(sealed) => {
-                self.sealer.finish(sealed.pool);
-                self.done(sealed.result);
+            Event::Sealed(done) => {
+                self.done(*done);
                 self.sealer.start(driver, self.cluster.runtime());
             }
             Event::ProducerId(result) => {

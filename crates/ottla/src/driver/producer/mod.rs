@@ -17,7 +17,7 @@ use ottla_core::producer::{ProducerIdFailure, ProducerMetrics, RequestToken};
 use tokio::sync::Notify;
 
 use self::engine::{Effect, Engine};
-use self::sealer::Sealed;
+use self::sealer::Done;
 use super::cluster::Cluster;
 use super::connection::Sink;
 use super::lock;
@@ -38,7 +38,7 @@ pub(crate) enum Event {
     /// A request came to this.
     Reply(RequestToken, Result<Option<Answer>, RequestError>),
     /// A blocking thread is done with a batch.
-    Sealed(Box<Sealed>),
+    Sealed(Box<Done>),
     /// InitProducerId came to this.
     ProducerId(Result<(i64, i16), ProducerIdFailure>),
     /// The metadata has changed.

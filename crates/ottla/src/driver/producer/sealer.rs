@@ -3,7 +3,7 @@
 //! were taken.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use ottla_core::partition_queue::{Batch, ReadyBatch, SealError};
 use ottla_core::producer::{InOrder, PartitionId, Place, RequestToken, SplitBatch};
@@ -11,21 +11,31 @@ use ottla_wire::records::{ChunkPool, Chunks, SealedBatch, SplitError};
 use tokio::runtime::Handle;
 
 use super::{Driver, Event};
+use crate::driver::lock;
 use crate::producer::Promise;
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Sealer {
-    chunks: Chunks,
+    /// For sealing in place.
     pool: ChunkPool,
-    idle: Vec<ChunkPool>,
-    waiting: VecDeque<Work>,
+    chunks: Chunks,
+    queue: Arc<Mutex<Queue>>,
     /// What is at work, and what is done already behind what is not.
     pub(super) order: InOrder<(usize, SealOutcome)>,
     /// Records of the batches in `order`.
     pub(super) records: usize,
-    running: usize,
     limit: usize,
+}
+
+/// What the threads share. A thread that is done with a batch goes on with the next: one that ended, and another that was
+/// woken for it, left a processor idle now and then.
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: VecDeque<Work>,
+    running: usize,
+    /// Of threads that found nothing more to do.
+    idle: Vec<ChunkPool>,
 }
 
 /// Something to do for a blocking thread.
@@ -35,16 +45,9 @@ pub(super) enum Work {
     Split(SplitBatch),
 }
 
-/// A blocking thread's work is done.
-#[derive(Debug)]
-pub(crate) struct Sealed {
-    pub(super) result: Done,
-    pub(super) pool: ChunkPool,
-}
-
 /// What work came to.
 #[derive(Debug)]
-pub(super) enum Done {
+pub(crate) enum Done {
     /// With the number of the batch's records.
     Seal(Place, usize, SealOutcome),
     Split(PartitionId, RequestToken, Result<(SealedBatch, SealedBatch), SplitError>),
@@ -52,7 +55,7 @@ pub(super) enum Done {
 
 /// What a batch that was to be sealed came to.
 #[derive(Debug)]
-pub(super) enum SealOutcome {
+pub(crate) enum SealOutcome {
     Sealed(Result<Batch<Promise>, SealError<Promise>>),
     /// The thread panicked, or its runtime is gone, while it compressed a batch that held so much memory; the delivery
     /// has been told.
@@ -86,15 +89,12 @@ impl Work {
 impl Sealer {
     pub(super) fn new(chunks: &Chunks) -> Self {
         let limit = std::thread::available_parallelism().map_or(1, |threads| threads.get().min(MAX_SEALERS));
-        let (chunks, pool) = (chunks.clone(), ChunkPool::of(chunks));
         Self {
-            chunks,
-            pool,
-            idle: Vec::new(),
-            waiting: VecDeque::new(),
+            pool: ChunkPool::of(chunks),
+            chunks: chunks.clone(),
+            queue: Arc::default(),
             order: InOrder::default(),
             records: 0,
-            running: 0,
             limit,
         }
     }
@@ -106,55 +106,71 @@ impl Sealer {
 
     /// The work is for another thread.
     pub(super) fn queue(&mut self, work: Work) {
-        self.waiting.push_back(work);
+        lock(&self.queue).waiting.push_back(work);
     }
 
-    /// Gives work to as many threads as are allowed.
+    /// Starts threads for what waits, as many as are allowed.
     pub(super) fn start(&mut self, driver: &Arc<Driver>, runtime: &Handle) {
-        while self.running < self.limit
-            && let Some(work) = self.waiting.pop_front()
-        {
-            self.running += 1;
-            let pool = self.idle.pop().unwrap_or_else(|| ChunkPool::of(&self.chunks));
-            let job = Job::new(work, pool, driver.clone());
-            runtime.spawn_blocking(move || job.run());
+        while let Some(thread) = self.thread(driver) {
+            runtime.spawn_blocking(move || thread.run());
         }
     }
 
-    /// A thread is done, and gives its pool back.
-    pub(super) fn finish(&mut self, pool: ChunkPool) {
-        self.running -= 1;
-        self.idle.push(pool);
+    /// One more thread, with its first work.
+    fn thread(&self, driver: &Arc<Driver>) -> Option<Thread> {
+        let mut queue = lock(&self.queue);
+        if queue.running >= self.limit {
+            return None;
+        }
+        let work = queue.waiting.pop_front()?;
+        queue.running += 1;
+        let pool = queue.idle.pop().unwrap_or_else(|| ChunkPool::of(&self.chunks));
+        let (queue, driver) = (self.queue.clone(), driver.clone());
+        Some(Thread { lost: Some(work.lost()), work: Some(work), pool, queue, driver })
     }
 }
 
 /// More threads than this would take processors away from whoever makes the records.
 const MAX_SEALERS: usize = 8;
 
-/// Work on its way through a blocking thread. It comes back to the engine whatever happens.
-struct Job {
+/// A blocking thread. Whatever happens to it, its work comes back to the engine.
+struct Thread {
     work: Option<Work>,
-    sealed: Option<Box<Sealed>>,
+    /// What is said of the work if it does not come to an end.
+    lost: Option<Done>,
+    pool: ChunkPool,
+    queue: Arc<Mutex<Queue>>,
     driver: Arc<Driver>,
 }
 
-impl Job {
-    fn new(work: Work, pool: ChunkPool, driver: Arc<Driver>) -> Self {
-        let sealed = Sealed { result: work.lost(), pool };
-        Self { work: Some(work), sealed: Some(Box::new(sealed)), driver }
+impl Thread {
+    fn run(mut self) {
+        while let Some(work) = self.work.take() {
+            let done = work.run(&mut self.pool);
+            self.lost = None;
+            // The engine may find more to do now.
+            self.driver.post(Event::Sealed(Box::new(done)));
+            self.go_on();
+        }
     }
 
-    fn run(mut self) {
-        if let (Some(work), Some(sealed)) = (self.work.take(), &mut self.sealed) {
-            sealed.result = work.run(&mut sealed.pool);
+    /// Takes the next work; without any the thread is over.
+    fn go_on(&mut self) {
+        let mut queue = lock(&self.queue);
+        self.work = queue.waiting.pop_front();
+        self.lost = self.work.as_ref().map(Work::lost);
+        if self.work.is_none() {
+            queue.running -= 1;
+            queue.idle.push(std::mem::replace(&mut self.pool, ChunkPool::new(0, 0)));
         }
     }
 }
 
-impl Drop for Job {
+impl Drop for Thread {
     fn drop(&mut self) {
-        if let Some(sealed) = self.sealed.take() {
-            self.driver.post(Event::Sealed(sealed));
+        if let Some(lost) = self.lost.take() {
+            lock(&self.queue).running -= 1;
+            self.driver.post(Event::Sealed(Box::new(lost)));
         }
     }
 }
