@@ -32,7 +32,7 @@ usage: cargo xtask COMMAND
       runs all tests; without --kafka against Apache Kafka nodes started for the run
   sim [--seeds N] [--clients M] [--from S]
       runs the simulations: N seeds of the machines and N of the fetcher, M of the whole client, from seed S on;
-      prints what was covered
+      a fiftieth of N unless told; prints what was covered
   kafka up [--nodes N] [--version V] [--name NAME]
       starts a cluster and keeps it running; NAME is `one` or, with three nodes, `three` unless told
   kafka down|status|env|ready|heal [--name NAME]

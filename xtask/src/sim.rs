@@ -27,6 +27,9 @@ const BY_HAND: Cost = Cost::EachRunMs(40);
 /// What every change goes through: even a slow machine takes half of it.
 pub(crate) const OF_COMMIT: Cost = Cost::AverageMs(10);
 
+/// Unless told otherwise a run of the whole client comes with so many of the machines: it takes about ten times as long.
+const A_CLIENT_FOR_SO_MANY: u64 = 50;
+
 /// What runs of the machines and the fetcher may cost at most, in milliseconds of processor time.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Cost {
@@ -80,16 +83,18 @@ impl Seeds {
 
 pub(crate) fn run(args: &[String]) -> Outcome {
     let mut seeds = Seeds { machines: 2_000, clients: 0, from: 0 };
+    let mut clients = None;
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut number = || args.next().and_then(|value| value.parse().ok()).ok_or(USAGE);
         match arg.as_str() {
             "--seeds" => seeds.machines = number()?,
-            "--clients" => seeds.clients = number()?,
+            "--clients" => clients = Some(number()?),
             "--from" => seeds.from = number()?,
             _ => return Err(USAGE.to_owned()),
         }
     }
+    seeds.clients = clients.unwrap_or(seeds.machines / A_CLIENT_FOR_SO_MANY);
     simulate(&Home::find()?, seeds, LIMIT, BY_HAND)
 }
 

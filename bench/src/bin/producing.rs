@@ -26,8 +26,7 @@ usage: producing [--rows ID,...] [--clients NAME,...] [--rounds N] [--seconds S]
   --rounds   of each client; 9 unless told
   --seconds  of each round, 0.5 unless told
   --warm-up  before each round, 0.2 unless told
-  --kafka    real brokers instead of the null broker: borrowed, keyed, lz4, large and latency, and everything is
-             read back
+  --kafka    real brokers instead of the null broker: all rows but small and delay, and everything is read back
   --svg      where plots go
   --tuned    the C library's allocator keeps large blocks, for all clients that use it";
 

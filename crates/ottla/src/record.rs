@@ -112,6 +112,7 @@ impl RecordAndOffset {
 }
 
 impl From<OwnedRecord> for RecordAndOffset {
+    #[inline]
     fn from(record: OwnedRecord) -> Self {
         let OwnedRecord { offset, timestamp, key, value, headers } = record;
         Self { offset, timestamp: Timestamp(timestamp), key, value, headers }

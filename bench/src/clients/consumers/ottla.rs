@@ -82,7 +82,7 @@ impl Consuming for Ottla {
                     }
                 }
                 Records::Owned => {
-                    for record in batch.to_owned() {
+                    for record in batch.owned() {
                         arrivals.take(partition, record.offset, record.value.as_deref())?;
                     }
                 }

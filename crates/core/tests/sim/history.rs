@@ -56,9 +56,11 @@ impl Coverage {
     }
 
     pub(crate) fn add(&mut self, group: &'static str, what: impl Into<Cow<'static, str>>, times: u64) {
-        let (count, runs) = self.counts.entry((group, what.into())).or_default();
-        *count += times;
-        *runs = 1.min(*count);
+        if times > 0 {
+            let (count, runs) = self.counts.entry((group, what.into())).or_default();
+            *count += times;
+            *runs = 1;
+        }
     }
 
     /// Adds what another run counted.

@@ -54,18 +54,46 @@ impl<'a> Batch<'a> {
         Records { records, behind, from: *from, next: *from, fault }
     }
 
-    /// The records, each on its own: keys and values are slices of the answer, and keep it in memory.
+    /// The records one after another, each on its own: keys and values are slices of the answer, and keep it in memory.
+    pub fn owned(&self) -> impl Iterator<Item = RecordAndOffset> + use<'a> {
+        let batches = self.lent.batches.iter();
+        Owned { batch: None, batches, records: Records { records: None, behind: &[], ..self.iter() } }
+    }
+
+    /// All of [`owned`](Self::owned) in a vector.
     pub fn to_owned(&self) -> Vec<RecordAndOffset> {
-        let mut owned = Vec::new();
-        let mut records = self.iter();
-        for batch in &self.lent.batches {
-            records = Records { records: Some(batch.iter()), behind: &[], ..records };
-            owned.extend(records.by_ref().map(|view| batch.batch().owned(&view).into()));
-            if self.lent.fault.get().is_some() {
-                break;
-            }
-        }
+        let sizes = self.lent.batches.iter().map(|batch| batch.iter().size_hint().1.unwrap_or_default());
+        let mut owned = Vec::with_capacity(sizes.sum());
+        owned.extend(self.owned());
         owned
+    }
+}
+
+/// Iterates over the records of a [`Batch`], each on its own.
+#[derive(Debug)]
+struct Owned<'a> {
+    batch: Option<&'a OwnedRecords>,
+    /// The batches that come then.
+    batches: std::slice::Iter<'a, OwnedRecords>,
+    /// Those of `batch` that are left.
+    records: Records<'a>,
+}
+
+impl Iterator for Owned<'_> {
+    type Item = RecordAndOffset;
+
+    #[inline]
+    fn next(&mut self) -> Option<RecordAndOffset> {
+        loop {
+            if let Some(batch) = self.batch
+                && let Some(view) = self.records.next()
+            {
+                return Some(batch.batch().owned(&view).into());
+            }
+            // Behind a record that cannot be read there is nothing.
+            self.batch = if self.records.fault.get().is_none() { self.batches.next() } else { None };
+            self.records.records = Some(self.batch?.iter());
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use ottla::Compression;
 use ottla_fake::{Reaction, Release, Stage};
 use ottla_wire::{ApiKey, ErrorCode};
 
@@ -183,6 +184,7 @@ fn calm(seed: u64) -> Plan {
         leaves: false,
         batch_size: 2_000,
         linger: millis(5),
+        codec: Compression::None,
         max_message_bytes: None,
         awaits: 0,
         idle_timeout: secs(10),

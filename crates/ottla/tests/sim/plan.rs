@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ottla::Compression;
 use ottla_fake::{Reaction, Release, Rule, Stage};
 use ottla_wire::{ApiKey, ErrorCode};
 
@@ -34,6 +35,8 @@ pub(crate) struct Plan {
     /// Of the producer: small, so that batches fill up and are in flight together.
     pub(crate) batch_size: usize,
     pub(crate) linger: Duration,
+    /// Of the producers.
+    pub(crate) codec: Compression,
     /// Of the topic: larger batches are refused, and split.
     pub(crate) max_message_bytes: Option<usize>,
     /// One in so many records is waited for at once; 0 for none.
@@ -326,6 +329,12 @@ fn reaction(random: &mut Random) -> Reaction {
     }
 }
 
+fn codec(random: &mut Random) -> Compression {
+    const CODECS: [Compression; 4] =
+        [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
+    if random.one_in(3) { random.pick(&CODECS) } else { Compression::None }
+}
+
 impl Plan {
     pub(crate) fn of(seed: u64) -> Self {
         let mut random = Random::new(seed).branch(0);
@@ -390,6 +399,7 @@ impl Plan {
             pours: random.within(20..300),
             batch_size: usize::try_from(random.within(1_024..4_000)).unwrap(),
             linger: random.millis(0..20),
+            codec: codec(&mut Random::new(seed).branch(8)),
             // A batch of one record is smaller.
             max_message_bytes: more.one_in(4).then(|| usize::try_from(more.within(700..2_500)).unwrap()),
             awaits: more.pick(&[0, 4, 20]),

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ottla::{
-    Client, Error, ErrorCode, IsolationLevel, OutOfRange, RecordStream, StartOffset, StreamConsumer,
-    StreamConsumerBuilder, StreamMetrics, Truncation,
+    Client, Compression, Error, ErrorCode, IsolationLevel, OutOfRange, RecordStream, StartOffset,
+    StreamConsumer, StreamConsumerBuilder, StreamMetrics, Truncation,
 };
 use tokio::time::{sleep, timeout};
 
@@ -165,8 +165,8 @@ struct Follower {
     number: usize,
     /// Bytes that it may hold in all.
     limit: u64,
-    /// No other stream may share its fetcher.
-    is_alone: bool,
+    /// What it is told it is charged for, byte by byte: no other stream may share its fetcher, and nothing is compressed.
+    pays_for_bytes: bool,
     stream: Stream,
     places: BTreeMap<i32, Place>,
     /// Of the stream that there is now.
@@ -188,8 +188,8 @@ impl Follower {
         let most = company().map(|it| it.max_bytes).max().unwrap_or_default();
         let answer = usize::try_from(most).unwrap() + LARGEST_BATCH;
         let limit = (budgets + answer * plan.nodes_ever() as usize) as u64;
-        let is_alone = company().count() == 1;
-        Ok(Self { world, client, of, number, limit, is_alone, stream, places, resets: 0 })
+        let pays_for_bytes = plan.codec == Compression::None && company().count() == 1;
+        Ok(Self { world, client, of, number, limit, pays_for_bytes, stream, places, resets: 0 })
     }
 
     /// Waits for a while, and takes what comes. Whether anything did.
@@ -228,7 +228,7 @@ impl Follower {
         self.agrees()?;
         let buffered = self.stream.metrics().buffered;
         // What it has told last is there until it is asked again. Where it shares a fetcher, others may be charged for that.
-        if buffered > self.limit || self.is_alone && buffered < told {
+        if buffered > self.limit || self.pays_for_bytes && buffered < told {
             let what = format!("{} says that it holds {buffered} bytes, {told} were told", self.name());
             return Err(broken(MEMORY, format!("{what}, {} are its limit", self.limit)));
         }

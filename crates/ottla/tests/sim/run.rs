@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use ottla::{Client, Error, Producer, ProducerBuilder, Record, TopicProducer};
+use ottla::{Client, Compression, Error, Producer, ProducerBuilder, Record, TopicProducer};
 use ottla_core::producer::DeliveryOutcome;
 use ottla_fake::{FakeCluster, Reaction, Release, Rule, RuleId, Stage};
 use tokio::task::{JoinHandle, LocalSet};
@@ -304,6 +304,7 @@ pub(crate) fn producer_of(plan: &Plan, client: &Client) -> ProducerBuilder {
         .batch_size(plan.batch_size)
         .buffer_memory(plan.buffer_memory())
         .linger(plan.linger)
+        .compression(plan.codec)
 }
 
 pub(crate) async fn new_producer(plan: &Plan, client: &Client) -> Kept<Producer> {
@@ -466,6 +467,16 @@ impl World {
         }
         outcome.read = self.seen.read.borrow().iter().map(|read| read.len() as u64).sum();
         outcome.requests = self.pipes.control(|cluster, _| cluster.counters().all_requests());
+        let compressed = |cluster: &FakeCluster, partition| {
+            let batches = cluster.partition("t", partition).unwrap().log().batches();
+            batches.filter(|batch| batch.header.attributes.compression() != Ok(Compression::None)).count()
+        };
+        outcome.count(
+            "compressed",
+            self.pipes.control(|cluster, _| {
+                (0..plan.partitions).map(|partition| compressed(cluster, partition) as u64).sum()
+            }),
+        );
         outcome.count("lost", self.pipes.control(|cluster, _| cluster.lost().len() as u64));
         Ok(outcome)
     }

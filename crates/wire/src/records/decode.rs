@@ -57,6 +57,7 @@ impl DecodedBatch {
     }
 
     /// A record of this batch on its own, as slices of the batch's buffer. One allocation if it has headers.
+    #[inline]
     pub fn owned(&self, view: &RecordView<'_>) -> OwnedRecord {
         OwnedRecord::of(view, &self.records)
     }

@@ -137,8 +137,9 @@ impl<'a> Iterator for RecordIter<'a> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        // A count is only a claim: each record has at least seven bytes.
-        (0, Some(self.rest.len() / 7 + 1))
+        // A count is only a claim: each record has at least seven bytes. What is left over then is an error.
+        let claimed = usize::try_from(self.left).unwrap_or_default();
+        (0, Some(claimed.min(self.rest.len() / 7) + 1))
     }
 }
 
@@ -232,6 +233,7 @@ pub struct OwnedRecord {
 
 impl OwnedRecord {
     /// `view` with its payloads as slices of `records`, which it must lie in; payloads from elsewhere are copied.
+    #[inline]
     pub(super) fn of(view: &RecordView<'_>, records: &Bytes) -> Self {
         let own = |payload: &[u8]| slice_of(records, payload);
         Self {
@@ -239,7 +241,10 @@ impl OwnedRecord {
             timestamp: view.timestamp,
             key: view.key.map(own),
             value: view.value.map(own),
-            headers: view.headers().iter().map(|(key, value)| (own(key), value.map(own))).collect(),
+            headers: match view.headers.is_empty() {
+                true => Vec::new(),
+                false => own_headers(view.headers, records),
+            },
         }
     }
 
@@ -257,7 +262,14 @@ impl OwnedRecord {
     }
 }
 
+#[inline(never)]
+fn own_headers(headers: HeadersView<'_>, records: &Bytes) -> Vec<(Bytes, Option<Bytes>)> {
+    let own = |payload: &[u8]| slice_of(records, payload);
+    headers.iter().map(|(key, value)| (own(key), value.map(own))).collect()
+}
+
 /// The part of `whole` that `part` is. `Bytes::slice_ref` would panic if it were not one.
+#[inline]
 fn slice_of(whole: &Bytes, part: &[u8]) -> Bytes {
     let start = (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize);
     match start.checked_add(part.len()) {
