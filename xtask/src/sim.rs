@@ -82,19 +82,18 @@ impl Seeds {
 }
 
 pub(crate) fn run(args: &[String]) -> Outcome {
-    let mut seeds = Seeds { machines: 2_000, clients: 0, from: 0 };
-    let mut clients = None;
+    let (mut machines, mut clients, mut from) = (2_000, None, 0);
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut number = || args.next().and_then(|value| value.parse().ok()).ok_or(USAGE);
         match arg.as_str() {
-            "--seeds" => seeds.machines = number()?,
+            "--seeds" => machines = number()?,
             "--clients" => clients = Some(number()?),
-            "--from" => seeds.from = number()?,
+            "--from" => from = number()?,
             _ => return Err(USAGE.to_owned()),
         }
     }
-    seeds.clients = clients.unwrap_or(seeds.machines / A_CLIENT_FOR_SO_MANY);
+    let seeds = Seeds { machines, clients: clients.unwrap_or(machines / A_CLIENT_FOR_SO_MANY), from };
     simulate(&Home::find()?, seeds, LIMIT, BY_HAND)
 }
 

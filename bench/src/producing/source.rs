@@ -16,7 +16,7 @@ pub struct Source {
     keys: Vec<(Bytes, i32)>,
     /// The same values where each is marked before it is handed over.
     marked: Vec<Vec<u8>>,
-    /// Marked ones are shared: each is made anew, as it is where nobody has had it before.
+    /// Payloads are marked and shared: each needs a `Bytes` of its own, since the one before may be in flight.
     makes_anew: bool,
     end: Instant,
     /// Records handed over, to each partition.
@@ -99,7 +99,11 @@ impl Source {
         *end += 1;
         self.count += 1;
         let shared = &self.values[at];
-        Item { partition, key, value: self.marked.get(at).map_or(shared, |value| value), shared }
+        let value = match self.marked.get(at) {
+            Some(value) => &value[..],
+            None => &shared[..],
+        };
+        Item { partition, key, value, shared }
     }
 }
 

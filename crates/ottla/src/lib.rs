@@ -62,6 +62,6 @@ pub use producer::{
 };
 pub use record::{Payload, Record, RecordAndOffset, Timestamp};
 pub use stream::{
-    Batch, OutOfRange, PartitionMetrics, RecordStream, RecordStreamBuilder, Records, StartOffset,
+    Batch, OutOfRange, OwnedIter, PartitionMetrics, RecordStream, RecordStreamBuilder, Records, StartOffset,
     StreamConsumer, StreamConsumerBuilder, StreamMetrics, StreamRecord,
 };

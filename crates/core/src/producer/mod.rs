@@ -502,7 +502,7 @@ impl<D> Producer<D> {
         let Some(partition) = self.partitions.get_mut(&id) else { return };
         partition.expire(self.now, &mut self.identity, &mut self.actions);
         if partition.failures > 0 && partition.is_resolved() {
-            // What is given up is no reason for what comes later to wait longer.
+            // A pause that has begun lasts as long as it was to, but what was given up makes no later one longer.
             partition.failures = 0;
         }
         if partition.replaced_by.is_some() && partition.is_idle() {
@@ -587,11 +587,14 @@ impl<D> Producer<D> {
     /// Asks again after a pause, or fails all that waits where asking again cannot help.
     fn identity_failed(&mut self, failure: &ProducerIdFailure) {
         let is_retriable = failure.is_retriable();
-        self.identity = if is_retriable { Identity::Pausing } else { Identity::Absent };
         if is_retriable {
+            self.identity = Identity::Pausing;
             self.identity_failures += 1;
             let pause = self.settings.backoff.delay(self.identity_failures, self.random.next_u64());
             self.timers.set(Timer::Identity, &mut self.identity_timer, Some(later(self.now, pause)));
+        } else {
+            self.identity = Identity::Absent;
+            self.identity_failures = 0;
         }
         let cause = DeliveryCause::ProducerId(failure.clone());
         for id in &self.awaiting_identity {

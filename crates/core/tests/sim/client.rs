@@ -125,6 +125,8 @@ struct Channel {
     muted_until: Instant,
     /// What the coverage saw last.
     state: &'static str,
+    /// What `machine.poll_timeout()` was when it was last pumped. Whoever changes the machine marks the channel dirty.
+    due: Option<Instant>,
 }
 
 struct Slot {
@@ -171,7 +173,7 @@ impl Client {
     }
 
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        let channels = self.channels.values().filter_map(|channel| channel.machine.poll_timeout());
+        let channels = self.channels.values().filter_map(|channel| channel.due);
         channels.chain(self.metadata.poll_timeout().filter(|_| !self.is_closed)).min()
     }
 
@@ -262,8 +264,9 @@ impl World {
         let machine = Connection::new(self.now, peer, self.client.settings.clone(), deadline);
         self.client.next_channel += 1;
         let channel = self.client.next_channel;
+        let due = machine.poll_timeout();
         let opened =
-            Channel { machine, link: None, incoming: BytesMut::new(), muted_until: self.now, state: "" };
+            Channel { machine, link: None, incoming: BytesMut::new(), muted_until: self.now, state: "", due };
         self.client.channels.insert(channel, opened);
         if let Some(old) = self.client.slots.insert(key, Slot { channel, pauses }) {
             self.forget_closed(old.channel);
@@ -399,9 +402,8 @@ impl World {
 
     pub(crate) fn client_timeouts(&mut self) {
         let now = self.now;
-        for (number, it) in &mut self.client.channels {
-            if it.machine.poll_timeout().is_some_and(|due| due <= now) {
-                it.machine.handle_timeout(now);
+        for (number, it) in &self.client.channels {
+            if it.due.is_some_and(|due| due <= now) {
                 self.client.dirty.insert(*number);
             }
         }
@@ -464,11 +466,12 @@ impl World {
             self.happened(channel, &peer, event);
         }
         let Some(it) = self.client.channels.get_mut(&channel) else { return };
+        it.due = it.machine.poll_timeout();
         if let Some(reason) = it.machine.closed() {
-            let name = format!("closed: {}", name_of(reason));
+            let closed = it.link.take().map(|link| (link, format!("closed: {}", name_of(reason))));
             let is_wrong = matches!(reason, CloseReason::Protocol(_) | CloseReason::TooLong { .. });
             let complaint = is_wrong.then(|| reason.to_string());
-            if let Some(link) = it.link.take() {
+            if let Some((link, name)) = closed {
                 self.note(|| format!("channel {channel}: {name}"));
                 self.close_link(link);
             }

@@ -528,6 +528,7 @@ impl World {
         }
     }
 
+    /// Who leads the partition now. What is out is carried no more when that makes the machine give it up: nothing else happens here.
     fn lead(&mut self, id: PartitionId, leader: Option<Leader>) {
         let Produce { machine, out, .. } = &mut self.produce;
         let carried = |machine: &Producer<u64>| -> usize {

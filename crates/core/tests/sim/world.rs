@@ -417,6 +417,7 @@ pub(crate) fn create_topic(cluster: &mut FakeCluster, now: Instant, plan: &Plan,
     cluster.create_topic_with(now, topic_name(topic), partitions, replicas, &settings).is_ok()
 }
 
+/// Plans have two at most.
 pub(crate) fn topic_name(topic: usize) -> &'static str {
     ["topic-0", "topic-1"][topic]
 }

@@ -10,7 +10,7 @@ use crate::record::RecordAndOffset;
 /// Records of one partition, in order, borrowed from the stream until its next call: batches of the log that came in one answer, of
 /// compressed ones one.
 ///
-/// Iterating allocates nothing and shares nothing. A record that cannot be read ends the iteration; the stream's next call
+/// Iterating allocates nothing and, borrowed, shares nothing. A record that cannot be read ends the iteration; the stream's next call
 /// says so, and the position is before it.
 #[derive(Debug)]
 pub struct Batch<'a> {
@@ -47,55 +47,54 @@ impl<'a> Batch<'a> {
     /// The records, borrowed.
     pub fn iter(&self) -> Records<'a> {
         let Lent { batches, from, fault } = self.lent;
-        let (records, behind) = match &batches[..] {
-            [first, behind @ ..] => (Some(first.iter()), behind),
+        let (batch, behind) = match &batches[..] {
+            [first, behind @ ..] => (Some(first), behind),
             [] => (None, &[][..]),
         };
-        Records { records, behind, from: *from, next: *from, fault }
+        Records { batch, records: batch.map(OwnedRecords::iter), behind, from: *from, next: *from, fault }
     }
 
-    /// The records one after another, each on its own: keys and values are slices of the answer, and keep it in memory.
-    pub fn owned(&self) -> impl Iterator<Item = RecordAndOffset> + use<'a> {
-        let batches = self.lent.batches.iter();
-        Owned { batch: None, batches, records: Records { records: None, behind: &[], ..self.iter() } }
+    /// The records one after another, each on its own: keys and values are slices of the answer, and keep it in memory. One without
+    /// headers costs no allocation. Ends as [`iter`](Self::iter) does.
+    ///
+    /// ```
+    /// # async fn f(mut stream: ottla::RecordStream) -> ottla::Result<()> {
+    /// let mut kept = Vec::new();
+    /// while let Some(batch) = stream.next_batch().await? {
+    ///     kept.extend(batch.owned().filter(|record| record.key.is_some()));
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn owned(&self) -> OwnedIter<'a> {
+        OwnedIter(self.iter())
     }
 
     /// All of [`owned`](Self::owned) in a vector.
     pub fn to_owned(&self) -> Vec<RecordAndOffset> {
-        let sizes = self.lent.batches.iter().map(|batch| batch.iter().size_hint().1.unwrap_or_default());
-        let mut owned = Vec::with_capacity(sizes.sum());
+        let sizes = self.lent.batches.iter().filter_map(|batch| batch.iter().size_hint().1);
+        // How many there are is a claim of whoever wrote them.
+        let mut owned = Vec::with_capacity(sizes.sum::<usize>().min(1_024));
         owned.extend(self.owned());
         owned
     }
 }
 
-/// Iterates over the records of a [`Batch`], each on its own.
-#[derive(Debug)]
-struct Owned<'a> {
-    batch: Option<&'a OwnedRecords>,
-    /// The batches that come then.
-    batches: std::slice::Iter<'a, OwnedRecords>,
-    /// Those of `batch` that are left.
-    records: Records<'a>,
-}
+/// Iterates over the records of a [`Batch`], each on its own; made by [`Batch::owned`].
+#[derive(Debug, Clone)]
+pub struct OwnedIter<'a>(Records<'a>);
 
-impl Iterator for Owned<'_> {
+impl Iterator for OwnedIter<'_> {
     type Item = RecordAndOffset;
 
     #[inline]
     fn next(&mut self) -> Option<RecordAndOffset> {
-        loop {
-            if let Some(batch) = self.batch
-                && let Some(view) = self.records.next()
-            {
-                return Some(batch.batch().owned(&view).into());
-            }
-            // Behind a record that cannot be read there is nothing.
-            self.batch = if self.records.fault.get().is_none() { self.batches.next() } else { None };
-            self.records.records = Some(self.batch?.iter());
-        }
+        let view = self.0.next()?;
+        Some(self.0.batch?.batch().owned(&view).into())
     }
 }
+
+impl std::iter::FusedIterator for OwnedIter<'_> {}
 
 impl<'a> IntoIterator for &Batch<'a> {
     type Item = RecordView<'a>;
@@ -118,6 +117,8 @@ impl<'a> IntoIterator for Batch<'a> {
 /// Iterates over the records of a [`Batch`].
 #[derive(Debug, Clone)]
 pub struct Records<'a> {
+    /// Where `records` are from.
+    batch: Option<&'a OwnedRecords>,
     records: Option<RecordIter<'a>>,
     /// The batches that come then.
     behind: &'a [OwnedRecords],
@@ -145,6 +146,7 @@ impl<'a> Iterator for Records<'a> {
                 }
                 None => {
                     let (first, behind) = self.behind.split_first().unzip();
+                    self.batch = first;
                     self.records = first.map(OwnedRecords::iter);
                     self.behind = behind.unwrap_or_default();
                 }

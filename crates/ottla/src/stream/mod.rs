@@ -11,7 +11,7 @@ mod reader;
 mod settings;
 mod single;
 
-pub use batch::{Batch, Records};
+pub use batch::{Batch, OwnedIter, Records};
 pub use many::{RecordStream, RecordStreamBuilder, StreamRecord};
 pub use metrics::{PartitionMetrics, StreamMetrics};
 pub use settings::{OutOfRange, StartOffset};

@@ -141,6 +141,27 @@ async fn a_panic_while_a_batch_is_compressed_fails_that_batch_alone() {
     assert_eq!(pipes.values("t", 0).len(), 20);
 }
 
+/// The same with many batches at once: threads go on behind a panic, and what waits for one is not lost.
+#[tokio::test(start_paused = true)]
+async fn panics_among_batches_that_are_compressed_at_once_fail_those_alone() {
+    let (client, pipes) = world(1, 4).await;
+    let producer = client.producer().compression(Compression::Lz4).batch_size(200_000).build().await.unwrap();
+    let topic = producer.topic("t").await.unwrap();
+    let mut deliveries = Vec::new();
+    for number in 0..40 {
+        let is_bad = number % 3 == 1;
+        let record = if is_bad { Payload::record() } else { Record::new(vec![b'y'; 150_000]) };
+        deliveries.push((is_bad, topic.enqueue_to(number % 4, record).await.unwrap()));
+    }
+    for (is_bad, delivery) in deliveries {
+        let (result, took) = timed(delivery).await;
+        assert_eq!(result.is_err(), is_bad);
+        assert!(took < secs(1), "{took:?}");
+    }
+    assert_eq!((0..4).map(|partition| pipes.values("t", partition).len()).sum::<usize>(), 27);
+    assert_eq!(producer.metrics().buffered, 0);
+}
+
 /// Trap N11: a panic in the engine of a stream ends the stream with an error; others are not concerned.
 #[tokio::test(start_paused = true)]
 async fn a_panic_in_a_streams_engine_is_an_error_for_its_reader() {

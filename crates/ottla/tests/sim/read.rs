@@ -165,7 +165,7 @@ struct Follower {
     number: usize,
     /// Bytes that it may hold in all.
     limit: u64,
-    /// What it is told it is charged for, byte by byte: no other stream may share its fetcher, and nothing is compressed.
+    /// What it is told is charged to it byte by byte: no other stream shares its fetcher, and nothing is compressed.
     pays_for_bytes: bool,
     stream: Stream,
     places: BTreeMap<i32, Place>,

@@ -137,7 +137,7 @@ impl<'a> Iterator for RecordIter<'a> {
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        // A count is only a claim: each record has at least seven bytes. What is left over then is an error.
+        // A count is only a claim: each record has at least seven bytes. One more is the error that may end it.
         let claimed = usize::try_from(self.left).unwrap_or_default();
         (0, Some(claimed.min(self.rest.len() / 7) + 1))
     }
@@ -262,6 +262,7 @@ impl OwnedRecord {
     }
 }
 
+/// Apart from what all records need, which is inlined.
 #[inline(never)]
 fn own_headers(headers: HeadersView<'_>, records: &Bytes) -> Vec<(Bytes, Option<Bytes>)> {
     let own = |payload: &[u8]| slice_of(records, payload);

@@ -19,9 +19,10 @@ use ottla_core::producer::{
 use ottla_wire::messages::init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 use ottla_wire::messages::produce::{ProduceRequest, ProduceResponse};
 use ottla_wire::{ApiKey, ErrorCode, Str};
+use tokio::runtime::Handle as Runtime;
 
 use super::log::{log_failed, log_lost, log_reset, next_after};
-use super::sealer::{Done, SealOutcome, Sealer, Work};
+use super::sealer::{Done, SealOutcome, Sealer, Thread, Work};
 use super::{Driver, Event};
 use crate::driver::cluster::{Cluster, Owner, Plan, Purpose, Verdict};
 use crate::driver::connection::{Handle, ReplyTo};
@@ -54,6 +55,8 @@ pub(crate) struct Engine {
 pub(crate) enum Effect {
     /// Something was pushed into the connection.
     Kick(Handle),
+    /// There is something to compress.
+    Start(Box<Thread>, Runtime),
     /// A batch came to this.
     Resolve { delivery: Promise, fate: Fate },
     /// A batch takes no room any more, in its outbox if there still is one and in all.
@@ -66,6 +69,7 @@ impl Effect {
     pub(super) fn run(self, shared: &Shared) {
         match self {
             Self::Kick(handle) => handle.kick(),
+            Self::Start(thread, runtime) => thread.start(&runtime),
             Self::Resolve { delivery, fate } => delivery.resolve(fate),
             Self::Release { outbox, memory } => {
                 let memory = outbox.map_or(memory, |outbox| outbox.release(memory));
@@ -176,7 +180,7 @@ impl Engine {
             Event::Reply(token, outcome) => self.handle_reply(token, outcome),
             Event::Sealed(done) => {
                 self.done(*done);
-                self.sealer.start(driver, self.cluster.runtime());
+                self.start_threads(driver);
             }
             Event::ProducerId(result) => {
                 if let Some(failure) = self.producer.handle_producer_id(now(), result) {
@@ -268,11 +272,17 @@ impl Engine {
 
     fn work(&mut self, driver: &Arc<Driver>, work: Work, takes_long: bool) {
         if takes_long {
-            self.sealer.queue(work);
-            self.sealer.start(driver, self.cluster.runtime());
+            self.sealer.push(work);
+            self.start_threads(driver);
         } else {
             let done = work.run(self.sealer.pool());
             self.done(done);
+        }
+    }
+
+    fn start_threads(&mut self, driver: &Arc<Driver>) {
+        while let Some(thread) = self.sealer.thread(driver) {
+            self.effects.push(Effect::Start(Box::new(thread), self.cluster.runtime().clone()));
         }
     }
 

@@ -20,7 +20,7 @@ pub(super) struct Sealer {
     /// For sealing in place.
     pool: ChunkPool,
     chunks: Chunks,
-    queue: Arc<Mutex<Queue>>,
+    shared: Arc<Mutex<Shared>>,
     /// What is at work, and what is done already behind what is not.
     pub(super) order: InOrder<(usize, SealOutcome)>,
     /// Records of the batches in `order`.
@@ -28,14 +28,16 @@ pub(super) struct Sealer {
     limit: usize,
 }
 
-/// What the threads share. A thread that is done with a batch goes on with the next: one that ended, and another that was
-/// woken for it, left a processor idle now and then.
+/// What the threads share. One that is done with a batch goes on with the next, so that no processor is idle while another one is
+/// woken for it.
 #[derive(Debug, Default)]
-struct Queue {
+struct Shared {
     waiting: VecDeque<Work>,
     running: usize,
-    /// Of threads that found nothing more to do.
-    idle: Vec<ChunkPool>,
+    /// Those of them that tell of what they have done, and look for more then.
+    returning: usize,
+    /// The pools of threads that have found nothing more to do.
+    pools: Vec<ChunkPool>,
 }
 
 /// Something to do for a blocking thread.
@@ -92,7 +94,7 @@ impl Sealer {
         Self {
             pool: ChunkPool::of(chunks),
             chunks: chunks.clone(),
-            queue: Arc::default(),
+            shared: Arc::default(),
             order: InOrder::default(),
             records: 0,
             limit,
@@ -105,49 +107,61 @@ impl Sealer {
     }
 
     /// The work is for another thread.
-    pub(super) fn queue(&mut self, work: Work) {
-        lock(&self.queue).waiting.push_back(work);
+    pub(super) fn push(&self, work: Work) {
+        lock(&self.shared).waiting.push_back(work);
     }
 
-    /// Starts threads for what waits, as many as are allowed.
-    pub(super) fn start(&mut self, driver: &Arc<Driver>, runtime: &Handle) {
-        while let Some(thread) = self.thread(driver) {
-            runtime.spawn_blocking(move || thread.run());
-        }
-    }
-
-    /// One more thread, with its first work.
-    fn thread(&self, driver: &Arc<Driver>) -> Option<Thread> {
-        let mut queue = lock(&self.queue);
-        if queue.running >= self.limit {
+    /// One more thread for what waits, if that is allowed and nobody comes back for it. To be started without the engine's lock.
+    pub(super) fn thread(&self, driver: &Arc<Driver>) -> Option<Thread> {
+        let mut shared = lock(&self.shared);
+        if shared.running >= self.limit || shared.waiting.len() <= shared.returning {
             return None;
         }
-        let work = queue.waiting.pop_front()?;
-        queue.running += 1;
-        let pool = queue.idle.pop().unwrap_or_else(|| ChunkPool::of(&self.chunks));
-        let (queue, driver) = (self.queue.clone(), driver.clone());
-        Some(Thread { lost: Some(work.lost()), work: Some(work), pool, queue, driver })
+        let work = shared.waiting.pop_front()?;
+        shared.running += 1;
+        let pool = shared.pools.pop();
+        drop(shared);
+        let pool = pool.unwrap_or_else(|| ChunkPool::of(&self.chunks));
+        let (lost, shared, driver) = (Some(work.lost()), self.shared.clone(), driver.clone());
+        Some(Thread { work: Some(work), lost, pool: Some(pool), shared, driver })
+    }
+}
+
+impl Drop for Sealer {
+    /// What nobody has begun has nobody to come back to.
+    fn drop(&mut self) {
+        let waiting = std::mem::take(&mut lock(&self.shared).waiting);
+        drop(waiting);
     }
 }
 
 /// More threads than this would take processors away from whoever makes the records.
 const MAX_SEALERS: usize = 8;
 
-/// A blocking thread. Whatever happens to it, its work comes back to the engine.
-struct Thread {
+/// A blocking thread, with its first work. Whatever happens to it, that comes back to the engine.
+#[derive(Debug)]
+pub(crate) struct Thread {
     work: Option<Work>,
     /// What is said of the work if it does not come to an end.
     lost: Option<Done>,
-    pool: ChunkPool,
-    queue: Arc<Mutex<Queue>>,
+    pool: Option<ChunkPool>,
+    shared: Arc<Mutex<Shared>>,
     driver: Arc<Driver>,
 }
 
 impl Thread {
+    /// Starts it. On a runtime that is gone it is dropped, and wakes others.
+    pub(super) fn start(self, runtime: &Handle) {
+        runtime.spawn_blocking(move || self.run());
+    }
+
     fn run(mut self) {
-        while let Some(work) = self.work.take() {
-            let done = work.run(&mut self.pool);
+        while let Some(work) = self.work.take()
+            && let Some(pool) = &mut self.pool
+        {
+            let done = work.run(pool);
             self.lost = None;
+            lock(&self.shared).returning += 1;
             // The engine may find more to do now.
             self.driver.post(Event::Sealed(Box::new(done)));
             self.go_on();
@@ -156,20 +170,23 @@ impl Thread {
 
     /// Takes the next work; without any the thread is over.
     fn go_on(&mut self) {
-        let mut queue = lock(&self.queue);
-        self.work = queue.waiting.pop_front();
+        let mut shared = lock(&self.shared);
+        shared.returning -= 1;
+        self.work = shared.waiting.pop_front();
         self.lost = self.work.as_ref().map(Work::lost);
         if self.work.is_none() {
-            queue.running -= 1;
-            queue.idle.push(std::mem::replace(&mut self.pool, ChunkPool::new(0, 0)));
+            shared.running -= 1;
+            shared.pools.extend(self.pool.take());
         }
     }
 }
 
 impl Drop for Thread {
     fn drop(&mut self) {
+        // Whoever waits for it is told before the engine is.
+        drop(self.work.take());
         if let Some(lost) = self.lost.take() {
-            lock(&self.queue).running -= 1;
+            lock(&self.shared).running -= 1;
             self.driver.post(Event::Sealed(Box::new(lost)));
         }
     }

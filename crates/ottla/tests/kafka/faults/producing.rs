@@ -16,10 +16,12 @@ use ottla::wire::messages::alter_partition_reassignments::{
 };
 use ottla::wire::messages::elect_leaders::{ElectLeadersRequest, TopicPartitions};
 use ottla::{Client, ClientBuilder, Compression, Delivery, Record, TopicProducer};
+use ottla_core::backoff::Random;
 use tokio::task::JoinSet;
-use tokio::time::interval;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::failing::Failing;
+use super::fetching::create;
 use crate::support::cluster::{Faults, expect_refused_writes};
 use crate::support::java::java;
 use crate::support::topic;
@@ -29,6 +31,9 @@ const TASKS: usize = 8;
 /// Records that a task hands over at a time, and how often.
 const BURST: usize = 10;
 const PACE: Duration = Duration::from_millis(10);
+/// How many another task hands over at a time, and how often at most.
+const MUCH: u64 = 600;
+const MUCH_PACE: Duration = Duration::from_secs(1);
 /// Deliveries that a task keeps before it waits for the oldest.
 const KEPT: usize = 2_000;
 
@@ -40,7 +45,9 @@ async fn producers_lose_nothing_and_say_what_is_known_while_brokers_fail_and_par
         ClientBuilder::new(faults.addresses().to_vec()).client_id("producing").build().await.unwrap();
     let name = topic("producing");
     expect_refused_writes(&name);
-    client.controller_client().await.unwrap().create_topic(&name, PARTITIONS, 3, 10_000).await.unwrap();
+    // Each broker leads a third.
+    let replicas: Vec<_> = (0..PARTITIONS).map(|at| (0..3).map(|nth| 1 + (at + nth) % 3).collect()).collect();
+    create(&client, &name, &replicas, &[("max.message.bytes", "30000")]).await;
     faults.ready().await;
     let producer = client.producer().compression(Compression::Lz4).build().await.unwrap();
     let failing = Failing::start(&faults).await;
@@ -50,6 +57,7 @@ async fn producers_lose_nothing_and_say_what_is_known_while_brokers_fail_and_par
         let topic = producer.topic(&name).await.unwrap();
         tasks.spawn(produce(topic, task, stop.clone()));
     }
+    tasks.spawn(produce_much(producer.topic(&name).await.unwrap(), TASKS, stop.clone()));
 
     let seconds = std::env::var("OTTLA_PRODUCING").map_or(30, |seconds| seconds.parse().unwrap());
     let (start, mut rounds) = (Instant::now(), 0);
@@ -77,6 +85,7 @@ async fn producers_lose_nothing_and_say_what_is_known_while_brokers_fail_and_par
     println!("{rounds} rounds in {:?}: {metrics:?}", start.elapsed());
     println!("beside it: {}", failing.finish(&faults).await);
     assert_eq!((metrics.records_failed, metrics.buffered), (0, 0));
+    assert!(metrics.splits > 0, "no batch was too large for the topic");
 
     for (partition, mut acknowledged) in (0..).zip(acknowledged) {
         acknowledged.sort();
@@ -91,9 +100,10 @@ async fn producers_lose_nothing_and_say_what_is_known_while_brokers_fail_and_par
             log.len(),
             acknowledged.len()
         );
-        let mut last = [None; TASKS];
+        let mut last = [None; TASKS + 1];
         for (offset, value) in &log {
-            let (task, number) = value.split_once(':').unwrap();
+            let mut parts = value.split(':');
+            let (task, number) = (parts.next().unwrap(), parts.next().unwrap());
             let number: usize = number.parse().unwrap();
             let before = last[task.parse::<usize>().unwrap()].replace(number);
             assert!(
@@ -124,6 +134,30 @@ async fn produce(topic: TopicProducer, task: usize, stop: Arc<AtomicBool>) -> Ve
     }
     while !kept.is_empty() {
         written.extend(outcome(kept.pop_front()).await);
+    }
+    written
+}
+
+/// Hands over many records of about 75 bytes at once, which make batches that other threads compress, and of which the first ones are too large for
+/// the topic; as [`produce`] otherwise.
+async fn produce_much(topic: TopicProducer, task: usize, stop: Arc<AtomicBool>) -> Vec<(i32, i64, String)> {
+    let mut written = Vec::new();
+    let mut pace = interval(MUCH_PACE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut number = 0_u64;
+    while !stop.load(Ordering::Relaxed) {
+        pace.tick().await;
+        let partition = i32::try_from(number / MUCH % PARTITIONS as u64).unwrap();
+        let mut kept = Vec::new();
+        for _ in 0..MUCH {
+            let noise = [1, 2, 3, 4].map(|nth| format!("{:016x}", Random::new(number << 3 | nth).next_u64()));
+            let value = format!("{task}:{number}:{}", noise.concat());
+            kept.push((topic.enqueue_to(partition, Record::new(&value)).await.unwrap(), value));
+            number += 1;
+        }
+        for delivery in kept {
+            written.extend(outcome(Some(delivery)).await);
+        }
     }
     written
 }
