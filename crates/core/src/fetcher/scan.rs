@@ -26,6 +26,8 @@ pub(super) fn scan(records: Bytes, offset: i64) -> Scan {
     let mut whole = 0;
     for batch in rest.by_ref() {
         match batch {
+            // Sent again: what comes behind it is asked for once more.
+            Ok(batch) if whole > 0 && batch.header().base_offset < scan.next => break,
             Ok(batch) => {
                 whole += batch.bytes().len();
                 scan.next = scan.next.max(batch.next_offset());

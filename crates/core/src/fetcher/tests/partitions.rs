@@ -150,6 +150,18 @@ fn nothing_is_fetched_behind_a_damaged_batch() {
     assert_eq!(asked(&world.fetch().request), [(0, 25)].into());
 }
 
+/// A broker that sends batches twice is read once, up to there.
+#[test]
+fn what_comes_again_in_an_answer_is_passed_over() {
+    let mut world = World::new();
+    let id = world.add(0, 1, Place::Offset(12));
+    let fetch = world.fetch();
+    let sent = [batch(10..15, 1, 100), batch(15..20, 1, 100), batch(10..15, 1, 100), batch(20..25, 1, 100)];
+    world.answer(&fetch, vec![records(0, sent.concat().into())]);
+    assert_eq!(world.loads(), [(id, 0, 12, 20)]);
+    assert_eq!(asked(&world.fetch().request), [(0, 20)].into());
+}
+
 /// Trap C6: batches without a record to show move the position all the same; those that move nothing need a pause.
 #[test]
 fn an_answer_that_moves_nothing_is_no_hot_loop() {

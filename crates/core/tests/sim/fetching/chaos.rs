@@ -260,6 +260,17 @@ fn rule(kind: &FaultKind) -> Option<(Rule, Option<Changed>)> {
             let rule = Rule::new(reaction).api(ApiKey::FETCH);
             rule.when(move |arrival| !is_of_session || super::wire::continues_session(arrival.request))
         }
+        FaultKind::SendAgain { copies, times } => {
+            let (reaction, count) = Changed::by(times, move |answer| {
+                let Answer::Fetch(answer) = answer else { return false };
+                let rows = answer.responses.iter_mut().flat_map(|topic| &mut topic.partitions);
+                let all = rows.filter_map(|row| row.records.as_mut()).filter(|records| !records.is_empty());
+                all.map(|records| *records = Bytes::from(records.to_bytes().repeat(copies)).into()).count()
+                    > 0
+            });
+            changed = Some(count);
+            Rule::new(reaction).api(ApiKey::FETCH)
+        }
         FaultKind::Delay { api, stage, time, times } => {
             Rule::new(Reaction::Delay(stage, time)).api(api).times(times)
         }

@@ -32,6 +32,7 @@ named! {
         FaultKind::Pause { .. } => "Pause",
         FaultKind::Recreate => "Recreate",
         FaultKind::Retention { .. } => "Retention",
+        FaultKind::SendAgain { .. } => "SendAgain",
         FaultKind::Silence { stage: Stage::AfterApplying, .. } => "Silence after applying",
         FaultKind::Silence { stage: Stage::BeforeApplying, .. } => "Silence before applying",
         FaultKind::Throttle { .. } => "Throttle",

@@ -153,6 +153,11 @@ pub(super) enum FaultKind {
     },
     /// The topic is deleted when it begins, and created again, with another id, when it ends.
     Recreate,
+    /// What a Fetch brings of a partition is there so many times over: more than was asked for.
+    SendAgain {
+        copies: usize,
+        times: u64,
+    },
 }
 
 impl fmt::Display for Fault {
@@ -237,6 +242,13 @@ impl Seeded for Plan {
         let mut draw = Draw::new(seed, 27);
         if draw.chance(3) {
             plan.share(&mut draw);
+        }
+        let mut draw = Draw::new(seed, 28);
+        if draw.chance(10) && plan.shared.is_none() {
+            let (at, until) = (draw.micros(0, end), plan.heal);
+            let kind =
+                FaultKind::SendAgain { copies: draw.between(2, 30) as usize, times: draw.between(1, 20) };
+            plan.faults.push(Fault { at, until, kind });
         }
         plan
     }

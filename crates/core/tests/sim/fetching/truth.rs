@@ -10,6 +10,7 @@ use ottla_wire::messages::fetch::FetchResponse;
 use ottla_wire::records::batches;
 use ottla_wire::{RecordSet, Uuid};
 
+use super::plan::FaultKind;
 use super::readers::Reader;
 use super::wire::Out;
 use super::world::{TOPIC, World};
@@ -206,14 +207,23 @@ impl World {
             rows.filter_map(|row| row.aborted_transactions.as_deref()).map(size_of_val).sum();
         self.truth.largest_rest = self.truth.largest_rest.max(frame_bytes - records + aborted);
         self.cover_session(out.node, response.error_code, response.session_id);
+        let sends_again =
+            self.plan.faults.iter().any(|fault| matches!(fault.kind, FaultKind::SendAgain { .. }));
         for row in response.responses.iter().flat_map(|topic| &topic.partitions) {
             let (partition, code) = (row.partition_index, row.error_code);
             let records = row.records.as_ref().map(RecordSet::to_bytes).unwrap_or_default();
             let is_damaged = batches(records.clone()).any(|batch| batch.is_err());
-            let batches = batches(records.clone()).flatten().map(|batch| batch.bytes().len());
+            // What comes again is of no use.
+            let mut end = i64::MIN;
+            let new = batches(records.clone()).flatten().take_while(|batch| {
+                let before = std::mem::replace(&mut end, batch.next_offset());
+                batch.header().base_offset >= before
+            });
+            let batches = new.map(|batch| batch.bytes().len()).collect::<Vec<_>>().into_iter();
             let (whole, largest) = (batches.clone().sum(), batches.max().unwrap_or_default());
-            // How large a damaged one is, nobody can tell.
+            // How large a damaged one is, nobody can tell, and what comes again counts as well.
             let largest = if is_damaged { records.len() } else { largest };
+            let largest = if sends_again { frame_bytes } else { largest };
             self.truth.largest_batch = self.truth.largest_batch.max(largest);
             self.truth.whole.insert(partition, if is_damaged { records.len() } else { whole });
             let answered = if whole > 0 { "records come" } else { "no records come" };
