@@ -218,6 +218,11 @@ fn read_batches(
     let mut at = 0;
     while let Some(batch) = rest.next() {
         let intact = reader.read.records.len();
+        let next = reader.read.next;
+        if next > offset && batch.as_ref().is_ok_and(|batch| batch.header().base_offset < next) {
+            // Sent again: what comes behind it is asked for once more.
+            break;
+        }
         if let Err(error) = batch.and_then(|batch| reader.add(&batch)) {
             if reader.read.next == offset {
                 return Err((error, offset_behind(&bytes.slice(at..))));
@@ -317,6 +322,15 @@ mod tests {
             let one = size_of::<RecordAndOffset>() + headers * size_of::<(Bytes, Option<Bytes>)>();
             assert!(held.iter().all(|held| *held < LIMIT + one), "{held:?} of {LIMIT}");
         }
+    }
+
+    /// What an answer has twice is read once, and what comes behind it by the next call.
+    #[test]
+    fn what_comes_again_is_passed_over() {
+        let (first, second, third) = (batch(0, 3, 0), batch(3, 2, 0), batch(5, 4, 0));
+        let bytes = Bytes::from([&first[..], &second, &first, &second, &third].concat());
+        let (offsets, held) = read_in_calls(&bytes, LEAST_HELD);
+        assert_eq!((offsets, held.len()), ((0..9).collect(), 2));
     }
 
     /// However little may be held, one record comes.
