@@ -264,9 +264,12 @@ fn rule(kind: &FaultKind) -> Option<(Rule, Option<Changed>)> {
             let (reaction, count) = Changed::by(times, move |answer| {
                 let Answer::Fetch(answer) = answer else { return false };
                 let rows = answer.responses.iter_mut().flat_map(|topic| &mut topic.partitions);
-                let all = rows.filter_map(|row| row.records.as_mut()).filter(|records| !records.is_empty());
-                all.map(|records| *records = Bytes::from(records.to_bytes().repeat(copies)).into()).count()
-                    > 0
+                let mut has_some = false;
+                for records in rows.filter_map(|row| row.records.as_mut()) {
+                    has_some |= !records.is_empty();
+                    *records = Bytes::from(records.to_bytes().repeat(copies)).into();
+                }
+                has_some
             });
             changed = Some(count);
             Rule::new(reaction).api(ApiKey::FETCH)

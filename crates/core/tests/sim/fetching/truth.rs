@@ -219,11 +219,14 @@ impl World {
                 let before = std::mem::replace(&mut end, batch.next_offset());
                 batch.header().base_offset >= before
             });
-            let batches = new.map(|batch| batch.bytes().len()).collect::<Vec<_>>().into_iter();
-            let (whole, largest) = (batches.clone().sum(), batches.max().unwrap_or_default());
+            let lengths: Vec<usize> = new.map(|batch| batch.bytes().len()).collect();
+            let (whole, largest) = (lengths.iter().sum(), lengths.iter().copied().max().unwrap_or_default());
             // How large a damaged one is, nobody can tell, and what comes again counts as well.
-            let largest = if is_damaged { records.len() } else { largest };
-            let largest = if sends_again { frame_bytes } else { largest };
+            let largest = match (sends_again, is_damaged) {
+                (true, _) => frame_bytes,
+                (false, true) => records.len(),
+                (false, false) => largest,
+            };
             self.truth.largest_batch = self.truth.largest_batch.max(largest);
             self.truth.whole.insert(partition, if is_damaged { records.len() } else { whole });
             let answered = if whole > 0 { "records come" } else { "no records come" };
