@@ -222,3 +222,40 @@ fn a_paused_partition_holds_its_batch_as_it_came() {
     let most = 6 * 4 * RECORD as u64;
     assert!(held.bytes_max <= most, "{} of {most} bytes", held.bytes_max);
 }
+
+/// Trap C13: however many partitions are paused, no more is held of them than the budget says, and an answer: the answers of those
+/// that would not fit are given back, and come again when they are resumed.
+#[test]
+fn paused_partitions_hold_no_more_than_the_budget() {
+    const PARTITIONS: i32 = 24;
+    const BUDGET: usize = 1 << 20;
+    const ANSWER: usize = 400 << 10;
+    let world = World::new();
+    world.create("full", PARTITIONS);
+    for partition in 0..PARTITIONS {
+        world.runtime.block_on(async {
+            let partition = world.client.partition_client("full", partition).await.unwrap();
+            partition.produce(vec![Record::new(vec![7; ANSWER / 4]); 4]).await.unwrap();
+        });
+    }
+    let held = allocation_counter::measure(|| {
+        world.runtime.block_on(async {
+            let builder = world.client.stream().prefetch_bytes(BUDGET).partition_max_bytes(1);
+            let mut stream = builder.build().unwrap();
+            for partition in 0..PARTITIONS {
+                stream.add("full", partition, StartOffset::Earliest).await.unwrap();
+            }
+            for offset in [0, 1] {
+                for _ in 0..PARTITIONS {
+                    let item = stream.next().await.unwrap().unwrap();
+                    assert_eq!(item.record.offset, offset, "partition {}", item.partition);
+                    stream.pause("full", item.partition).unwrap();
+                }
+                (0..PARTITIONS).for_each(|partition| stream.resume("full", partition).unwrap());
+            }
+        });
+    });
+    // And a buffer for the next answer, which the last one may have left.
+    let most = BUDGET + 2 * (ANSWER + ANSWER / 4) + (256 << 10);
+    assert!(held.bytes_max <= most as u64, "{} of {most} bytes", held.bytes_max);
+}

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use ottla_wire::messages::fetch::{FetchResponse, FetchableTopicResponse, PartitionData};
 use ottla_wire::{ErrorCode, RecordSet};
 
@@ -170,31 +169,27 @@ impl Fetcher {
         }
         let committed = self.settings.read_committed;
         let aborted = row.aborted_transactions.filter(|_| committed).unwrap_or_default();
-        let (records, decoded) = (scan.records.len(), size_of_val(&*aborted));
-        self.read(id, token, position, scan, Load::nothing(token, position.offset, aborted, watermarks));
-        Some(Holder { stream, partition: id, records, decoded })
+        let Scan { records, next, epoch, is_damaged, .. } = scan;
+        let (bytes, decoded) = (records.len(), size_of_val(&*aborted));
+        let hold = Hold { answer: token, bytes };
+        self.read(id, Load { hold, from: position, next, records, aborted, watermarks }, epoch, is_damaged);
+        Some(Holder { stream, partition: id, records: bytes, decoded })
     }
 
     /// There are records: the next fetch starts behind them.
-    fn read(&mut self, id: PartitionId, token: RequestToken, from: Position, scan: Scan, load: Load) {
+    fn read(&mut self, id: PartitionId, load: Load, epoch: i32, is_damaged: bool) {
         let Some(cursor) = self.cursors.get_mut(&id) else { return };
-        let Scan { records, next, epoch, is_damaged, .. } = scan;
-        let bytes = records.len();
-        cursor.held += bytes;
+        let (from, next) = (load.from, load.next);
+        cursor.held += load.hold.bytes;
         let moves = next > from.offset;
         if moves {
             cursor.failures = 0;
         }
         let valid_in = cursor.leader.map_or(-1, |leader| leader.epoch);
-        let (last_epoch, was_read) = match moves {
-            true => (epoch, true),
-            false => (from.last_epoch, from.was_read),
-        };
-        let at = Position { offset: next, last_epoch, was_read, valid_in };
+        let at = if moves { from.behind(next, epoch) } else { from };
         // Whoever reads meets the damage, and seeks past it.
-        cursor.go_to(if is_damaged { Phase::Failed } else { Phase::Fetch(at) });
-        let hold = Hold { answer: token, bytes };
-        self.tell(id, News::Records(Load { hold, next, records, ..load }));
+        cursor.go_to(if is_damaged { Phase::Failed } else { Phase::Fetch(Position { valid_in, ..at }) });
+        self.tell(id, News::Records(load));
         if moves || is_damaged { self.settle(id) } else { self.back_off(id) }
     }
 
@@ -293,19 +288,6 @@ impl Fetcher {
         } else {
             self.fail(id, FetchFailure::Refused { broker_id, code, offset });
         }
-    }
-}
-
-impl Load {
-    /// One without records so far.
-    fn nothing(
-        answer: RequestToken,
-        offset: i64,
-        aborted: Vec<ottla_wire::messages::fetch::AbortedTransaction>,
-        watermarks: Watermarks,
-    ) -> Self {
-        let hold = Hold { answer, bytes: 0 };
-        Self { hold, offset, next: offset, records: Bytes::new(), aborted, watermarks }
     }
 }
 

@@ -3,7 +3,8 @@
 //! Counted are whole answers: as long as the records of one partition are not handed over, all of the answer is in
 //! memory, and what was decoded besides its records. Each byte is charged to one stream: an answer that has records of several
 //! is divided between them, and the last that holds some of it is charged with all. So never more is held than the budgets and one
-//! answer of each broker and stream, whose first batch may be larger than asked for.
+//! answer of each broker and stream, whose first batch may be larger than asked for. What is paused counts like the rest: where
+//! it leaves no room for others, it is given back and fetched again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -171,13 +172,7 @@ impl Budget {
 
     /// How large an answer with at most `most` bytes of the stream may be, for one of `brokers` that are fetched from. Two
     /// answers of each fit at once, so that one is on its way while the other one is read. `None`: not now.
-    pub(super) fn room(
-        &self,
-        stream: StreamId,
-        most: usize,
-        brokers: usize,
-        is_paused: impl Fn(PartitionId) -> bool,
-    ) -> Option<usize> {
+    pub(super) fn room(&self, stream: StreamId, most: usize, brokers: usize) -> Option<usize> {
         let account = &self.streams.get(&stream)?.account;
         let limit = account.limit();
         let share = (limit / 2 / brokers.max(1)).max(1);
@@ -190,9 +185,9 @@ impl Budget {
         });
         match account.left().min(limits.saturating_sub(used)) {
             left if left >= least => Some(most.min(left)),
-            // Nobody hands over what is paused, and the others need not wait for it. Nor need those that hold nothing. Each
-            // broker is asked for that little, or the first would be asked for ever.
-            _ if self.waits_for_nobody(stream, is_paused) => Some(least),
+            // Those that hold nothing need not wait for anybody. Each broker is asked for that little, or the first would be asked
+            // for ever.
+            _ if self.holders(stream).next().is_none() => Some(least),
             _ => None,
         }
     }
@@ -282,8 +277,9 @@ impl Budget {
         self.has_freed = true;
     }
 
-    fn waits_for_nobody(&self, stream: StreamId, is_paused: impl Fn(PartitionId) -> bool) -> bool {
-        let shares = self.answers.values().flatten().filter(|share| share.stream == stream);
-        shares.flat_map(|share| &share.partitions).all(|partition| is_paused(*partition))
+    /// Partitions of a stream that hold something, as often as they hold records.
+    pub(super) fn holders(&self, stream: StreamId) -> impl Iterator<Item = PartitionId> {
+        let shares = self.answers.values().flatten().filter(move |share| share.stream == stream);
+        shares.flat_map(|share| &share.partitions).copied()
     }
 }

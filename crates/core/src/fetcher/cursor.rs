@@ -61,6 +61,8 @@ pub(super) struct Cursor {
     pub(super) watermarks: Option<Watermarks>,
     /// Bytes of records that were handed out and not released.
     pub(super) held: usize,
+    /// They were asked back, because it is paused and others have no room.
+    pub(super) is_recalled: bool,
     /// Its stream has no room for more.
     pub(super) is_left_out: bool,
     pub(super) max_bytes: i32,
@@ -95,8 +97,9 @@ pub(super) enum Phase {
 
 /// How far a partition was fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Position {
-    pub(super) offset: i64,
+pub struct Position {
+    /// The offset that comes next.
+    pub offset: i64,
     /// The leader epoch of the record before, or of the leader that named the offset; -1 if not known.
     pub(super) last_epoch: i32,
     /// That record was read. Else there may be none in that epoch, and no other log that differs from it.
@@ -144,6 +147,7 @@ impl Cursor {
             replica: None,
             watermarks: None,
             held: 0,
+            is_recalled: false,
             is_left_out: false,
             max_bytes,
             usual_bytes: max_bytes,
@@ -232,6 +236,19 @@ impl Cursor {
         (self.max_bytes, self.least_bytes, self.cut_since) = (self.usual_bytes, 0, None);
     }
 
+    /// It goes on there after a seek: what went wrong before does not count.
+    pub(super) fn seek(&mut self, phase: Phase, generation: u64) {
+        self.generation = generation;
+        self.go_to(phase);
+        (self.failures, self.retry_at, self.unknown_since) = (0, None, None);
+        (self.reset_from, self.is_recalled) = (None, false);
+    }
+
+    /// Whether its stream waits for what it may have next.
+    pub(super) fn is_read(&self) -> bool {
+        matches!(self.phase, Phase::Fetch(_)) && !self.is_paused
+    }
+
     /// Back to the leader. Whether it was elsewhere.
     pub(super) fn leave_replica(&mut self) -> bool {
         self.replica.take().is_some()
@@ -256,6 +273,11 @@ impl Phase {
 }
 
 impl Position {
+    /// Further on, behind a batch or a part of one that was written in `epoch`.
+    pub fn behind(self, offset: i64, epoch: i32) -> Self {
+        Self { offset, last_epoch: epoch, was_read: true, ..self }
+    }
+
     /// What comes next under this leader.
     pub(super) fn under(self, leader: Leader) -> Phase {
         let is_known = self.last_epoch < 0 || leader.epoch < 0;

@@ -39,7 +39,7 @@ mod tests;
 
 pub use answer::{Mismatch, is_of_session, may_pass};
 pub use budget::{Account, Pool};
-pub use cursor::{Place, Reset};
+pub use cursor::{Place, Position, Reset};
 pub use error::{FetchFailure, Truncation, ZSTD_NEEDS_FETCH_10};
 pub use lookup::LookUp;
 pub use metrics::FetcherMetrics;
@@ -251,6 +251,9 @@ pub enum News {
     Records(Load),
     /// Where the log ends, when nothing was read.
     Watermarks(Watermarks),
+    /// The partition is paused, and what is held of it is room that others wait for. It is asked back: what was told and not
+    /// read is to be released, and the partition to [`go_back`](Fetcher::go_back), unless it is resumed.
+    Recalled,
     /// What was read is not the log any more.
     Truncated(Truncation),
     /// Nothing comes any more, before the next seek.
@@ -262,8 +265,8 @@ pub enum News {
 pub struct Load {
     /// To be handed back with [`Fetcher::release`].
     pub hold: Hold,
-    /// The offset that was asked for: what comes before it in the first batch was not.
-    pub offset: i64,
+    /// What was asked for: what comes before its offset in the first batch was not.
+    pub from: Position,
     /// The offset behind the last batch.
     pub next: i64,
     /// Whole batches, and perhaps something damaged behind them.
@@ -437,15 +440,22 @@ impl Fetcher {
     /// from now on has it.
     pub fn seek(&mut self, now: Instant, id: PartitionId, to: Place, generation: u64) {
         self.advance(now);
+        self.leave_for(id, generation, |_| Phase::at(to));
+    }
+
+    /// What was told and not read is fetched again, from `to` on; otherwise as [`seek`](Self::seek).
+    pub fn go_back(&mut self, now: Instant, id: PartitionId, to: Position, generation: u64) {
+        self.advance(now);
+        self.leave_for(id, generation, |leader| leader.map_or(Phase::Fetch(to), |leader| to.under(leader)));
+    }
+
+    fn leave_for(&mut self, id: PartitionId, generation: u64, to: impl FnOnce(Option<Leader>) -> Phase) {
         let Some(cursor) = self.cursors.get_mut(&id) else { return };
-        cursor.generation = generation;
-        cursor.go_to(Phase::at(to));
-        (cursor.failures, cursor.retry_at, cursor.unknown_since) = (0, None, None);
-        cursor.reset_from = None;
+        cursor.seek(to(cursor.leader), generation);
         self.settle(id);
     }
 
-    /// Asks for no records of it until it is resumed. What is on its way still comes.
+    /// Asks for no records of it until it is resumed. What is on its way still comes, and what it holds may be asked back.
     pub fn pause(&mut self, now: Instant, id: PartitionId) {
         self.set_paused(now, id, true);
     }
@@ -510,19 +520,19 @@ impl Fetcher {
 
     /// What to do next, until there is nothing.
     pub fn poll_action(&mut self) -> Option<Action> {
-        if let Some(action) = self.actions.pop_front() {
-            return Some(action);
-        }
-        if let Some(avoid) = self.refresh.take() {
-            return Some(Action::RefreshMetadata { avoid });
-        }
-        while let Some(broker) = self.active.first().copied() {
+        loop {
+            if let Some(action) = self.actions.pop_front() {
+                return Some(action);
+            }
+            if let Some(avoid) = self.refresh.take() {
+                return Some(Action::RefreshMetadata { avoid });
+            }
+            let broker = self.active.first().copied()?;
             if let Some(action) = self.act_at(broker) {
                 return Some(action);
             }
             self.active.remove(&broker);
         }
-        None
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is due.
@@ -538,7 +548,7 @@ impl Fetcher {
         self.advance(now);
         if let Some(cursor) = self.cursors.get_mut(&id) {
             cursor.is_paused = is_paused;
-            cursor.cut_since = None;
+            (cursor.is_recalled, cursor.cut_since) = (false, None);
         }
         self.settle(id);
         self.wake_starved();

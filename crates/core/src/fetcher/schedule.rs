@@ -9,7 +9,7 @@ use ottla_wire::{ErrorCode, Str};
 use super::answer::{is_of_session, may_pass};
 use super::cursor::{Cursor, Question, Want};
 use super::session::Session;
-use super::{Action, FetchFailure, FetchOut, Fetcher, PartitionId, RequestToken, StreamId, Timer};
+use super::{Action, FetchFailure, FetchOut, Fetcher, News, PartitionId, RequestToken, StreamId, Timer};
 use crate::error::{CloseReason, Failure, Outcome, RequestError};
 use crate::metadata::Leader;
 use crate::time::later;
@@ -169,6 +169,7 @@ impl Fetcher {
             let least = usize::try_from(it.settings.partition_max_bytes).unwrap_or(1);
             if self.room(stream, least).is_none() {
                 self.starved.insert(stream);
+                self.recall(stream);
                 continue;
             }
             self.active.extend(self.brokers.keys());
@@ -186,8 +187,28 @@ impl Fetcher {
     fn room(&self, stream: StreamId, bytes: usize) -> Option<usize> {
         let limit = usize::try_from(self.streams.get(&stream)?.settings.max_bytes).unwrap_or(0);
         let brokers = self.brokers.values().filter(|broker| broker.readers.contains_key(&stream)).count();
-        let is_paused = |id: PartitionId| self.cursors.get(&id).is_none_or(|cursor| cursor.is_paused);
-        self.budget.room(stream, bytes.min(limit), brokers, is_paused)
+        self.budget.room(stream, bytes.min(limit), brokers)
+    }
+
+    /// Where all that a stream holds is paused, nobody would ever give it back: it is asked for, if somebody waits for room.
+    fn recall(&mut self, stream: StreamId) {
+        let cursor = |id: &PartitionId| self.cursors.get(id);
+        if self.budget.holders(stream).any(|id| cursor(&id).is_some_and(|it| !it.is_paused)) {
+            return;
+        }
+        let mut of_stream = self.streams.get(&stream).into_iter().flat_map(|it| &it.partitions);
+        if !of_stream.any(|id| cursor(id).is_some_and(Cursor::is_read)) {
+            return;
+        }
+        let mut paused: Vec<PartitionId> = self.budget.holders(stream).collect();
+        paused.sort();
+        for id in paused {
+            if let Some(cursor) = self.cursors.get_mut(&id)
+                && !std::mem::replace(&mut cursor.is_recalled, true)
+            {
+                self.tell(id, News::Recalled);
+            }
+        }
     }
 
     /// Takes room for an answer of a broker. A stream that has none is left out, so that the others need not wait for its
@@ -207,6 +228,7 @@ impl Fetcher {
             true
         });
         self.starved.extend(&starved);
+        starved.iter().for_each(|stream| self.recall(*stream));
         if !rooms.is_empty() {
             starved.into_iter().for_each(|stream| self.leave_out(broker_id, stream));
         }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_core::fetcher::{FetchFailure, Hold, Load, Truncation, Watermarks};
+use ottla_core::fetcher::{FetchFailure, Hold, Load, Position, Truncation, Watermarks};
 use ottla_wire::records::{BatchIter, RecordBatch, batches};
 
 use crate::visible::Visible;
@@ -54,14 +54,15 @@ pub(super) struct OpenLoad {
     /// What comes before was not asked for.
     pub(super) from: i64,
     pub(super) next: i64,
+    asked: Position,
 }
 
 impl From<Load> for OpenLoad {
     fn from(load: Load) -> Self {
-        let Load { hold, offset, next, records, aborted, .. } = load;
+        let Load { hold, from: asked, next, records, aborted, .. } = load;
         let batches = batches(records.clone());
         let visible = Visible::new(aborted);
-        Self { hold, again: None, records, batches, visible, from: offset, next }
+        Self { hold, again: None, records, batches, visible, from: asked.offset, next, asked }
     }
 }
 
@@ -69,6 +70,16 @@ impl OpenLoad {
     /// How many bytes are left when this batch, the one that came last, is among them.
     pub(super) fn left_with(&self, batch: &RecordBatch) -> usize {
         batch.bytes().len() + self.batches.remaining().len()
+    }
+
+    /// How far it was read, when that is up to `offset`.
+    fn read_to(&self, offset: i64) -> Position {
+        let read = batches(self.records.clone()).map_while(Result::ok);
+        let last = read.take_while(|batch| batch.header().base_offset < offset).last();
+        match last.filter(|_| offset > self.asked.offset) {
+            Some(batch) => self.asked.behind(offset, batch.header().partition_leader_epoch),
+            None => self.asked,
+        }
     }
 
     /// The last so many bytes of it.
@@ -129,8 +140,25 @@ impl Assigned {
 
     /// Throws away what has come; what it held comes back.
     pub(super) fn clear(&mut self) -> Vec<Hold> {
+        self.throw_away_from(0)
+    }
+
+    /// Throws away the records that have come and what came behind them; where the first of them was, and what they held.
+    pub(super) fn unread(&mut self) -> Option<(Position, Vec<Hold>)> {
+        if let Some(open) = &self.open {
+            let at = open.read_to(self.go_on(open.from));
+            return Some((at, self.clear()));
+        }
+        let loads = self.items.iter().enumerate();
+        let (first, from) = loads
+            .filter_map(|(at, item)| if let Item::Load(load) = item { Some((at, load.from)) } else { None })
+            .next()?;
+        Some((from, self.throw_away_from(first)))
+    }
+
+    fn throw_away_from(&mut self, first: usize) -> Vec<Hold> {
         let open = self.open.take().map(|open| open.hold);
-        let items = self.items.drain(..).filter_map(|item| match item {
+        let items = self.items.drain(first..).filter_map(|item| match item {
             Item::Load(load) => Some(load.hold),
             Item::Position(_) | Item::Reset(_) | Item::Truncated(_) | Item::Failed(_) => None,
         });

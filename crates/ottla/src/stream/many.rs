@@ -181,7 +181,8 @@ impl RecordStream {
         Ok(())
     }
 
-    /// Hands out none of its records until it is resumed, and fetches no more of them. What was fetched is kept.
+    /// Hands out none of its records until it is resumed, and fetches no more of them. What was fetched is kept, unless nothing else
+    /// is in the budget and other partitions have no room: then it is fetched again when it is resumed.
     ///
     /// # Errors
     /// [`Error::NotAssigned`].

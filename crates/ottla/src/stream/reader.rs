@@ -417,6 +417,7 @@ impl Reader {
             News::Position(offset) => assigned.items.push_back(Item::Position(offset)),
             News::Reset { to, .. } => assigned.items.push_back(Item::Reset(to)),
             News::Watermarks(watermarks) => assigned.watermarks = Some(watermarks),
+            News::Recalled => return self.give_back(id),
             News::Records(load) => assigned.items.push_back(Item::Load(load)),
             News::Truncated(truncation) => assigned.items.push_back(Item::Truncated(truncation)),
             News::Failed(failure) => assigned.items.push_back(Item::Failed(failure)),
@@ -449,6 +450,18 @@ impl Reader {
         for hold in holds.into_iter().flatten() {
             self.fetchers.post(id, || Event::Release(id, hold));
         }
+    }
+
+    /// The room that a paused partition takes is needed: what was not read of it is fetched again later.
+    fn give_back(&mut self, id: PartitionId) {
+        let Some(assigned) = self.partitions.get_mut(&id).filter(|it| it.is_paused) else { return };
+        let Some((to, holds)) = assigned.unread() else { return };
+        assigned.generation += 1;
+        let generation = assigned.generation;
+        for hold in holds {
+            self.fetchers.post(id, || Event::Release(id, hold));
+        }
+        self.fetchers.post(id, || Event::GoBack { id, to, generation });
     }
 
     fn failed(&mut self, id: PartitionId, failure: FetchFailure) -> Error {

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use ottla::{Client, Error, RecordStream, StartOffset};
-use ottla_fake::{Reaction, Request, Rule};
+use ottla::{Client, Error, Record, RecordStream, StartOffset};
+use ottla_fake::{Reaction, Request, Rule, Stage};
 use ottla_wire::{ApiKey, ErrorCode, encode_request};
 use tokio::time::timeout;
 
@@ -173,6 +173,47 @@ async fn a_pause_holds_records_back_and_keeps_them() {
     assert_eq!(stream.position("t", 0), Some(3));
 }
 
+/// Trap C13: what is paused takes no more room than there is. What it took of what others need comes again, from the next record
+/// on.
+#[tokio::test(start_paused = true)]
+async fn what_is_paused_gives_its_room_to_those_who_are_read() {
+    const PARTITIONS: i32 = 8;
+    let (client, _pipes) = world(1, PARTITIONS).await;
+    for partition in 0..PARTITIONS {
+        let partition = client.partition_client("t", partition).await.unwrap();
+        for batch in [[0, 1, 2], [3, 4, 5]] {
+            let records = batch.map(|number: i32| Record::new(number.to_string()).key(vec![b'k'; 1_000]));
+            partition.produce(records.into()).await.unwrap();
+        }
+    }
+    let builder = client.stream().max_wait(millis(100));
+    // Of each partition an answer with two batches.
+    let mut stream = builder.prefetch_bytes(20_000).partition_max_bytes(8_000).build().unwrap();
+    let mut read = vec![Vec::new(); 8];
+    let mut most = 0;
+    for partition in 0..PARTITIONS {
+        stream.add("t", partition, StartOffset::Earliest).await.unwrap();
+    }
+    // Each is paused with the same record: inside a batch, or behind one.
+    for round in [2, 3, 6] {
+        let mut paused = 0;
+        while paused < PARTITIONS {
+            let (partition, value) = next(&mut stream).await;
+            most = most.max(stream.metrics().buffered);
+            let of = &mut read[usize::try_from(partition).unwrap()];
+            of.push(value);
+            if of.len() == round {
+                stream.pause("t", partition).unwrap();
+                paused += 1;
+            }
+        }
+        (0..PARTITIONS).for_each(|partition| stream.resume("t", partition).unwrap());
+    }
+    let each = ["0", "1", "2", "3", "4", "5"];
+    assert!(read.iter().all(|of| of == &each), "{read:?}");
+    assert!(most <= 30_000, "{most} bytes, where the budget has 20000 and an answer about 7000");
+}
+
 /// Traps C1 and C3: one partition's error names it, and drops nothing of the others; a seek brings it back.
 #[tokio::test(start_paused = true)]
 async fn one_partitions_error_leaves_the_others_alone() {
@@ -216,6 +257,29 @@ async fn trouble_that_passes_holds_up_nobody_else() {
     let asked = pipes.requests(ApiKey::FETCH);
     assert_eq!(timed(next(&mut stream)).await.0.0, 0);
     assert!(pipes.requests(ApiKey::FETCH) - asked < 700, "no hot loop");
+}
+
+/// Trap C5: a broker that is slow delays the records of its own partitions, and of no others.
+#[tokio::test(start_paused = true)]
+async fn a_slow_broker_delays_its_own_records_only() {
+    let (client, pipes) = world(2, 2).await;
+    let slow = 0;
+    let node = pipes.control(|cluster, _| cluster.partition("t", slow).unwrap().leader());
+    pipes.rule(Rule::new(Reaction::Delay(Stage::AfterApplying, secs(5))).api(ApiKey::FETCH).node(node));
+    (0..2).for_each(|partition| fill(&pipes, partition, 3));
+    let mut stream = over(&client, 2).await;
+    let (quick, took) = timed(nexts(&mut stream, 3)).await;
+    assert!(
+        quick.iter().all(|(partition, _)| *partition != slow) && took < millis(200),
+        "{quick:?} after {took:?}"
+    );
+    for number in 0..20 {
+        pipes.append("t", 1, &["more"]);
+        let (item, took) = timed(next(&mut stream)).await;
+        assert_eq!((item.0, took < millis(200)), (1, true), "the {number}th, after {took:?}");
+    }
+    let late = timed(nexts(&mut stream, 3)).await;
+    assert!(late.0.iter().all(|(partition, _)| *partition == slow) && late.1 < secs(6), "{late:?}");
 }
 
 /// Trap C12, D1: a stream has one connection and one request to each broker, however many partitions there are.

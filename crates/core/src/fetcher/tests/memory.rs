@@ -151,36 +151,95 @@ fn a_partition_that_is_not_read_leaves_the_others_their_room() {
     assert_eq!((asked(&fetch.request), fetch.request.max_wait_ms), ([(0, 10)].into(), 500));
 }
 
-/// Trap C3: paused partitions that fill the budget do not starve the others.
+/// Gives back what was told, and goes back to where its first load was asked for, or behind.
+fn go_back(world: &mut World, id: PartitionId, to: impl FnOnce(Position) -> Position) {
+    let from = world.told.iter().find_map(|(_, _, news)| match news {
+        News::Records(load) => Some(load.from),
+        _ => None,
+    });
+    world.release();
+    world.fetcher.go_back(world.now, id, to(from.unwrap()), 1);
+    world.run();
+}
+
+/// Trap C3, Trap C13: paused partitions that fill the budget do not starve the others, and are not kept beside it: what they hold
+/// is asked back, once.
 #[test]
-fn paused_partitions_do_not_starve_the_others() {
+fn paused_partitions_that_fill_the_budget_give_it_back() {
     let mut world = small(1_000);
     let ids = [0, 1].map(|index| world.add(index, index, Place::Offset(0)));
     let (first, second) = (world.fetches.remove(0), world.fetches.remove(0));
     world.answer(&first, vec![records(0, batch(0..10, 1, 2_000))]);
-    world.fetcher.pause(world.now, ids[0]);
+    world.pause(ids[0]);
+    assert!(world.recalled().is_empty(), "nobody waits for it");
     world.answer(&second, vec![row(1)]);
+    assert_eq!((world.recalled(), world.fetches.len()), (vec![ids[0]], 0), "it has not come back");
+    assert_eq!(world.fetcher.held(), 2_100);
+    go_back(&mut world, ids[0], |from| from);
     let fetch = world.fetch();
     assert_eq!(fetch.broker_id, 1);
     world.answer(&fetch, vec![records(1, batch(0..10, 1, 200))]);
-    assert!(world.fetches.is_empty(), "what is held for a partition that is not paused will be read");
     world.release();
     world.fetch();
+    assert!(world.recalled().is_empty() && world.fetches.is_empty(), "it is paused, and holds nothing");
+    world.resume(ids[0]);
+    assert_eq!(asked(&world.fetch().request), [(0, 0)].into(), "from where it went back to");
+}
+
+/// What is resumed before that is read like the rest, and what is paused again is asked for again.
+#[test]
+fn what_is_resumed_is_not_given_back() {
+    let mut world = small(1_000);
+    let ids = [0, 1].map(|index| world.add(index, index, Place::Offset(0)));
+    let (first, second) = (world.fetches.remove(0), world.fetches.remove(0));
+    world.answer(&first, vec![records(0, batch(0..10, 1, 2_000))]);
+    world.pause(ids[0]);
+    world.answer(&second, vec![row(1)]);
+    assert_eq!(world.recalled(), [ids[0]]);
+    world.resume(ids[0]);
+    assert!(world.fetches.is_empty(), "what is held for a partition that is not paused will be read");
+    world.pause(ids[0]);
+    assert_eq!(world.recalled(), [ids[0]]);
+    // Where nothing is left that would be read, nothing is asked back.
+    world.resume(ids[0]);
+    world.pause(ids[1]);
+    world.pause(ids[0]);
+    assert!(world.recalled().is_empty());
+}
+
+/// Trap C9: what is read once more is compared with another leader's log from where it was read to.
+#[test]
+fn what_went_back_knows_in_which_epoch_it_was_read() {
+    let mut world = small(1_000);
+    let ids = [0, 1].map(|index| world.add(index, index, Place::Offset(0)));
+    let first = world.fetches.remove(0);
+    let records_of = [batch(0..10, 1, 500), batch(10..20, 1, 500)].concat();
+    world.answer(&first, vec![records(0, records_of.into())]);
+    world.pause(ids[0]);
+    assert!(world.recalled().is_empty(), "the other one waits for its broker");
+    let second = world.fetches.remove(0);
+    world.answer(&second, vec![row(1)]);
+    assert_eq!(world.recalled(), [ids[0]]);
+    go_back(&mut world, ids[0], |from| from.behind(10, 1));
+    world.resume(ids[0]);
+    world.lead(ids[0], 3, 2);
+    let (_, broker, request) = world.checks.remove(0);
+    let row = &request.topics[0].partitions[0];
+    assert_eq!((broker, row.partition, row.leader_epoch), (3, 0, 1), "the epoch of the batch that was read");
 }
 
 /// Trap C5: not even in turn: what is asked of a broker that has nothing keeps nobody from asking the others.
 #[test]
-fn paused_partitions_do_not_make_brokers_wait_for_each_other() {
-    let mut world = small(1_000);
-    let ids = [0, 1, 2].map(|index| world.add(index, index, Place::Offset(0)));
-    let first = world.fetches.remove(0);
-    world.answer(&first, vec![records(0, batch(0..10, 1, 2_000))]);
-    world.fetcher.pause(world.now, ids[0]);
+fn brokers_do_not_wait_for_each_other_where_there_is_room_for_one() {
+    let mut world = small(1);
+    for index in 1..3 {
+        world.add(index, index, Place::Offset(0));
+    }
     for _ in 0..3 {
-        let (second, third) = (world.fetches.remove(0), world.fetches.remove(0));
-        assert_eq!([second.broker_id, third.broker_id], [1, 2]);
-        world.answer(&second, vec![row(1)]);
-        world.answer(&third, vec![row(2)]);
+        let (first, second) = (world.fetches.remove(0), world.fetches.remove(0));
+        assert_eq!([first.broker_id, second.broker_id], [1, 2]);
+        world.answer(&first, vec![row(1)]);
+        world.answer(&second, vec![row(2)]);
     }
 }
 

@@ -94,6 +94,16 @@ impl World {
         self.run();
     }
 
+    fn pause(&mut self, id: PartitionId) {
+        self.fetcher.pause(self.now, id);
+        self.run();
+    }
+
+    fn resume(&mut self, id: PartitionId) {
+        self.fetcher.resume(self.now, id);
+        self.run();
+    }
+
     /// Does what the machine says.
     fn run(&mut self) {
         while let Some(action) = self.fetcher.poll_action() {
@@ -174,7 +184,7 @@ impl World {
     fn loads(&mut self) -> Vec<(PartitionId, u64, i64, i64)> {
         let told = std::mem::take(&mut self.told);
         let loads = told.iter().filter_map(|(id, generation, news)| match news {
-            News::Records(load) => Some((*id, *generation, load.offset, load.next)),
+            News::Records(load) => Some((*id, *generation, load.from.offset, load.next)),
             _ => None,
         });
         loads.collect()
@@ -185,6 +195,12 @@ impl World {
         let told = std::mem::take(&mut self.told).into_iter();
         told.filter_map(|(_, _, news)| if let News::Failed(failure) = news { Some(failure) } else { None })
             .collect()
+    }
+
+    /// Whose records were asked back since the last time.
+    fn recalled(&mut self) -> Vec<PartitionId> {
+        let recalled = self.told.extract_if(.., |(_, _, news)| matches!(news, News::Recalled));
+        recalled.map(|(id, ..)| id).collect()
     }
 
     /// Reads all that was told.

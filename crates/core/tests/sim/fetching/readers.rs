@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ottla_core::fetcher::{
     Account, FetchFailure, Load, News, PartitionId, Place, Reset, StreamId, Truncation,
 };
-use ottla_wire::records::{Decoder, batches};
+use ottla_wire::records::{Decoder, RecordBatch, batches};
 use ottla_wire::{Str, Uuid};
 
 use super::world::{Event, TOPIC, WALL_MS, World};
@@ -49,8 +49,6 @@ pub(super) struct Reader {
     /// What was read since the position was set anew, by offset.
     pub(super) seen: BTreeMap<i64, u64>,
     pub(super) is_paused: bool,
-    /// It was paused when some of what it has was asked for.
-    pub(super) was_paused: bool,
     /// Takes nothing of what has come, and says nothing of that.
     pub(super) is_lazy: bool,
     pub(super) is_gone: bool,
@@ -114,7 +112,6 @@ impl World {
             items: VecDeque::new(),
             seen: BTreeMap::new(),
             is_paused: false,
-            was_paused: false,
             is_lazy: false,
             is_gone: false,
             state: "",
@@ -192,7 +189,8 @@ impl World {
             }
             News::Records(load) => {
                 let expected = it.next.replace(load.next);
-                let (from, to, bytes, partition) = (load.offset, load.next, load.records.len(), it.partition);
+                let (from, to, bytes, partition) =
+                    (load.from.offset, load.next, load.records.len(), it.partition);
                 self.check_aborted(at, &load);
                 let span = (self.truth.asked_at().unwrap_or(self.now), self.now);
                 self.readers[at].items.push_back(Item::Load(load, span));
@@ -205,6 +203,7 @@ impl World {
                 }
             }
             News::Watermarks(_) => {}
+            News::Recalled => self.go_back(at),
             News::Truncated(truncation) => {
                 let expected = it.next.replace(truncation.end_offset);
                 it.items.push_back(Item::Truncated(truncation));
@@ -389,17 +388,23 @@ impl World {
             }
             None => {}
         }
-        let it = &mut self.readers[reader];
-        it.was_paused &= it.is_paused || !it.items.is_empty();
         self.give_turn(reader);
     }
 
     fn read(&mut self, reader: usize, load: &Load, span: Span) {
+        match self.read_records(reader, load, span) {
+            true => self.let_go(self.readers[reader].id, load),
+            // Damage may be the connection's: what comes from there on is asked for once more.
+            false => self.damaged(reader, load),
+        }
+    }
+
+    /// False where it is damaged.
+    fn read_records(&mut self, reader: usize, load: &Load, span: Span) -> bool {
         let mut decoder = Decoder::default();
         let (id, mut is_empty) = (self.readers[reader].id, true);
         for batch in batches(load.records.clone()) {
-            let whole = batch.ok().filter(|batch| batch.check_crc().is_ok());
-            let Some(batch) = whole else { return self.damaged(reader, load) };
+            let Some(batch) = batch.ok().filter(is_whole) else { return false };
             if batch.header().attributes.is_control() {
                 self.coverage.hit("fetcher", "a control batch");
             }
@@ -408,7 +413,7 @@ impl World {
             let decoded = batch.decode(&mut decoder).expect("its checksum is right");
             for record in decoded.iter().map(|record| record.expect("its checksum is right")) {
                 let it = &mut self.readers[reader];
-                if record.offset < load.offset {
+                if record.offset < load.from.offset {
                     continue;
                 }
                 let expected = it.position.replace(record.offset + 1);
@@ -431,7 +436,7 @@ impl World {
             self.violate(POSITIONS, || format!("{id:?} at {position:?}: {}", load.next));
         }
         self.coverage.add("fetcher", "a load without records", u64::from(is_empty));
-        self.let_go(id, load);
+        true
     }
 
     /// Whether something is passed over from `expected` to `offset`: holes, which `what` names, are not.
@@ -469,7 +474,6 @@ impl World {
         }
     }
 
-    /// Damage may be the connection's: what comes from there on is asked for once more.
     fn damaged(&mut self, reader: usize, load: &Load) {
         let id = self.readers[reader].id;
         self.coverage.hit("fetcher", "a damaged batch");
@@ -486,8 +490,13 @@ impl World {
 
     /// What has come for it is of no use any more.
     fn throw_away(&mut self, reader: usize) {
-        let id = self.readers[reader].id;
-        for item in std::mem::take(&mut self.readers[reader].items) {
+        let it = &mut self.readers[reader];
+        let (id, items) = (it.id, std::mem::take(&mut it.items));
+        self.let_go_of(id, items);
+    }
+
+    fn let_go_of(&mut self, id: PartitionId, items: VecDeque<Item>) {
+        for item in items {
             if let Item::Load(load, _) = item {
                 self.let_go(id, &load);
             }
@@ -558,7 +567,6 @@ impl World {
     fn pause_or_resume(&mut self, reader: usize) {
         let it = &mut self.readers[reader];
         it.is_paused = !it.is_paused;
-        it.was_paused = true;
         let (id, is_paused) = (it.id, it.is_paused);
         self.coverage.hit("fetcher", if is_paused { "paused" } else { "resumed" });
         self.note(|| format!("{id:?} is paused: {is_paused}"));
@@ -581,6 +589,35 @@ impl World {
         self.note(|| format!("{id:?} seeks {place:?}, the {generation}th time"));
         // The fetcher hears of it a little later: what it tells meanwhile is of no use.
         self.at(self.now + HEARD_AFTER, Event::Seek { id, place, generation });
+    }
+
+    /// What is paused is asked back. Some of it may have been read before it was paused.
+    fn go_back(&mut self, reader: usize) {
+        let it = &mut self.readers[reader];
+        let Some(first) = it.items.iter().position(|item| matches!(item, Item::Load(..))) else { return };
+        if !it.is_paused {
+            return self.coverage.hit("fetcher", "resumed before it was asked back");
+        }
+        let mut items = it.items.split_off(first);
+        let Some(Item::Load(load, span)) = items.pop_front() else { return };
+        let has_read = first == 0 && it.draw.chance(50);
+        let part = if has_read { first_batch(&load) } else { None };
+        let to = match part {
+            Some((part, epoch)) if self.read_records(reader, &part, span) => {
+                load.from.behind(part.next, epoch)
+            }
+            _ => load.from,
+        };
+        self.coverage
+            .hit("fetcher", if to == load.from { "gone back" } else { "gone back to the rest of a load" });
+        items.push_front(Item::Load(load, span));
+        let it = &mut self.readers[reader];
+        it.generation += 1;
+        it.next = Some(to.offset);
+        let (id, generation) = (it.id, it.generation);
+        self.note(|| format!("{id:?} goes back to {}, the {generation}th time", to.offset));
+        self.let_go_of(id, items);
+        self.at(self.now + HEARD_AFTER, Event::GoBack { id, to, generation });
     }
 
     fn remove(&mut self, reader: usize, lets_go_first: bool) {
@@ -627,4 +664,17 @@ impl Reader {
     pub(super) fn resume(&mut self) -> bool {
         std::mem::take(&mut self.is_paused) | std::mem::take(&mut self.is_lazy)
     }
+}
+
+fn is_whole(batch: &RecordBatch) -> bool {
+    batch.check_crc().is_ok()
+}
+
+/// A load of the first batch alone, and the epoch in which that was written.
+fn first_batch(load: &Load) -> Option<(Load, i32)> {
+    let batch = batches(load.records.clone()).next()?.ok().filter(is_whole)?;
+    let Load { hold, from, watermarks, .. } = *load;
+    let (records, next) = (batch.bytes().clone(), batch.next_offset());
+    let part = Load { hold, from, next, records, aborted: Vec::new(), watermarks };
+    Some((part, batch.header().partition_leader_epoch))
 }

@@ -151,11 +151,9 @@ impl World {
         let budgets = self.streams.values().map(|stream| stream.budget);
         let (budgets, largest) = (budgets.clone().sum::<usize>(), budgets.max().unwrap_or_default());
         let nodes = self.plan.nodes.unsigned_abs() as usize;
-        // A stream that holds nothing, or nothing but what is paused, may always ask each node for a little. The first batch of
-        // an answer comes whole.
-        let paused = self.readers.iter().filter(|reader| reader.was_paused && !reader.is_gone).count();
+        // A stream that holds nothing may always ask each node for a little. The first batch of an answer comes whole.
         let little = largest / LITTLE + self.truth.largest_batch + self.truth.largest_rest;
-        let beside = (nodes * self.streams.len() + paused) * little;
+        let beside = nodes * self.streams.len() * little;
         let most = self.plan.pool.map_or(budgets, |pool| budgets.min(pool)) + beside;
         if held > most {
             self.violate(ROOM, || format!("{held} of {most} bytes"));
@@ -265,7 +263,8 @@ impl World {
             let mut lost = lost.filter(|lost| since.is_none_or(|since| lost.at >= since));
             lost.any(|lost| lost.first <= last && lost.last >= first)
         };
-        let is_in = |it: &&AbortedTransaction| it.last_offset >= load.offset && it.first_offset < load.next;
+        let is_in =
+            |it: &&AbortedTransaction| it.last_offset >= load.from.offset && it.first_offset < load.next;
         let mut untold = log
             .aborted()
             .iter()
@@ -274,7 +273,7 @@ impl World {
         let untold = untold.find(|it| !was_lost(it.first_offset, it.last_offset)).copied();
         let is_there = |told: &(i64, i64)| {
             log.aborted().iter().any(|it| (it.producer_id, it.first_offset) == *told)
-                || log.start() > load.offset
+                || log.start() > load.from.offset
                 || was_lost(told.1, i64::MAX)
         };
         let is_wrong = match self.plan.read_committed {

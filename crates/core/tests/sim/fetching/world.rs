@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ottla_core::backoff::Backoff;
 use ottla_core::fetcher::{
-    Account, Action, Fetcher, FetcherSettings, PartitionId, Place, Pool, StreamId, StreamSettings,
+    Account, Action, Fetcher, FetcherSettings, PartitionId, Place, Pool, Position, StreamId, StreamSettings,
 };
 use ottla_core::metadata::Leader;
 use ottla_fake::{ConnId, ControlError, FakeCluster, Marker, NewRecord, Topic};
@@ -68,6 +68,11 @@ pub(super) enum Event {
     Seek {
         id: PartitionId,
         place: Place,
+        generation: u64,
+    },
+    GoBack {
+        id: PartitionId,
+        to: Position,
         generation: u64,
     },
     LastWords,
@@ -328,7 +333,14 @@ impl World {
                 self.at(self.now + REFRESH, Event::Refresh);
             }
             Event::Append { partition } => self.append(partition),
-            Event::Seek { id, place, generation } => self.hears_of_seek(id, place, generation),
+            Event::Seek { id, place, generation } => {
+                self.hears(id, generation);
+                self.fetcher.seek(self.now, id, place, generation);
+            }
+            Event::GoBack { id, to, generation } => {
+                self.hears(id, generation);
+                self.fetcher.go_back(self.now, id, to, generation);
+            }
             Event::LastWords => (0..self.plan.partitions).for_each(|partition| self.last_words(partition)),
             Event::Turn { reader } => self.turn(reader),
             Event::Whim { number } => self.whim(number),
@@ -383,11 +395,10 @@ impl World {
         }
     }
 
-    fn hears_of_seek(&mut self, id: PartitionId, place: Place, generation: u64) {
+    fn hears(&mut self, id: PartitionId, generation: u64) {
         if let Some(it) = self.readers.iter_mut().find(|it| it.id == id) {
             it.heard = generation;
         }
-        self.fetcher.seek(self.now, id, place, generation);
     }
 
     fn refresh(&mut self) {

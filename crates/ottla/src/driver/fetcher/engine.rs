@@ -134,6 +134,7 @@ impl Engine {
                 self.fetcher.remove(now(), id);
             }
             Event::Seek { id, to, generation } => self.fetcher.seek(now(), id, to, generation),
+            Event::GoBack { id, to, generation } => self.fetcher.go_back(now(), id, to, generation),
             Event::Pause { id, is_paused: true } => self.fetcher.pause(now(), id),
             Event::Pause { id, is_paused: false } => self.fetcher.resume(now(), id),
             Event::Release(id, hold) => self.fetcher.release(now(), id, hold),

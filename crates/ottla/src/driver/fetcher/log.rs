@@ -122,6 +122,11 @@ pub(super) fn log_news(topic: &str, partition: i32, news: &News) {
                 topic, partition, code, error = %failure, next = GIVEN_UP, "not read any more"
             );
         }
+        News::Recalled => tracing::debug!(
+            name: "ottla.partition.recalled",
+            topic, partition, next = "fetched again when it is resumed",
+            "it is paused, and others need the room that it takes"
+        ),
         News::Position(_) | News::Records(_) | News::Watermarks(_) => {}
     }
 }

@@ -17,7 +17,8 @@ use std::sync::{Arc, Mutex, Weak};
 use ottla_core::connection::Answer;
 use ottla_core::error::RequestError;
 use ottla_core::fetcher::{
-    FetcherMetrics, FetcherSettings, Hold, PartitionId, Place, RequestToken, StreamId, StreamSettings,
+    FetcherMetrics, FetcherSettings, Hold, PartitionId, Place, Position, RequestToken, StreamId,
+    StreamSettings,
 };
 use ottla_core::metadata::Topic;
 
@@ -40,6 +41,8 @@ pub(crate) enum Event {
     Remove(PartitionId),
     /// It goes on elsewhere.
     Seek { id: PartitionId, to: Place, generation: u64 },
+    /// What was told of it and not read is wanted again, later.
+    GoBack { id: PartitionId, to: Position, generation: u64 },
     /// It is to be left out, or not any more.
     Pause { id: PartitionId, is_paused: bool },
     /// Records that were told are not held any more.
