@@ -9,7 +9,7 @@ use ottla::{
 use ottla_fake::net::Server;
 use ottla_fake::{Answer, ApiKey, FakeCluster, Reaction, Rule};
 use ottla_wire::RecordSet;
-use ottla_wire::records::batches;
+use ottla_wire::records::{BATCH_HEADER_LEN, batches};
 use tokio::runtime::{Builder, Runtime};
 
 /// So many answers are counted, with a batch each.
@@ -18,17 +18,28 @@ const ANSWERS: u64 = 64;
 /// What an answer costs on its way from the socket to the user, the request for it included; nothing of it is for a record.
 const FOR_AN_ANSWER: u64 = 22;
 
-async fn filled(client: &Client, topic: &str, records: usize) -> PartitionClient {
-    let partition = client.partition_client(topic, 0).await.unwrap();
-    for _ in 0..2 * ANSWERS {
-        let batch = (0..records).map(|_| Record::new(&[7_u8; 50][..]).key("key")).collect();
-        partition.produce(batch).await.unwrap();
+/// What lies in a topic: so many records of so many bytes in a batch.
+struct Kind {
+    topic: &'static str,
+    records: usize,
+    size: usize,
+    codec: Compression,
+}
+
+impl Kind {
+    async fn fill(&self, client: &Client, partition: i32) -> PartitionClient {
+        let partition = client.partition_client(self.topic, partition).await.unwrap();
+        for _ in 0..2 * ANSWERS {
+            let record = || Record::new(vec![7_u8; self.size]).key("key");
+            let batch = (0..self.records).map(|_| record()).collect();
+            partition.produce_with(batch, self.codec).await.unwrap();
+        }
+        partition
     }
-    partition
 }
 
 /// Allocations of reading so many answers of one batch each, borrowed, after as many others.
-fn allocations(runtime: &Runtime, partition: PartitionClient, records: usize) -> u64 {
+fn allocations(runtime: &Runtime, partition: PartitionClient, kind: &Kind) -> u64 {
     // The first batch comes whole, and nothing besides.
     let builder = StreamConsumerBuilder::new(partition, StartOffset::Earliest).with_max_bytes(1);
     let mut stream = runtime.block_on(async { builder.build().unwrap() });
@@ -39,7 +50,7 @@ fn allocations(runtime: &Runtime, partition: PartitionClient, records: usize) ->
                 let batch = stream.next_batch().await.unwrap().unwrap();
                 bytes += batch.iter().map(|record| record.value.unwrap().len()).sum::<usize>();
             }
-            assert_eq!(bytes as u64, count * records as u64 * 50);
+            assert_eq!(bytes, usize::try_from(count).unwrap() * kind.records * kind.size);
         });
     };
     read(ANSWERS);
@@ -75,16 +86,66 @@ impl World {
 #[test]
 fn a_borrowed_record_costs_no_allocation_and_an_answer_a_few() {
     let world = World::new();
-    let counted = [("few", 2), ("many", 200)].map(|(topic, records)| {
-        world.create(topic, 1);
-        let partition = world.runtime.block_on(filled(&world.client, topic, records));
-        allocations(&world.runtime, partition, records)
+    let kinds = [
+        Kind { topic: "few", records: 2, size: 50, codec: Compression::None },
+        Kind { topic: "many", records: 200, size: 50, codec: Compression::None },
+        Kind { topic: "large", records: 200, size: 2_000, codec: Compression::None },
+        Kind { topic: "lz4-few", records: 2, size: 50, codec: Compression::Lz4 },
+        Kind { topic: "lz4-many", records: 200, size: 50, codec: Compression::Lz4 },
+    ];
+    let counted = kinds.map(|kind| {
+        world.create(kind.topic, 1);
+        let partition = world.runtime.block_on(kind.fill(&world.client, 0));
+        allocations(&world.runtime, partition, &kind)
     });
-    assert_eq!(
-        counted,
-        [ANSWERS * FOR_AN_ANSWER; 2],
-        "for {ANSWERS} answers with 2 and with 200 records each"
-    );
+    // An answer that comes in pieces now and then costs a little more.
+    let [few, many, large, lz4_few, lz4_many] = counted.map(|counted| counted / ANSWERS);
+    assert_eq!([few, many], [FOR_AN_ANSWER; 2]);
+    // The records of a batch, decompressed.
+    assert_eq!([lz4_few, lz4_many], [FOR_AN_ANSWER + 1; 2]);
+    // It has a buffer of its own, which is not made anew for each.
+    assert!(large <= FOR_AN_ANSWER, "{large} allocations for a large answer");
+}
+
+/// An answer that has parts of several partitions costs hardly more than one that has one.
+#[test]
+fn a_part_of_an_answer_costs_no_allocation_of_its_own() {
+    const PARTITIONS: i32 = 4;
+    let world = World::new();
+    for (topic, records) in [("few", 2), ("many", 200)] {
+        world.create(topic, PARTITIONS);
+        let kind = Kind { topic, records, size: 50, codec: Compression::None };
+        world.runtime.block_on(async {
+            for partition in 0..PARTITIONS {
+                kind.fill(&world.client, partition).await;
+            }
+        });
+        let mut stream = world.runtime.block_on(async {
+            // As much as a batch of each partition.
+            let bytes = i32::try_from(BATCH_HEADER_LEN + records * (kind.size + 12)).unwrap();
+            let mut stream = world.client.stream().partition_max_bytes(bytes).build().unwrap();
+            for partition in 0..PARTITIONS {
+                stream.add(topic, partition, StartOffset::Earliest).await.unwrap();
+            }
+            stream
+        });
+        let mut read = || {
+            world.runtime.block_on(async {
+                for _ in 0..ANSWERS * PARTITIONS as u64 {
+                    assert_eq!(stream.next_batch().await.unwrap().unwrap().iter().count(), records);
+                }
+            });
+        };
+        let requests = || world.server.control(|cluster, _| cluster.counters().requests(ApiKey::FETCH));
+        read();
+        let before = requests();
+        let counted = allocation_counter::measure(&mut read).count_total;
+        // One may have been under way at the beginning, and one is at the end.
+        let asked = requests() - before;
+        assert!(asked.abs_diff(ANSWERS) <= 2, "{asked} answers of {PARTITIONS} batches");
+        let of_each = counted / ANSWERS;
+        assert!(of_each <= FOR_AN_ANSWER + 2, "{topic}: {counted} allocations, {of_each} for an answer");
+    }
 }
 
 /// Trap C13: what answers lie in is hardly larger than they are, also where they have become smaller: nobody holds more than
