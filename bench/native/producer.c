@@ -5,7 +5,7 @@
 
 #include "round.h"
 
-enum { KEYS = 1000, PLAIN = 100, COMPRESSED = 16001, LOOK_EVERY = 64, POLL_EVERY = 1000, BURST_NS = 1000000 };
+enum { KEYS = 1000, PLAIN = 100, COMPRESSED = 16001, LOOK_EVERY = 64, POLL_EVERY = 1024, BURST_NS = 1000000 };
 
 typedef struct {
         const char *bootstrap, *topic, *codec;
@@ -112,10 +112,41 @@ static void hand_over(rd_kafka_t *rk, rd_kafka_topic_t *topic, source_t *source,
         }
 }
 
+/* Several at once, and what there is no room for again. */
+static void hand_over_many(rd_kafka_t *rk, rd_kafka_topic_t *topic, source_t *source, const load_t *load) {
+        rd_kafka_message_t messages[LOOK_EVERY];
+        memset(messages, 0, sizeof messages);
+        for (int next = 0; next < LOOK_EVERY; next++) {
+                uint64_t at = source->handed_over++;
+                int32_t partition = load->keyed ? source->partition_of[at % KEYS] : 0;
+                rd_kafka_message_t *message = &messages[next];
+                message->payload = source->values[at % source->count];
+                message->len = load->size;
+                message->key = load->keyed ? source->keys[at % KEYS] : NULL;
+                message->key_len = load->keyed ? 8 : 0;
+                if (load->marked)
+                        write_mark(message->payload, partition, source->ends[partition]);
+                source->ends[partition]++;
+        }
+        int flags = load->shared && !load->marked ? 0 : RD_KAFKA_MSG_F_COPY;
+        int count = LOOK_EVERY;
+        while (rd_kafka_produce_batch(topic, RD_KAFKA_PARTITION_UA, flags, messages, count) < count) {
+                int left = 0;
+                for (int next = 0; next < count; next++) {
+                        if (messages[next].err && messages[next].err != RD_KAFKA_RESP_ERR__QUEUE_FULL)
+                                die(rd_kafka_err2str(messages[next].err));
+                        if (messages[next].err)
+                                messages[left++] = messages[next];
+                }
+                count = left;
+                rd_kafka_poll(rk, 1);
+        }
+}
+
 static void flat_out(rd_kafka_t *rk, rd_kafka_topic_t *topic, source_t *source, const load_t *load, int64_t ms) {
         int64_t end = now_ns() + ms * 1000000;
         while (source->handed_over % LOOK_EVERY || now_ns() < end) {
-                hand_over(rk, topic, source, load, 0);
+                hand_over_many(rk, topic, source, load);
                 if (source->handed_over % POLL_EVERY == 0)
                         rd_kafka_poll(rk, 0);
         }

@@ -9,12 +9,13 @@ use ottla_bench::Result;
 use ottla_bench::load::cpu_time;
 
 const USAGE: &str = "\
-usage: enqueue --bootstrap HOST:PORT [--topic NAME] [--records N] [--size N] [--keyed] [--rounds N]
+usage: enqueue --bootstrap HOST:PORT [--topic NAME] [--records N] [--size N] [--keyed] [--at-once N] [--rounds N]
 
   --topic    `null` unless told, which is what `null_broker` has
   --records  of a round; 1000000 unless told
   --size     bytes of a value; 100 unless told
   --keyed    with one of 1,000 keys each
+  --at-once  so many are handed over by one call of `enqueue_all`; 1, which is `enqueue`, unless told
   --rounds   5 unless told";
 
 #[tokio::main]
@@ -47,10 +48,19 @@ async fn round(client: &Client, settings: &Settings) -> Result<(Duration, Durati
     let value = vec![b'x'; settings.size];
     let keys: Vec<_> = (0..1_000_u32).map(u32::to_be_bytes).collect();
     let (start, cpu) = (Instant::now(), cpu_time());
-    for (_, key) in (0..settings.records).zip(keys.iter().cycle()) {
+    let mut records = (0..settings.records).zip(keys.iter().cycle()).map(|(_, key)| {
         let record = Record::new(&value);
-        let record = if settings.keyed { record.key(key) } else { record };
-        // What becomes of it, `flush` waits for; that none was lost is the tests' business.
+        if settings.keyed { record.key(key) } else { record }
+    });
+    // What becomes of them, `flush` waits for; that none was lost is the tests' business.
+    if settings.at_once > 1 {
+        for _ in 0..settings.records / settings.at_once {
+            for delivery in topic.enqueue_all(records.by_ref().take(settings.at_once as usize)).await {
+                drop(delivery?);
+            }
+        }
+    }
+    for record in records {
         drop(topic.enqueue(record).await?);
     }
     producer.flush().await;
@@ -63,13 +73,14 @@ struct Settings {
     records: u64,
     size: usize,
     keyed: bool,
+    at_once: u64,
     rounds: u64,
 }
 
 impl Settings {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, String> {
         let (mut bootstrap, mut topic) = (None, "null".to_owned());
-        let (mut records, mut size, mut keyed, mut rounds) = (1_000_000, 100, false, 5);
+        let (mut records, mut size, mut keyed, mut at_once, mut rounds) = (1_000_000, 100, false, 1, 5);
         while let Some(arg) = args.next() {
             match arg.as_str() {
                 "--bootstrap" => bootstrap = args.next(),
@@ -77,11 +88,12 @@ impl Settings {
                 "--records" => records = number(args.next())?,
                 "--size" => size = number(args.next())? as usize,
                 "--keyed" => keyed = true,
+                "--at-once" => at_once = number(args.next())?,
                 "--rounds" => rounds = number(args.next())?,
                 _ => return Err(USAGE.to_owned()),
             }
         }
-        Ok(Self { bootstrap: bootstrap.ok_or(USAGE)?, topic, records, size, keyed, rounds })
+        Ok(Self { bootstrap: bootstrap.ok_or(USAGE)?, topic, records, size, keyed, at_once, rounds })
     }
 }
 

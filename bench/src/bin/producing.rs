@@ -42,8 +42,18 @@ fn main() -> ExitCode {
 }
 
 /// The clients, by the names they have in tables.
-const CLIENTS: [&str; 7] =
-    ["ottla", "RSKafka", "krafka", "kacrab", "rdkafka BaseProducer", "rdkafka FutureProducer", "librdkafka"];
+const CLIENTS: [&str; 8] = [
+    "ottla",
+    ONE_BY_ONE,
+    "RSKafka",
+    "krafka",
+    "kacrab",
+    "rdkafka BaseProducer",
+    "rdkafka FutureProducer",
+    "librdkafka",
+];
+
+const ONE_BY_ONE: &str = "ottla one by one";
 
 fn rows(id: Option<&str>, real: bool) -> Vec<Row> {
     let wanted = |row: &Row| id.map_or(row.real || !real, |id| row.id == id);
@@ -59,6 +69,7 @@ fn child(words: &[String]) -> Result<()> {
         "frames" => producers::frames(&load)?,
         "codec alone" => producers::codec_alone(&load)?,
         "ottla" => runtime.block_on(producing::round::run::<producers::Ottla>(load))?,
+        ONE_BY_ONE => runtime.block_on(producing::round::run::<producers::OttlaOneByOne>(load))?,
         "RSKafka" => runtime.block_on(producing::round::run::<producers::RsKafka>(load))?,
         "krafka" => runtime.block_on(producing::round::run::<producers::Krafka>(load))?,
         "kacrab" => runtime.block_on(producing::round::run::<producers::Kacrab>(load))?,
@@ -95,10 +106,11 @@ fn compare(settings: &Settings) -> Result<()> {
 
 /// Those that are compared in a row.
 fn clients(settings: &Settings, row: &Row) -> Vec<&'static str> {
-    // Its callbacks are what the producer with futures has.
-    let has_no_futures = |client: &&str| row.rate > 0 && *client == "rdkafka BaseProducer";
+    // At a rate all hand over one by one, and the callbacks of BaseProducer are what the producer with futures has.
+    let is_there_twice =
+        |client: &&str| row.rate > 0 && ["rdkafka BaseProducer", ONE_BY_ONE].contains(client);
     let limit = row.asked(false).limit().filter(|_| settings.kafka.is_none());
-    settings.clients.iter().copied().filter(|client| !has_no_futures(client)).chain(limit).collect()
+    settings.clients.iter().copied().filter(|client| !is_there_twice(client)).chain(limit).collect()
 }
 
 fn round(client: &str, load: &Load, settings: &Settings) -> Result<Command> {

@@ -18,11 +18,20 @@ pub struct Source {
     marked: Vec<Vec<u8>>,
     /// Payloads are marked and shared: each needs a `Bytes` of its own, since the one before may be in flight.
     makes_anew: bool,
+    drawn: Vec<Drawn>,
     end: Instant,
     /// Records handed over, to each partition.
     pub ends: Vec<u64>,
     /// Records handed over.
     pub count: u64,
+}
+
+/// Which record comes next: where its parts are.
+#[derive(Debug, Clone, Copy)]
+struct Drawn {
+    partition: i32,
+    key: Option<usize>,
+    value: usize,
 }
 
 /// A record to hand over.
@@ -57,6 +66,7 @@ impl Source {
             makes_anew: load.marked && load.payloads == Payloads::Shared,
             values,
             keys: keys.collect(),
+            drawn: Vec::new(),
             end: Instant::now(),
             ends: vec![0; usize::try_from(load.partitions).unwrap_or_default()],
             count: 0,
@@ -72,38 +82,57 @@ impl Source {
 
     /// The next record, unless the time is up, which is looked up now and then.
     pub fn next_item(&mut self) -> Option<Item<'_>> {
-        if self.count.is_multiple_of(LOOK_EVERY) && Instant::now() >= self.end {
+        if self.is_over() { None } else { Some(self.item()) }
+    }
+
+    /// The next records, as many as there are between two looks at the clock, unless the time is up.
+    pub fn next_items(&mut self) -> Option<impl ExactSizeIterator<Item = Item<'_>>> {
+        if self.is_over() {
             return None;
         }
-        Some(self.item())
+        let mut drawn = std::mem::take(&mut self.drawn);
+        drawn.clear();
+        drawn.extend((0..LOOK_EVERY).map(|_| self.draw()));
+        self.drawn = drawn;
+        Some(self.drawn.iter().map(|drawn| self.get(*drawn)))
     }
 
     /// The next record, whatever the time.
     pub fn item(&mut self) -> Item<'_> {
+        let drawn = self.draw();
+        self.get(drawn)
+    }
+
+    fn is_over(&self) -> bool {
+        self.count.is_multiple_of(LOOK_EVERY) && Instant::now() >= self.end
+    }
+
+    #[inline]
+    fn draw(&mut self) -> Drawn {
         let at = self.count as usize;
-        let (key, partition) = match self.keys.is_empty() {
-            true => (None, 0),
-            false => {
-                let (key, partition) = &self.keys[at % self.keys.len()];
-                (Some(key), *partition)
-            }
-        };
-        let at = at % self.values.len();
+        let key = at.checked_rem(self.keys.len());
+        let partition = key.map_or(0, |key| self.keys[key].1);
+        let value = at % self.values.len();
         let end = &mut self.ends[partition as usize];
-        if let Some(value) = self.marked.get_mut(at) {
-            value[..MARK].copy_from_slice(&mark(partition, *end));
+        if let Some(marked) = self.marked.get_mut(value) {
+            marked[..MARK].copy_from_slice(&mark(partition, *end));
             if self.makes_anew {
-                self.values[at] = Bytes::copy_from_slice(value);
+                self.values[value] = Bytes::copy_from_slice(marked);
             }
         }
         *end += 1;
         self.count += 1;
-        let shared = &self.values[at];
-        let value = match self.marked.get(at) {
+        Drawn { partition, key, value }
+    }
+
+    #[inline]
+    fn get(&self, Drawn { partition, key, value }: Drawn) -> Item<'_> {
+        let shared = &self.values[value];
+        let value = match self.marked.get(value) {
             Some(value) => &value[..],
             None => &shared[..],
         };
-        Item { partition, key, value, shared }
+        Item { partition, key: key.map(|key| &self.keys[key].0), value, shared }
     }
 }
 
@@ -158,7 +187,7 @@ const WORDS: [&str; 12] = [
 
 /// Keys.
 const KEYS: u64 = 1_000;
-/// Different values where nothing compresses them.
+/// Different values where nothing compresses them: more than are handed over at once.
 const PLAIN: usize = 100;
 /// Different values where something does: as many as there are records between the first and the last of a full batch of 1 KiB
 /// ones, and not a multiple of any number of keys, so that hardly any is there twice.

@@ -11,7 +11,7 @@ mod rskafka;
 pub use self::frames::{codec_alone, frames};
 pub use self::kacrab::Kacrab;
 pub use self::krafka::Krafka;
-pub use self::ottla::Ottla;
+pub use self::ottla::{Ottla, OttlaOneByOne};
 pub use self::rdkafka::{RdKafkaBase, RdKafkaFuture};
 pub use self::rskafka::RsKafka;
 

@@ -1,4 +1,4 @@
-//! ottla: one producer, one topic handle.
+//! ottla: one producer, one topic handle; records handed over many at a time, and one by one.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -39,15 +39,13 @@ impl Producing for Ottla {
     async fn produce(&self, source: &mut Source) -> Result<()> {
         match self.payloads {
             Payloads::Borrowed => {
-                while let Some(item) = source.next_item() {
-                    let record = keyed(Record::new(item.value), item.key);
-                    drop(self.topic.enqueue(record).await?);
+                while let Some(items) = source.next_items() {
+                    accepted(self.topic.enqueue_all(items.map(borrowed)).await)?;
                 }
             }
             Payloads::Shared => {
-                while let Some(item) = source.next_item() {
-                    let record = keyed(Record::new(item.shared.clone()), item.key);
-                    drop(self.topic.enqueue(record).await?);
+                while let Some(items) = source.next_items() {
+                    accepted(self.topic.enqueue_all(items.map(shared)).await)?;
                 }
             }
         }
@@ -55,7 +53,7 @@ impl Producing for Ottla {
     }
 
     async fn deliver(&self, item: Item<'_>) -> Result<Delivery> {
-        Ok(Delivery(self.topic.enqueue(keyed(Record::new(item.value), item.key)).await?))
+        Ok(Delivery(self.topic.enqueue(borrowed(item)).await?))
     }
 
     async fn flush(&self) -> Result<()> {
@@ -72,6 +70,68 @@ impl Producing for Ottla {
         self.producer.close().await;
         Ok(())
     }
+}
+
+/// The same, with a call for each record.
+#[derive(Debug)]
+pub struct OttlaOneByOne(Ottla);
+
+impl Producing for OttlaOneByOne {
+    type Delivery = Delivery;
+
+    async fn open(load: &Load) -> Result<Self> {
+        Ok(Self(Ottla::open(load).await?))
+    }
+
+    async fn produce(&self, source: &mut Source) -> Result<()> {
+        match self.0.payloads {
+            Payloads::Borrowed => {
+                while let Some(item) = source.next_item() {
+                    drop(self.0.topic.enqueue(borrowed(item)).await?);
+                }
+            }
+            Payloads::Shared => {
+                while let Some(item) = source.next_item() {
+                    drop(self.0.topic.enqueue(shared(item)).await?);
+                }
+            }
+        }
+        self.flush().await
+    }
+
+    async fn deliver(&self, item: Item<'_>) -> Result<Delivery> {
+        self.0.deliver(item).await
+    }
+
+    async fn flush(&self) -> Result<()> {
+        self.0.flush().await
+    }
+
+    fn mean_batch(&self) -> u64 {
+        self.0.mean_batch()
+    }
+
+    async fn close(self) -> Result<()> {
+        self.0.close().await
+    }
+}
+
+#[inline(always)]
+fn borrowed(item: Item<'_>) -> Record<'_> {
+    keyed(Record::new(item.value), item.key)
+}
+
+#[inline(always)]
+fn shared(item: Item<'_>) -> Record<'_> {
+    keyed(Record::new(item.shared.clone()), item.key)
+}
+
+/// What becomes of them, `flush` waits for.
+fn accepted(deliveries: Vec<ottla::Result<ottla::Delivery>>) -> Result<()> {
+    for delivery in deliveries {
+        drop(delivery?);
+    }
+    Ok(())
 }
 
 #[inline(always)]

@@ -175,7 +175,7 @@ impl ProducerHandle {
 
     /// Appends records of one partition, and waits for room where there is none; each one's delivery, or why it was not
     /// accepted, goes into `outcomes`. When room did not come in time or nothing is accepted any more, the rest are not
-    /// offered: that error comes back.
+    /// offered: that error comes back. `start` is the present, also afterwards.
     ///
     /// Cancel safe in this sense: what was accepted is sent.
     pub(super) async fn enqueue_run(
@@ -183,16 +183,18 @@ impl ProducerHandle {
         outbox: &Arc<Outbox>,
         records: &[Record<'_>],
         settings: &BatchSettings,
+        start: &mut Instant,
         outcomes: &mut Vec<Result<Delivery>>,
     ) -> Result<()> {
         let mut rest = records;
         while let Some((first, behind)) = rest.split_first() {
             if outbox.take_streak() {
                 tokio::task::yield_now().await;
+                *start = now();
             }
             let driver = &self.lease.driver;
             let accepted = |one: AcceptedOne| outcomes.push(Ok(Delivery::new(outbox.partition, one)));
-            let (count, ready_changed) = outbox.append_run(&driver.shared, now(), rest, settings, accepted);
+            let (count, ready_changed) = outbox.append_run(&driver.shared, *start, rest, settings, accepted);
             if ready_changed {
                 driver.post(Event::Ready(outbox.clone()));
             }
@@ -204,6 +206,7 @@ impl ProducerHandle {
                 Err(error @ (Error::Delivery(_) | Error::Closed)) => return Err(error),
                 outcome => outcomes.push(outcome),
             }
+            *start = now();
             rest = behind;
         }
         Ok(())

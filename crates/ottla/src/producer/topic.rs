@@ -12,6 +12,7 @@ use super::outbox::{Outbox, Standing};
 use super::partition_list::PartitionList;
 use super::partitioner::{Partitioner, Partitions, Sticky, partition_of};
 use super::wire::wire_footprint;
+use crate::driver::now;
 use crate::error::{Error, Result};
 use crate::record::Record;
 
@@ -151,12 +152,15 @@ impl TopicProducer {
         records: impl IntoIterator<Item = Record<'r>>,
     ) -> Vec<Result<Delivery>> {
         let (mut records, mut outcomes, mut given) = (records.into_iter(), Vec::new(), 0);
+        let mut some = Vec::new();
         loop {
-            let some: Vec<_> = records.by_ref().take(AT_ONCE).collect();
+            some.clear();
+            some.extend(records.by_ref().take(AT_ONCE));
             if some.is_empty() {
                 return outcomes;
             }
             given += some.len();
+            outcomes.reserve(some.len());
             if let Err(error) = self.enqueue_some(&some, &mut outcomes).await {
                 outcomes.resize_with(given, || Err(error.clone()));
                 outcomes.extend(records.map(|_| Err(error.clone())));
@@ -168,21 +172,33 @@ impl TopicProducer {
     /// Neighbours of one partition together. An error is that of the first without an outcome and of all behind it.
     async fn enqueue_some(&self, records: &[Record<'_>], outcomes: &mut Vec<Result<Delivery>>) -> Result<()> {
         let TopicShared { producer, settings, .. } = &*self.shared;
-        let to: Vec<_> = records.iter().map(|record| self.outbox_for(record)).collect();
-        let is_same = |one: &Result<&Arc<Outbox>>, other: &Result<&Arc<Outbox>>| match (one, other) {
-            (Ok(one), Ok(other)) => Arc::ptr_eq(one, other),
-            _ => false,
-        };
-        let mut rest = records;
-        for run in to.chunk_by(is_same) {
-            let (records, behind) = rest.split_at(run.len());
-            match &run[0] {
-                Ok(outbox) => producer.enqueue_run(outbox, records, settings, outcomes).await?,
-                Err(error) => outcomes.push(Err(error.clone())),
+        let (mut rest, mut start) = (records, now());
+        let mut next = rest.first().map(|record| self.outbox_for(record));
+        while let Some(to) = next {
+            let (count, other) = self.neighbours(&to, &rest[1..]);
+            let (run, behind) = rest.split_at(1 + count);
+            match to {
+                Ok(outbox) => producer.enqueue_run(outbox, run, settings, &mut start, outcomes).await?,
+                Err(error) => outcomes.push(Err(error)),
             }
-            rest = behind;
+            (rest, next) = (behind, other);
         }
         Ok(())
+    }
+
+    /// How many of these records go to the same partition, and where the one behind them goes.
+    fn neighbours<'a>(
+        &'a self,
+        to: &Result<&Arc<Outbox>>,
+        records: &[Record<'_>],
+    ) -> (usize, Option<Result<&'a Arc<Outbox>>>) {
+        for (count, record) in records.iter().enumerate() {
+            match (to, self.outbox_for(record)) {
+                (Ok(outbox), Ok(same)) if Arc::ptr_eq(outbox, same) => {}
+                (_, other) => return (count, Some(other)),
+            }
+        }
+        (records.len(), None)
     }
 
     /// Hands a record over if there is room for it now; it never waits.
@@ -309,7 +325,7 @@ fn gapless(topic: &Topic) -> impl Iterator<Item = &Partition> {
 }
 
 /// How many records of an iterator are looked at before the first of them is handed over.
-const AT_ONCE: usize = 256;
+const AT_ONCE: usize = 64;
 
 /// What a record takes besides its value, about.
 const RECORD_OVERHEAD: usize = 8;
