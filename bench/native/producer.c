@@ -94,29 +94,12 @@ static void delivered(rd_kafka_t *rk, const rd_kafka_message_t *message, void *o
                 latencies[latency_count++] = now_ns() - (int64_t)(intptr_t)message->_private;
 }
 
-static void hand_over(rd_kafka_t *rk, rd_kafka_topic_t *topic, source_t *source, const load_t *load, int64_t due) {
-        uint64_t at = source->handed_over++;
-        const unsigned char *key = load->keyed ? source->keys[at % KEYS] : NULL;
-        int32_t partition = load->keyed ? source->partition_of[at % KEYS] : 0;
-        char *value = source->values[at % source->count];
-        if (load->marked)
-                write_mark(value, partition, source->ends[partition]);
-        source->ends[partition]++;
-        /* What is shared stays where it is until it was delivered; what is borrowed is copied. */
-        int flags = load->shared && !load->marked ? 0 : RD_KAFKA_MSG_F_COPY;
-        while (rd_kafka_produce(topic, RD_KAFKA_PARTITION_UA, flags, value, load->size, key, key ? 8 : 0,
-                                (void *)(intptr_t)due)) {
-                if (rd_kafka_last_error() != RD_KAFKA_RESP_ERR__QUEUE_FULL)
-                        die(rd_kafka_err2str(rd_kafka_last_error()));
-                rd_kafka_poll(rk, 1);
-        }
-}
-
-/* Several at once, and what there is no room for again. */
-static void hand_over_many(rd_kafka_t *rk, rd_kafka_topic_t *topic, source_t *source, const load_t *load) {
+/* So many at once, and what there was no room for again. */
+static void hand_over(rd_kafka_t *rk, rd_kafka_topic_t *topic, source_t *source, const load_t *load, int count,
+                      int64_t due) {
         rd_kafka_message_t messages[LOOK_EVERY];
         memset(messages, 0, sizeof messages);
-        for (int next = 0; next < LOOK_EVERY; next++) {
+        for (int next = 0; next < count; next++) {
                 uint64_t at = source->handed_over++;
                 int32_t partition = load->keyed ? source->partition_of[at % KEYS] : 0;
                 rd_kafka_message_t *message = &messages[next];
@@ -124,12 +107,13 @@ static void hand_over_many(rd_kafka_t *rk, rd_kafka_topic_t *topic, source_t *so
                 message->len = load->size;
                 message->key = load->keyed ? source->keys[at % KEYS] : NULL;
                 message->key_len = load->keyed ? 8 : 0;
+                message->_private = (void *)(intptr_t)due;
                 if (load->marked)
                         write_mark(message->payload, partition, source->ends[partition]);
                 source->ends[partition]++;
         }
+        /* What is shared stays where it is until it was delivered; what is borrowed is copied. */
         int flags = load->shared && !load->marked ? 0 : RD_KAFKA_MSG_F_COPY;
-        int count = LOOK_EVERY;
         while (rd_kafka_produce_batch(topic, RD_KAFKA_PARTITION_UA, flags, messages, count) < count) {
                 int left = 0;
                 for (int next = 0; next < count; next++) {
@@ -146,7 +130,7 @@ static void hand_over_many(rd_kafka_t *rk, rd_kafka_topic_t *topic, source_t *so
 static void flat_out(rd_kafka_t *rk, rd_kafka_topic_t *topic, source_t *source, const load_t *load, int64_t ms) {
         int64_t end = now_ns() + ms * 1000000;
         while (source->handed_over % LOOK_EVERY || now_ns() < end) {
-                hand_over_many(rk, topic, source, load);
+                hand_over(rk, topic, source, load, LOOK_EVERY, 0);
                 if (source->handed_over % POLL_EVERY == 0)
                         rd_kafka_poll(rk, 0);
         }
@@ -165,7 +149,7 @@ static void paced(rd_kafka_t *rk, rd_kafka_topic_t *topic, source_t *source, con
         while (now_ns() < start + ms * 1000000) {
                 uint64_t due = (uint64_t)((double)(tick - start) * (double)load->rate / 1e9);
                 for (; sent < due; sent++)
-                        hand_over(rk, topic, source, load, tick);
+                        hand_over(rk, topic, source, load, 1, tick);
                 tick += BURST_NS;
                 struct timespec at = {tick / 1000000000, tick % 1000000000};
                 clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);

@@ -184,7 +184,7 @@ async fn real(settings: &Settings, row: &Row, kafka: &str) -> Result<Contest> {
 async fn check(client: &str, load: &Load, outcome: &Outcome) -> Result<()> {
     let (bootstrap, topic) = ([load.bootstrap.clone()], &load.topic);
     match client {
-        "ottla" => {
+        "ottla" | ONE_BY_ONE => {
             let reader = clients::RsKafka::open(&bootstrap, topic, load.partitions).await?;
             arrival::check(&reader, &outcome.ends, load.size).await?;
         }

@@ -320,3 +320,34 @@ fn paused_partitions_hold_no_more_than_the_budget() {
     let most = BUDGET + 2 * (ANSWER + ANSWER / 4) + (256 << 10);
     assert!(held.bytes_max <= most as u64, "{} of {most} bytes", held.bytes_max);
 }
+
+/// Trap C13: what is held of short answers is their own length, whatever was read beside them.
+#[test]
+fn short_answers_hold_no_memory_of_others() {
+    const LONG: usize = 60 << 10;
+    const ROUNDS: usize = 200;
+    let world = World::new();
+    let held = allocation_counter::measure(|| {
+        world.runtime.block_on(async {
+            let mut both = Vec::new();
+            for topic in ["short", "long"] {
+                world.create(topic, 1);
+                let partition = world.client.partition_client(topic, 0).await.unwrap();
+                let mut stream = world.client.stream().build().unwrap();
+                stream.add(topic, 0, StartOffset::Earliest).await.unwrap();
+                both.push((partition, stream));
+            }
+            let [(short, unread), (long, read)] = &mut both[..] else { unreachable!() };
+            for round in 1..=ROUNDS {
+                short.produce(vec![Record::new(&[7; 100][..])]).await.unwrap();
+                while unread.metrics().buffered < 100 * round as u64 {
+                    tokio::task::yield_now().await;
+                }
+                long.produce(vec![Record::new(&[7; LONG][..])]).await.unwrap();
+                assert_eq!(read.next().await.unwrap().unwrap().record.offset, round as i64 - 1);
+            }
+        });
+    });
+    let most = ROUNDS * 4_000 + 20 * LONG;
+    assert!(held.bytes_max <= most as u64, "{} of {most} bytes", held.bytes_max);
+}

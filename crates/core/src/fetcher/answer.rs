@@ -181,6 +181,7 @@ impl Fetcher {
         let Some(cursor) = self.cursors.get_mut(&id) else { return };
         let (from, next) = (load.from, load.next);
         cursor.held += load.hold.bytes;
+        cursor.is_recalled = false;
         let moves = next > from.offset;
         if moves {
             cursor.failures = 0;

@@ -49,7 +49,7 @@ pub(super) struct Cursor {
     pub(super) id: PartitionId,
     pub(super) topic: Arc<TopicRef>,
     pub(super) index: i32,
-    /// Which seek it follows. What belongs to an older one is nobody's business any more.
+    /// How often it was sought or went back. What is from before is nobody's business any more.
     pub(super) generation: u64,
     pub(super) phase: Phase,
     /// The offset that was not in the log, while it is looked up where to go on.
@@ -61,7 +61,7 @@ pub(super) struct Cursor {
     pub(super) watermarks: Option<Watermarks>,
     /// Bytes of records that were handed out and not released.
     pub(super) held: usize,
-    /// They were asked back, because it is paused and others have no room.
+    /// All of them were asked back, because it is paused and others have no room.
     pub(super) is_recalled: bool,
     /// Its stream has no room for more.
     pub(super) is_left_out: bool,
@@ -244,8 +244,8 @@ impl Cursor {
         (self.reset_from, self.is_recalled) = (None, false);
     }
 
-    /// Whether its stream waits for what it may have next.
-    pub(super) fn is_read(&self) -> bool {
+    /// Whether it is to be fetched, and not paused.
+    pub(super) fn is_wanted(&self) -> bool {
         matches!(self.phase, Phase::Fetch(_)) && !self.is_paused
     }
 

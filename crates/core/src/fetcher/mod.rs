@@ -211,7 +211,7 @@ pub enum Action {
         stream: StreamId,
         /// The partition.
         partition: PartitionId,
-        /// Which seek it follows, as passed to [`seek`](Fetcher::seek); 0 before the first.
+        /// As passed to [`seek`](Fetcher::seek) or [`go_back`](Fetcher::go_back) last; 0 before the first.
         generation: u64,
         /// What there is to know.
         news: News,
@@ -252,7 +252,7 @@ pub enum News {
     /// Where the log ends, when nothing was read.
     Watermarks(Watermarks),
     /// The partition is paused, and what is held of it is room that others wait for. It is asked back: what was told and not
-    /// read is to be released, and the partition to [`go_back`](Fetcher::go_back), unless it is resumed.
+    /// read is to be released, and the partition to [`go_back`](Fetcher::go_back), unless it is resumed or sought.
     Recalled,
     /// What was read is not the log any more.
     Truncated(Truncation),

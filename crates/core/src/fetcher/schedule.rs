@@ -190,18 +190,19 @@ impl Fetcher {
         self.budget.room(stream, bytes.min(limit), brokers)
     }
 
-    /// Where all that a stream holds is paused, nobody would ever give it back: it is asked for, if somebody waits for room.
+    /// Where all that a stream holds is paused, nobody would ever give it back: all of it is asked for, if somebody waits for
+    /// room. (An answer is in memory until the last partition that has some of it has let go.)
     fn recall(&mut self, stream: StreamId) {
         let cursor = |id: &PartitionId| self.cursors.get(id);
-        if self.budget.holders(stream).any(|id| cursor(&id).is_some_and(|it| !it.is_paused)) {
+        let holders = || self.budget.holders(stream).filter_map(|id| cursor(&id));
+        if holders().any(|it| !it.is_paused) || holders().all(|it| it.is_recalled) {
             return;
         }
         let mut of_stream = self.streams.get(&stream).into_iter().flat_map(|it| &it.partitions);
-        if !of_stream.any(|id| cursor(id).is_some_and(Cursor::is_read)) {
+        if !of_stream.any(|id| cursor(id).is_some_and(Cursor::is_wanted)) {
             return;
         }
-        let mut paused: Vec<PartitionId> = self.budget.holders(stream).collect();
-        paused.sort();
+        let paused: Vec<PartitionId> = self.budget.holders(stream).collect();
         for id in paused {
             if let Some(cursor) = self.cursors.get_mut(&id)
                 && !std::mem::replace(&mut cursor.is_recalled, true)

@@ -167,8 +167,8 @@ impl ClientBuilder {
 
     /// How many bytes of answers all streams of the client together may hold or have on their way, before those are
     /// decompressed: each its part of it, and no more than it was given itself. Beyond that come only a batch that is larger
-    /// than what was asked for, and one small answer of each broker for a stream that holds nothing, or nothing but what is
-    /// paused, while the others hold everything.
+    /// than what was asked for, and one small answer of each broker for a stream that holds nothing while the others hold
+    /// everything.
     /// Default: each stream has a budget of its own, and nothing else.
     #[must_use]
     pub fn prefetch_bytes(mut self, bytes: usize) -> Self {

@@ -1,12 +1,13 @@
 //! What a socket gives, on its way to becoming frames.
 //!
 //! Small answers are read one after another into a buffer and cut out of it; what has come of one when that buffer is full moves
-//! to the next. A large one gets a buffer of its own, as long as answers were lately, so that only its beginning is copied,
+//! to the next. (One of some length ends its buffer, if nothing has come behind it.) A large one gets a buffer of its own, as long as answers were lately, so that only its beginning is copied,
 //! which came together with its length. (While answers grow, its buffer grows as bytes come, and they move with it: no
 //! memory is taken for a mere length.) That buffer comes back when nobody holds the answer any more: fresh memory has to be
 //! mapped and zeroed by the system, which costs about as much as reading into it.
 //!
-//! Who holds an answer is charged with its length. So a buffer of its own is as long as the frame, or at most a quarter longer.
+//! Who holds an answer is charged with its length. So a buffer of its own is as long as the frame, or at most a quarter longer; and
+//! shorter answers than [`SHARED`] are not held in what they share with others.
 
 use std::future::Future;
 use std::io;
@@ -28,6 +29,9 @@ const READ_ROOM: usize = 64 << 10;
 
 /// From this length on a frame gets a buffer of its own.
 const LARGE: usize = 2 * READ_ROOM;
+
+/// Shorter frames than this share a buffer.
+pub(super) const SHARED: usize = READ_ROOM / 8;
 
 /// A buffer for large frames is kept for this long after the last of them.
 const KEPT_FOR: Duration = Duration::from_secs(10);
@@ -88,8 +92,10 @@ impl Incoming {
             return Ok(None);
         }
         let frame = next_frame(&mut self.small, self.limit)?;
-        if frame.is_none() {
-            self.look_ahead();
+        match &frame {
+            None => self.look_ahead(),
+            Some(frame) if frame.len() >= SHARED && self.small.is_empty() => self.small = BytesMut::new(),
+            Some(_) => {}
         }
         Ok(frame)
     }

@@ -175,7 +175,7 @@ impl ProducerHandle {
 
     /// Appends records of one partition, and waits for room where there is none; each one's delivery, or why it was not
     /// accepted, goes into `outcomes`. When room did not come in time or nothing is accepted any more, the rest are not
-    /// offered: that error comes back. `start` is the present, also afterwards.
+    /// offered: that error comes back. `start` is when they were handed over, and read anew after each wait.
     ///
     /// Cancel safe in this sense: what was accepted is sent.
     pub(super) async fn enqueue_run(

@@ -324,7 +324,7 @@ fn gapless(topic: &Topic) -> impl Iterator<Item = &Partition> {
         .map(|(_, partition)| partition)
 }
 
-/// How many records of an iterator are looked at before the first of them is handed over.
+/// How many records of an iterator are looked at before the first of them is handed over; they share one look at the clock.
 const AT_ONCE: usize = 64;
 
 /// What a record takes besides its value, about.

@@ -14,7 +14,7 @@ use crate::visible::Visible;
 pub(super) struct Assigned {
     pub(super) topic: Arc<str>,
     pub(super) partition: i32,
-    /// How often it was sought. What belongs to an earlier seek is thrown away.
+    /// How often it was sought or went back. What is from before is thrown away.
     pub(super) generation: u64,
     /// The offset after the last record that was handed over, or was not there to be; none before it is looked up.
     pub(super) position: Option<i64>,
@@ -51,8 +51,6 @@ pub(super) struct OpenLoad {
     records: Bytes,
     pub(super) batches: BatchIter,
     pub(super) visible: Visible,
-    /// What comes before was not asked for.
-    pub(super) from: i64,
     pub(super) next: i64,
     asked: Position,
 }
@@ -62,11 +60,16 @@ impl From<Load> for OpenLoad {
         let Load { hold, from: asked, next, records, aborted, .. } = load;
         let batches = batches(records.clone());
         let visible = Visible::new(aborted);
-        Self { hold, again: None, records, batches, visible, from: asked.offset, next, asked }
+        Self { hold, again: None, records, batches, visible, next, asked }
     }
 }
 
 impl OpenLoad {
+    /// What comes before was not asked for.
+    pub(super) fn starts_at(&self) -> i64 {
+        self.asked.offset
+    }
+
     /// How many bytes are left when this batch, the one that came last, is among them.
     pub(super) fn left_with(&self, batch: &RecordBatch) -> usize {
         batch.bytes().len() + self.batches.remaining().len()
@@ -74,12 +77,13 @@ impl OpenLoad {
 
     /// How far it was read, when that is up to `offset`.
     fn read_to(&self, offset: i64) -> Position {
+        if offset <= self.asked.offset {
+            return self.asked;
+        }
         let read = batches(self.records.clone()).map_while(Result::ok);
         let last = read.take_while(|batch| batch.header().base_offset < offset).last();
-        match last.filter(|_| offset > self.asked.offset) {
-            Some(batch) => self.asked.behind(offset, batch.header().partition_leader_epoch),
-            None => self.asked,
-        }
+        let epoch = last.map(|batch| batch.header().partition_leader_epoch);
+        epoch.map_or(self.asked, |epoch| self.asked.behind(offset, epoch))
     }
 
     /// The last so many bytes of it.
@@ -143,17 +147,19 @@ impl Assigned {
         self.throw_away_from(0)
     }
 
-    /// Throws away the records that have come and what came behind them; where the first of them was, and what they held.
-    pub(super) fn unread(&mut self) -> Option<(Position, Vec<Hold>)> {
-        if let Some(open) = &self.open {
-            let at = open.read_to(self.go_on(open.from));
-            return Some((at, self.clear()));
-        }
-        let loads = self.items.iter().enumerate();
-        let (first, from) = loads
-            .filter_map(|(at, item)| if let Item::Load(load) = item { Some((at, load.from)) } else { None })
-            .next()?;
-        Some((from, self.throw_away_from(first)))
+    /// Throws away the records that have come and what came behind them. What they held, and where they begin, so that they can be
+    /// fetched again; unless the topic was created again, which is still to be said.
+    pub(super) fn unread(&mut self) -> Option<(Vec<Hold>, Option<Position>)> {
+        let load = |item: &Item| if let Item::Load(load) = item { Some(load.from) } else { None };
+        let (first, from) = match &self.open {
+            Some(open) => (0, open.read_to(self.go_on(open.starts_at()))),
+            None => self.items.iter().enumerate().find_map(|(at, item)| Some((at, load(item)?)))?,
+        };
+        let is_gone = matches!(self.items.back(), Some(Item::Failed(FetchFailure::Recreated { .. })));
+        let gone = if is_gone { self.items.pop_back() } else { None };
+        let holds = self.throw_away_from(first);
+        self.items.extend(gone);
+        Some((holds, (!is_gone).then_some(from)))
     }
 
     fn throw_away_from(&mut self, first: usize) -> Vec<Hold> {

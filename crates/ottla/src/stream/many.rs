@@ -181,8 +181,9 @@ impl RecordStream {
         Ok(())
     }
 
-    /// Hands out none of its records until it is resumed, and fetches no more of them. What was fetched is kept, unless nothing else
-    /// is in the budget and other partitions have no room: then it is fetched again when it is resumed.
+    /// Hands out none of its records until it is resumed, and fetches no more of them. What was fetched is kept, unless other
+    /// partitions have no room and nothing else is held: then it is fetched again when it is resumed, or what
+    /// [`out_of_range`](RecordStreamBuilder::out_of_range) says happens if it is gone by then.
     ///
     /// # Errors
     /// [`Error::NotAssigned`].

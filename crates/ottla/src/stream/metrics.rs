@@ -12,7 +12,8 @@ use ottla_core::fetcher::FetcherMetrics;
 pub struct StreamMetrics {
     /// Records that were handed over.
     pub records: u64,
-    /// Bytes of the batches they came in, as the broker has them.
+    /// Bytes of the batches they came in, as the broker has them; again where a batch was fetched again because its partition was
+    /// paused and gave its room to others.
     pub bytes: u64,
     /// Bytes of answers that were not handed over so far, whole answers counted. One that has records of several streams is
     /// divided between them.

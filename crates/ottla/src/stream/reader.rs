@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
-use ottla_core::fetcher::{FetchFailure, News, PartitionId, Place};
+use ottla_core::fetcher::{FetchFailure, Hold, News, PartitionId, Place};
 use ottla_core::metadata::Topic;
 use ottla_wire::compression::Compression;
 use ottla_wire::records::{BatchError, Decoder, Limits, OwnedRecords, RecordBatch};
@@ -196,7 +196,7 @@ impl Reader {
             if !is_plain(&batch) {
                 break;
             }
-            match open.visible.open(&batch, open.from, &mut self.decoder, self.check_crcs) {
+            match open.visible.open(&batch, open.starts_at(), &mut self.decoder, self.check_crcs) {
                 Ok(Some(decoded)) => into.push(decoded.into_iter()),
                 Ok(None) => {}
                 Err(_) => break,
@@ -300,7 +300,7 @@ impl Reader {
         match open.batches.next() {
             Some(Ok(batch)) => self.open(id, batch, false),
             Some(Err(error)) => {
-                let offset = assigned.position.unwrap_or(open.from);
+                let offset = assigned.position.unwrap_or(open.starts_at());
                 let behind = offset_behind(&open.last(left));
                 Step::Failed(self.damaged(id, offset, behind, error))
             }
@@ -319,7 +319,7 @@ impl Reader {
     /// Opens a batch of the partition's load, for the first time or again.
     fn open(&mut self, id: PartitionId, batch: RecordBatch, is_again: bool) -> Step {
         let Some(assigned) = self.partitions.get_mut(&id) else { return self.again() };
-        let from = assigned.open.as_ref().map_or(0, |open| open.from);
+        let from = assigned.open.as_ref().map_or(0, OpenLoad::starts_at);
         let from = if is_again { assigned.go_on(from) } else { from };
         let Some(open) = &mut assigned.open else { return self.again() };
         match open.visible.open(&batch, from, &mut self.decoder, self.check_crcs) {
@@ -447,21 +447,25 @@ impl Reader {
         self.batch.take_if(|open| open.id == id);
         self.lent.take_if(|(lent, _)| *lent == id);
         let holds = self.partitions.get_mut(&id).map(Assigned::clear);
-        for hold in holds.into_iter().flatten() {
-            self.fetchers.post(id, || Event::Release(id, hold));
-        }
+        self.release(id, holds.unwrap_or_default());
     }
 
     /// The room that a paused partition takes is needed: what was not read of it is fetched again later.
     fn give_back(&mut self, id: PartitionId) {
         let Some(assigned) = self.partitions.get_mut(&id).filter(|it| it.is_paused) else { return };
-        let Some((to, holds)) = assigned.unread() else { return };
-        assigned.generation += 1;
+        let Some((holds, to)) = assigned.unread() else { return };
+        assigned.generation += u64::from(to.is_some());
         let generation = assigned.generation;
+        self.release(id, holds);
+        if let Some(to) = to {
+            self.fetchers.post(id, || Event::GoBack { id, to, generation });
+        }
+    }
+
+    fn release(&self, id: PartitionId, holds: Vec<Hold>) {
         for hold in holds {
             self.fetchers.post(id, || Event::Release(id, hold));
         }
-        self.fetchers.post(id, || Event::GoBack { id, to, generation });
     }
 
     fn failed(&mut self, id: PartitionId, failure: FetchFailure) -> Error {

@@ -152,14 +152,15 @@ async fn watched(pipes: &PipeTransport, partitions: i32) -> (RecordStream, Reads
     (stream, reads)
 }
 
-/// Trap C13, F1: nothing of a small, uncompressed answer that came at once is copied: each key and value is a slice of the
+/// Trap C13, F1: nothing of an uncompressed answer that came at once is copied, unless it is shorter than 8 KiB: each key and value is a slice of the
 /// buffer that the socket was read into, borrowed and owned; what is detached is not.
 #[tokio::test(start_paused = true)]
 async fn each_key_and_value_lies_where_the_socket_was_read_into() {
     let pipes = cluster(1, 2);
+    let value = &*"v".repeat(2_600);
     for partition in 0..2 {
-        pipes.append("t", partition, &["a", "bb", "ccc"]);
-        pipes.append("t", partition, &["d"]);
+        pipes.append("t", partition, &[value; 3]);
+        pipes.append("t", partition, &[value]);
     }
     let (mut stream, reads) = watched(&pipes, 2).await;
     let mut seen = 0;

@@ -297,6 +297,31 @@ async fn a_stream_has_one_request_to_a_broker() {
     assert!(pipes.connections_made() - before <= 4, "fetch and control, two brokers");
 }
 
+/// Trap M3: that a topic is another one is not forgotten when what was read of the old one gives its room to others.
+#[tokio::test(start_paused = true)]
+async fn a_topic_created_again_is_told_where_its_records_were_given_back() {
+    let (client, pipes) = world(1, 1).await;
+    pipes.create("other", 1, 1);
+    pipes.append("t", 0, &["0", &"1".repeat(2_000)]);
+    let mut stream = client.stream().max_wait(millis(100)).prefetch_bytes(1_000).build().unwrap();
+    for topic in ["t", "other"] {
+        stream.add(topic, 0, StartOffset::Earliest).await.unwrap();
+    }
+    assert_eq!(next(&mut stream).await, (0, "0".to_owned()));
+    stream.pause("t", 0).unwrap();
+    pipes.control(|cluster, now| cluster.delete_topic(now, "t")).unwrap();
+    pipes.create("t", 1, 1);
+    // Whoever looks it up again makes it known to the stream.
+    client.partition_client("t", 0).await.unwrap();
+    pipes.append("t", 0, &["new"]);
+    pipes.append("other", 0, &["other"]);
+    assert_eq!(next(&mut stream).await.1, "other");
+    assert!(stream.metrics().buffered < 1_000, "what was paused was given back");
+    stream.resume("t", 0).unwrap();
+    let error = stream.next().await.unwrap().unwrap_err();
+    assert!(error.recreated().is_some(), "{error}");
+}
+
 /// Trap M3: a topic that was created again is another one: an error that names both ids.
 #[tokio::test(start_paused = true)]
 async fn a_topic_created_again_ends_its_partitions() {

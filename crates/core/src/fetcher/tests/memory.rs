@@ -207,6 +207,23 @@ fn what_is_resumed_is_not_given_back() {
     assert!(world.recalled().is_empty());
 }
 
+/// What comes after its partition was asked for what it holds is asked back, too: the reader may have had nothing by then.
+#[test]
+fn what_comes_later_is_asked_back_as_well() {
+    let mut world = small(1_000);
+    let paused = world.add(0, 0, Place::Offset(0));
+    let fetch = world.fetch();
+    // Together with something that nobody asked for.
+    world.answer(&fetch, vec![records(0, batch(0..10, 1, 380)), records(7, batch(0..10, 1, 300))]);
+    let fetch = world.fetch();
+    world.add(1, 1, Place::Offset(0));
+    assert!(world.fetches.is_empty(), "there is no room");
+    world.pause(paused);
+    assert_eq!(world.recalled(), [paused]);
+    world.answer(&fetch, vec![records(0, batch(10..20, 1, 2_000))]);
+    assert_eq!(world.recalled(), [paused]);
+}
+
 /// Trap C9: what is read once more is compared with another leader's log from where it was read to.
 #[test]
 fn what_went_back_knows_in_which_epoch_it_was_read() {

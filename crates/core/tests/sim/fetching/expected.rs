@@ -57,6 +57,7 @@ const FETCHER: &[Row] = &[
     ("a partition was removed", true),
     ("a request was lost", true),
     ("a request was not sent", true),
+    ("a broker named another leader", true),
     ("a seek while a load was under way", true),
     ("a start by age is at the end", true),
     ("a start by age is at a record", true),

@@ -447,15 +447,17 @@ impl World {
         }
     }
 
-    pub(super) fn take_leader(&mut self, partition: i32, leader: Leader) {
+    /// Whether that is news.
+    pub(super) fn take_leader(&mut self, partition: i32, leader: Leader) -> bool {
         if !self.truth.is_news(partition, leader) {
-            return;
+            return false;
         }
         let ids: Vec<_> =
             self.readers.iter().filter(|it| it.partition == partition).map(|it| it.id).collect();
         for id in ids {
             self.fetcher.handle_leader(self.now, id, Some(leader));
         }
+        true
     }
 
     pub(super) fn open_stream(&mut self, draw: &mut Draw) -> StreamId {
@@ -571,7 +573,10 @@ impl World {
         let rows = known.flat_map(|topic| &topic.partitions).filter(|row| row.current_leader.leader_id >= 0);
         let hint = |of: &LeaderIdAndEpoch| Leader { broker_id: of.leader_id, epoch: of.leader_epoch };
         let hints: Vec<_> = rows.map(|row| (row.partition_index, hint(&row.current_leader))).collect();
-        hints.into_iter().for_each(|(partition, hint)| self.take_leader(partition, hint));
+        for (partition, hint) in hints {
+            let is_news = self.take_leader(partition, hint);
+            self.coverage.add("fetcher", "a broker named another leader", u64::from(is_news));
+        }
         self.owe(&out, &response);
         self.truth.answer(out.token, frame_bytes);
         let mismatch =

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use ottla_core::connection::{Answer, Outgoing};
 use ottla_core::error::{Failure, Outcome, RequestError};
 use ottla_core::fetcher::{
@@ -21,6 +22,7 @@ use super::log::{log_lost, log_news, log_refused, log_refused_whole};
 use super::{Driver, Event, Seat};
 use crate::driver::cluster::{Cluster, Owner, Purpose};
 use crate::driver::connection::{Handle, ReplyTo};
+use crate::driver::incoming::SHARED;
 use crate::driver::{by_id_or_name, now};
 use crate::record::Timestamp;
 
@@ -211,6 +213,7 @@ impl Engine {
         };
         match api {
             ApiKey::FETCH => {
+                let answer = alone(answer);
                 if let Some(response) = self.decoded::<FetchRequest>(token, &answer) {
                     handle.throttle(response.throttle_time_ms);
                     self.fetched(token, &answer, response);
@@ -332,5 +335,13 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.cluster.release(self.owner);
+    }
+}
+
+/// Its records may be held for long, and a short answer shares the memory that the socket is read into with others: it gets its own.
+fn alone(answer: Answer) -> Answer {
+    match answer.payload.len() {
+        ..SHARED => Answer { payload: Bytes::copy_from_slice(&answer.payload), ..answer },
+        _ => answer,
     }
 }

@@ -8,7 +8,7 @@ use ottla_core::fetcher::{News, PartitionId, Watermarks};
 
 use crate::driver::lock;
 
-/// Something about a partition, and which seek it follows.
+/// Something about a partition, and how often that was sought or went back before.
 pub(crate) type Item = (PartitionId, u64, News);
 
 /// See the module. Records in it are bounded by the stream's budget; of watermarks only the last count.
