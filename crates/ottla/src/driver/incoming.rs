@@ -1,8 +1,8 @@
 //! What a socket gives, on its way to becoming frames.
 //!
 //! Small answers are read one after another into a buffer and cut out of it; what has come of one when that buffer is full moves
-//! to the next. (One of some length ends its buffer, if nothing has come behind it.) A large one gets a buffer of its own, as long as answers were lately, so that only its beginning is copied,
-//! which came together with its length. (While answers grow, its buffer grows as bytes come, and they move with it: no
+//! to the next. (One of some length ends its buffer, if nothing has come behind it.) A large one gets a buffer of its own, as long
+//! as answers were lately, so that only its beginning is copied, which came together with its length. (While answers grow, its buffer grows as bytes come, and they move with it: no
 //! memory is taken for a mere length.) That buffer comes back when nobody holds the answer any more: fresh memory has to be
 //! mapped and zeroed by the system, which costs about as much as reading into it.
 //!
