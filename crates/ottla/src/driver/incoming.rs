@@ -2,9 +2,9 @@
 //!
 //! Small answers are read one after another into a buffer and cut out of it; what has come of one when that buffer is full moves
 //! to the next. (One of some length ends its buffer, if nothing has come behind it.) A large one gets a buffer of its own, as long
-//! as answers were lately, so that only its beginning is copied, which came together with its length. (While answers grow, its buffer grows as bytes come, and they move with it: no
-//! memory is taken for a mere length.) That buffer comes back when nobody holds the answer any more: fresh memory has to be
-//! mapped and zeroed by the system, which costs about as much as reading into it.
+//! as answers were lately, so that only its beginning is copied, which came together with its length. (While answers grow, its
+//! buffer grows as bytes come, and they move with it: no memory is taken for a mere length.) That buffer comes back when nobody
+//! holds the answer any more: fresh memory has to be mapped and zeroed by the system, which costs about as much as reading into it.
 //!
 //! Who holds an answer is charged with its length. So a buffer of its own is as long as the frame, or at most a quarter longer; and
 //! shorter answers than [`SHARED`] are not held in what they share with others.
