@@ -57,7 +57,14 @@ async fn producers_lose_nothing_and_say_what_is_known_while_brokers_fail_and_par
         let topic = producer.topic(&name).await.unwrap();
         tasks.spawn(produce(topic, task, stop.clone()));
     }
-    tasks.spawn(produce_much(producer.topic(&name).await.unwrap(), TASKS, stop.clone()));
+    // Before anything goes wrong: a batch that is too large and may have been written is not split, but an error.
+    let much = producer.topic(&name).await.unwrap();
+    let mut first = Vec::new();
+    for nth in 0..PARTITIONS as u64 {
+        first.extend(produce_at_once(&much, TASKS, nth * MUCH).await);
+    }
+    assert!(producer.metrics().splits > 0, "no batch was too large for the topic");
+    tasks.spawn(produce_much(much, TASKS, PARTITIONS as u64 * MUCH, stop.clone()));
 
     let seconds = std::env::var("OTTLA_PRODUCING").map_or(30, |seconds| seconds.parse().unwrap());
     let (start, mut rounds) = (Instant::now(), 0);
@@ -75,7 +82,7 @@ async fn producers_lose_nothing_and_say_what_is_known_while_brokers_fail_and_par
     }
     stop.store(true, Ordering::Relaxed);
     let mut acknowledged: Vec<Vec<(i64, String)>> = vec![Vec::new(); usize::try_from(PARTITIONS).unwrap()];
-    for task in tasks.join_all().await {
+    for task in std::iter::once(first).chain(tasks.join_all().await) {
         for (partition, offset, value) in task {
             acknowledged[usize::try_from(partition).unwrap()].push((offset, value));
         }
@@ -85,7 +92,6 @@ async fn producers_lose_nothing_and_say_what_is_known_while_brokers_fail_and_par
     println!("{rounds} rounds in {:?}: {metrics:?}", start.elapsed());
     println!("beside it: {}", failing.finish(&faults).await);
     assert_eq!((metrics.records_failed, metrics.buffered), (0, 0));
-    assert!(metrics.splits > 0, "no batch was too large for the topic");
 
     for (partition, mut acknowledged) in (0..).zip(acknowledged) {
         acknowledged.sort();
@@ -138,26 +144,37 @@ async fn produce(topic: TopicProducer, task: usize, stop: Arc<AtomicBool>) -> Ve
     written
 }
 
-/// Hands over many records of about 75 bytes at once, which make batches that other threads compress, and of which the first ones are too large for
-/// the topic; as [`produce`] otherwise.
-async fn produce_much(topic: TopicProducer, task: usize, stop: Arc<AtomicBool>) -> Vec<(i32, i64, String)> {
+/// Hands over many records at once, now and then; as [`produce`] otherwise.
+async fn produce_much(
+    topic: TopicProducer,
+    task: usize,
+    mut number: u64,
+    stop: Arc<AtomicBool>,
+) -> Vec<(i32, i64, String)> {
     let mut written = Vec::new();
     let mut pace = interval(MUCH_PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut number = 0_u64;
     while !stop.load(Ordering::Relaxed) {
         pace.tick().await;
-        let partition = i32::try_from(number / MUCH % PARTITIONS as u64).unwrap();
-        let mut kept = Vec::new();
-        for _ in 0..MUCH {
-            let noise = [1, 2, 3, 4].map(|nth| format!("{:016x}", Random::new(number << 3 | nth).next_u64()));
-            let value = format!("{task}:{number}:{}", noise.concat());
-            kept.push((topic.enqueue_to(partition, Record::new(&value)).await.unwrap(), value));
-            number += 1;
-        }
-        for delivery in kept {
-            written.extend(outcome(Some(delivery)).await);
-        }
+        written.extend(produce_at_once(&topic, task, number).await);
+        number += MUCH;
+    }
+    written
+}
+
+/// Many records of about 75 bytes to one partition, numbered from `number` on. They make batches that other threads compress, of
+/// which the first ones are too large for the topic.
+async fn produce_at_once(topic: &TopicProducer, task: usize, number: u64) -> Vec<(i32, i64, String)> {
+    let partition = i32::try_from(number / MUCH % PARTITIONS as u64).unwrap();
+    let mut kept = Vec::new();
+    for number in number..number + MUCH {
+        let noise = [1, 2, 3, 4].map(|nth| format!("{:016x}", Random::new(number << 3 | nth).next_u64()));
+        let value = format!("{task}:{number}:{}", noise.concat());
+        kept.push((topic.enqueue_to(partition, Record::new(&value)).await.unwrap(), value));
+    }
+    let mut written = Vec::new();
+    for delivery in kept {
+        written.extend(outcome(Some(delivery)).await);
     }
     written
 }
