@@ -47,6 +47,7 @@ named! {
 /// Of the fetcher, and what users meet.
 const FETCHER: &[Row] = &[
     ("a batch without records", true),
+    ("a broker named another leader", true),
     ("a control batch", true),
     ("a damaged batch", true),
     ("a hole at the end of a load", true),
@@ -57,7 +58,6 @@ const FETCHER: &[Row] = &[
     ("a partition was removed", true),
     ("a request was lost", true),
     ("a request was not sent", true),
-    ("a broker named another leader", true),
     ("a seek while a load was under way", true),
     ("a start by age is at the end", true),
     ("a start by age is at a record", true),
