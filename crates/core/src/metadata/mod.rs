@@ -118,6 +118,8 @@ pub struct Metadata {
     /// When the refresh began that nobody has answered yet.
     asking_since: Option<Instant>,
     pauses: Pauses,
+    /// Everybody was asked in vain: nobody is asked before this, whoever wants to know what.
+    paused_until: Instant,
 }
 
 /// A topic that somebody wants to know of.
@@ -172,6 +174,7 @@ impl Metadata {
             last_success: now,
             asking_since: None,
             pauses: Pauses::new(settings.backoff, seed),
+            paused_until: now,
             settings,
         }
     }
@@ -296,6 +299,7 @@ impl Metadata {
         self.last_success = now;
         self.asking_since = None;
         self.pauses.reset();
+        self.paused_until = now;
         if flight != 0 && flight < self.flights {
             // Late: what was asked for since then is still to be answered.
             return;
@@ -372,7 +376,10 @@ impl Metadata {
         let tried = std::mem::take(tried);
         if self.candidates().all(|candidate| tried.contains(&candidate)) {
             self.generation += 1;
-            self.refresh = Refresh::Idle { due: now + self.pauses.next_delay() };
+            let pause = self.pauses.next_delay();
+            // Who waits for an answer waits no longer than that, however long the user's own pauses are.
+            self.paused_until = now + pause.min(Backoff::RETRY.max);
+            self.refresh = Refresh::Idle { due: now + pause };
             return None;
         }
         self.flights += 1;
@@ -395,7 +402,7 @@ impl Metadata {
 
     fn schedule(&mut self, at: Instant) {
         match &mut self.refresh {
-            Refresh::Idle { due } => *due = at.min(*due),
+            Refresh::Idle { due } => *due = at.max(self.paused_until).min(*due),
             Refresh::Ready { .. } => {}
             Refresh::InFlight { .. } => self.again = Some(self.again.map_or(at, |again| again.min(at))),
         }

@@ -173,6 +173,47 @@ fn bootstrap_addresses_are_asked_when_no_broker_answers() {
     rig.query();
 }
 
+/// Trap N7: whoever hears that nobody answers, and asks at once, waits as well; the pauses grow.
+#[test]
+fn a_round_that_failed_is_followed_by_a_pause_whoever_asks() {
+    let mut rig = Rig::knowing(&[1]);
+    rig.metadata.request_refresh(rig.now, None);
+    for pause in [80, 160, 320] {
+        for _ in 0..2 {
+            let query = rig.query();
+            rig.fail(query);
+        }
+        assert!(rig.poll().is_none());
+        rig.pass(Duration::from_millis(pause - 1));
+        rig.metadata.request_refresh(rig.now, None);
+        rig.metadata.request_refresh(rig.now, Some(1));
+        rig.metadata.want_topic(rig.now, &format!("topic {pause}"));
+        assert!(rig.poll().is_none(), "within {pause} ms");
+        rig.pass(Duration::from_millis(pause));
+    }
+    let query = rig.query();
+    rig.answer(query, &answer(&[1]));
+    rig.metadata.want_topic(rig.now, "another");
+    rig.query();
+}
+
+/// However long a user's own pauses are: who waits for an answer would give up before.
+#[test]
+fn who_asks_waits_for_a_second_at_most() {
+    let long = Duration::from_secs(60);
+    let settings =
+        MetadataSettings { backoff: Backoff { initial: long, max: long }, ..MetadataSettings::default() };
+    let now = Instant::now();
+    let mut rig = Rig { now, metadata: Metadata::new(now, settings, vec![bootstrap(1)], 0) };
+    let query = rig.query();
+    rig.fail(query);
+    assert!(rig.poll().is_none());
+    rig.pass(Duration::from_secs(1));
+    assert!(rig.poll().is_none(), "nobody has asked");
+    rig.metadata.want_topic(rig.now, "t");
+    rig.query();
+}
+
 /// Trap N8: a dead address in the bootstrap list is passed over.
 #[test]
 fn the_next_bootstrap_address_is_asked_at_once() {
