@@ -1,5 +1,6 @@
 //! What the included files find around them in the client's `producer`.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use ottla_core::partition_queue::BatchSettings;
@@ -10,6 +11,8 @@ pub(crate) use handle::{Limits, Shared};
 pub(crate) use outbox::{AcceptedOne, How, Outbox};
 pub(crate) use promise::{Fate, Promise, Waiter};
 
+#[path = "../../crates/ottla/src/producer/busy.rs"]
+mod busy;
 #[path = "../../crates/ottla/src/producer/outbox.rs"]
 mod outbox;
 #[path = "../../crates/ottla/src/producer/promise.rs"]
@@ -19,7 +22,7 @@ mod wire;
 
 /// Records of one partition under one lock, as `ProducerHandle::enqueue_run` appends them; whether the driver must be told.
 pub(crate) fn append_run(
-    outbox: &Outbox,
+    outbox: &Arc<Outbox>,
     shared: &Shared,
     now: Instant,
     records: &[Record<'_>],
@@ -35,6 +38,8 @@ mod handle {
     use ottla_wire::records::Chunks;
     use tokio::sync::Semaphore;
 
+    use super::busy::Busy;
+
     /// As in the client.
     #[derive(Debug, Clone, Copy)]
     pub(crate) struct Limits {
@@ -49,11 +54,13 @@ mod handle {
         pub(super) limits: Limits,
         pub(crate) chunks: Chunks,
         pub(crate) memory: Semaphore,
+        pub(crate) busy: Busy,
     }
 
     impl Shared {
         pub(crate) fn new(limits: Limits) -> Self {
-            Self { limits, chunks: Chunks::new(1024, 64), memory: Semaphore::new(limits.buffer) }
+            let chunks = Chunks::new(1024, 64);
+            Self { limits, chunks, memory: Semaphore::new(limits.buffer), busy: Busy::default() }
         }
     }
 }

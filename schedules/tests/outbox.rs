@@ -84,6 +84,26 @@ fn what_is_enqueued_leaves_without_anybody_who_waits() {
     });
 }
 
+/// Whoever flushes waits for what was accepted before, though others have the partition leave the list of those to look at.
+#[test]
+fn what_was_accepted_before_a_flush_is_told_after_it() {
+    in_any_order(|| {
+        let small = Small::start(BATCH, BUFFER);
+        let callers = ["a", "b"].map(|name| {
+            let handle = small.handle();
+            thread::spawn(move || {
+                for number in 0..2 {
+                    let accepted = handle.append(&format!("{name}-{number}"), false);
+                    handle.flush();
+                    assert!(accepted.expect("there is room").unwrap().is_told());
+                }
+            })
+        });
+        callers.into_iter().for_each(|caller| caller.join().unwrap());
+        assert_eq!(small.close().len(), 4);
+    });
+}
+
 /// A producer that is closed meanwhile has written what it accepted, and nothing else.
 #[test]
 fn what_was_accepted_before_the_close_is_written() {

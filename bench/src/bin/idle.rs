@@ -15,7 +15,7 @@ usage: idle [--partitions N] [--rounds N] [--seconds S] [--check]
 
   --partitions  of the larger topic; 10000 unless told
   --rounds      of each by turns; 9 unless told
-  --seconds     of each round, 3 unless told; a flush, with which it ends, looks at each partition
+  --seconds     of each round, 3 unless told; it ends with a flush
   --check       more than 1.2 times as much is an error";
 
 /// How many times as much as of a topic of ten a record may cost.

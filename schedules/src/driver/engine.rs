@@ -108,9 +108,7 @@ impl Small {
     /// Accepts nothing more, and waits until all that was accepted is told; what the broker has is what comes back.
     pub fn close(self) -> Vec<String> {
         self.driver.outbox.refuse_more();
-        for batch in self.driver.outbox.begun() {
-            let _told = shuttle::future::block_on(batch);
-        }
+        self.handle().flush();
         self.driver.post(Event::Close);
         self.task.join().unwrap();
         self.broker.join().unwrap();
@@ -151,6 +149,14 @@ impl Handle {
         }
     }
 
+    /// Waits until all that was accepted before is told.
+    pub fn flush(&self) {
+        let outboxes = self.0.shared.busy.outboxes();
+        for batch in outboxes.iter().flat_map(|outbox| outbox.begun()) {
+            let _told = shuttle::future::block_on(batch);
+        }
+    }
+
     /// What the broker has at an offset.
     pub fn at(&self, offset: i64) -> String {
         self.0.log.lock().unwrap()[usize::try_from(offset).unwrap()].clone()
@@ -158,6 +164,11 @@ impl Handle {
 }
 
 impl Accepted {
+    /// Whether what comes of it is known.
+    pub fn is_told(&self) -> bool {
+        self.waiter.is_done()
+    }
+
     /// Waits for its offset.
     pub fn offset(self) -> Result<i64> {
         let fate = shuttle::future::block_on(self.waiter);

@@ -12,6 +12,7 @@ use ottla_wire::{Str, Uuid};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::batch::FIRST_CHUNK;
+use super::busy::Busy;
 use super::delivery::Delivery;
 use super::outbox::{AcceptedOne, How, Outbox, Span, WrittenBatch};
 use super::promise::{Fate, Promise};
@@ -74,6 +75,7 @@ pub(crate) struct Shared {
     pub(crate) chunks: Chunks,
     /// What may still be appended to all outboxes, in bytes.
     pub(crate) memory: Semaphore,
+    pub(crate) busy: Busy,
     outboxes: Mutex<Outboxes>,
     /// Topics that are to hear when their partitions change.
     topics: Mutex<Vec<Weak<TopicShared>>>,
@@ -82,8 +84,6 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 struct Outboxes {
     by_partition: BTreeMap<(Arc<str>, i32), Arc<Outbox>>,
-    /// Those of topics that were created again, as long as they have something under way.
-    replaced: Vec<Arc<Outbox>>,
     is_closed: bool,
 }
 
@@ -238,7 +238,7 @@ impl ProducerHandle {
             }
         };
         let memory = batch.memory;
-        match outbox.push(batch, &to.settings, promise) {
+        match outbox.push(&self.lease.driver.shared, batch, &to.settings, promise) {
             Ok(false) => Ok(()),
             Ok(true) => {
                 self.lease.driver.post(Event::Ready(outbox));
@@ -293,7 +293,7 @@ impl ProducerHandle {
     ///
     /// Cancel safe.
     pub(crate) async fn flush(&self) {
-        let outboxes = self.outboxes();
+        let outboxes = self.lease.driver.shared.busy.outboxes();
         let begun: Vec<_> = outboxes.iter().flat_map(|outbox| outbox.begun()).collect();
         self.hurry(outboxes);
         for batch in begun {
@@ -304,8 +304,7 @@ impl ProducerHandle {
 
     /// Accepts nothing more, waits until all that was accepted is resolved, and ends the driver.
     pub(crate) async fn close(&self) {
-        lock(&self.lease.driver.shared.outboxes).is_closed = true;
-        self.outboxes().iter().for_each(|outbox| outbox.refuse_more());
+        self.lease.driver.shared.close_outboxes().iter().for_each(|outbox| outbox.refuse_more());
         self.flush().await;
         self.lease.driver.post(Event::Close);
         self.lease.driver.ended().await;
@@ -324,10 +323,6 @@ impl ProducerHandle {
 
     pub(crate) fn is_closed(&self) -> bool {
         lock(&self.lease.driver.shared.outboxes).is_closed
-    }
-
-    fn outboxes(&self) -> Vec<Arc<Outbox>> {
-        self.lease.driver.shared.all_outboxes()
     }
 
     pub(crate) fn cluster(&self) -> &Arc<Cluster> {
@@ -354,7 +349,7 @@ impl ProducerHandle {
             .collect();
         let size: usize = records.iter().map(footprint).sum();
         let (room, memory) = self.room(outbox, size, start, settings).await?;
-        let spans = outbox.append(start, &records, settings)?;
+        let spans = outbox.append(&self.lease.driver.shared, start, &records, settings)?;
         // They come back batch by batch, when the batches are resolved.
         room.forget();
         memory.forget();
@@ -391,7 +386,7 @@ impl ProducerHandle {
             let room = outbox.room.acquire_many(permits).await;
             let room = room.map_err(|_| outbox.closed().unwrap_or(Error::Closed))?;
             if shared.memory.available_permits() < size {
-                self.hurry(self.outboxes());
+                self.hurry(shared.busy.outboxes());
             }
             let memory = shared.memory.acquire_many(permits).await.map_err(|_| Error::Closed)?;
             Ok((room, memory))
@@ -434,8 +429,13 @@ impl ProducerHandle {
         let outbox =
             Arc::new(Outbox::new(topic.name.clone(), topic.id, partition, &self.lease.driver.shared));
         let before = outboxes.by_partition.insert(key, outbox.clone());
-        outboxes.replaced.extend(before);
-        outboxes.replaced.retain(|it| it.has_begun());
+        drop(outboxes);
+        let shared = &self.lease.driver.shared;
+        // Of one that has something under way the driver knows.
+        if let Some(before) = before.filter(|before| !before.is_open_in(&shared.busy)) {
+            let error = recreated(&topic.name, partition, before.topic_id, topic.id);
+            shared.memory.add_permits(before.close(&error));
+        }
         Ok(outbox)
     }
 }
@@ -452,6 +452,7 @@ impl Shared {
             limits,
             chunks: Chunks::new(CHUNK_BYTES, limits.buffer / CHUNK_BYTES),
             memory: Semaphore::new(limits.buffer),
+            busy: Busy::default(),
             outboxes: Mutex::default(),
             topics: Mutex::default(),
         }
@@ -462,11 +463,15 @@ impl Shared {
         self.limits.batch_bytes.min(self.limits.partition_buffer.saturating_sub(FIRST_CHUNK))
     }
 
-    /// All outboxes that accept records, or have something under way.
-    pub(crate) fn all_outboxes(&self) -> Vec<Arc<Outbox>> {
-        let mut outboxes = lock(&self.outboxes);
-        outboxes.replaced.retain(|it| it.has_begun());
-        outboxes.by_partition.values().chain(&outboxes.replaced).cloned().collect()
+    /// No outbox is made any more. Those of all partitions are what comes back, and what else is busy: of topics that were
+    /// created again.
+    fn close_outboxes(&self) -> Vec<Arc<Outbox>> {
+        let outboxes = {
+            let mut outboxes = lock(&self.outboxes);
+            outboxes.is_closed = true;
+            outboxes.by_partition.values().cloned().collect::<Vec<_>>()
+        };
+        outboxes.into_iter().chain(self.busy.outboxes()).collect()
     }
 
     /// Bytes taken by records that are not resolved.
@@ -497,16 +502,12 @@ impl Shared {
 
     /// Nothing is accepted any more, and nobody waits for room.
     pub(crate) fn close(&self) {
-        let outboxes = {
-            let mut outboxes = lock(&self.outboxes);
-            outboxes.is_closed = true;
-            let replaced = std::mem::take(&mut outboxes.replaced);
-            std::mem::take(&mut outboxes.by_partition).into_values().chain(replaced)
-        };
         self.memory.close();
-        for outbox in outboxes {
+        for outbox in self.close_outboxes() {
             outbox.close(&Error::Closed);
         }
+        let outboxes = std::mem::take(&mut lock(&self.outboxes).by_partition);
+        drop((outboxes, self.busy.outboxes()));
     }
 }
 
@@ -548,4 +549,46 @@ pub(super) fn all_of(results: Vec<Result<i64>>) -> Result<Vec<i64>> {
 pub(super) fn offset(topic: &str, partition: i32, written: Written) -> Result<i64> {
     let no_offset = || unsent(topic, partition, DeliveryOutcome::Written, DeliveryCause::NoOffset);
     written.base_offset.ok_or_else(no_offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ottla_core::partition_queue::Acks;
+    use ottla_wire::compression::Codec;
+
+    use super::*;
+
+    /// Only those are looked at that have something under way, also where nobody waited for it.
+    #[test]
+    fn an_outbox_is_busy_as_long_as_something_is_open() {
+        let shared = Shared::new(Limits::default());
+        let outboxes =
+            [0, 1].map(|partition| Arc::new(Outbox::new("t".into(), Uuid::default(), partition, &shared)));
+        let settings = BatchSettings {
+            codec: Codec::default(),
+            acks: Acks::All,
+            request_timeout: Duration::from_secs(30),
+            delivery_timeout: Duration::from_secs(120),
+            linger: None,
+            max_bytes: usize::MAX,
+        };
+        let append = |outbox: &Arc<Outbox>| {
+            let how = How { granted: 0, is_awaited: false };
+            outbox.append_one(&shared, now(), &Record::new("v"), &settings, how).unwrap()
+        };
+        for outbox in outboxes.iter().rev() {
+            append(outbox);
+            append(outbox);
+        }
+        let partitions = |outboxes: Vec<Arc<Outbox>>| -> Vec<i32> {
+            outboxes.iter().map(|outbox| outbox.partition).collect()
+        };
+        assert_eq!(partitions(shared.busy.outboxes()), [1, 0], "as they began");
+        outboxes[1].close(&Error::Closed);
+        assert_eq!((partitions(shared.busy.outboxes()), shared.busy.len()), (vec![0], 1));
+        outboxes[0].close(&Error::Closed);
+        assert_eq!((shared.busy.outboxes().len(), shared.busy.len()), (0, 0));
+    }
 }

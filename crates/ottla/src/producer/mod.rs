@@ -11,6 +11,7 @@
 
 mod batch;
 mod builder;
+mod busy;
 mod delivery;
 mod handle;
 mod outbox;
@@ -166,7 +167,7 @@ impl Producer {
 
     /// What it has done so far: records, batches, requests, how long answers took. A snapshot, the same from each clone, and
     /// to be had after [`close`](Self::close), too, from another clone. It holds up sending for as long as a look at each
-    /// partition takes, so once a second is often enough.
+    /// partition that was written to since the last look takes, so once a second is often enough.
     pub fn metrics(&self) -> ProducerMetrics {
         self.shared.handle.metrics()
     }
@@ -185,7 +186,8 @@ impl Producer {
     }
 
     /// Waits until all records that were accepted before are acknowledged or given up; what became of each, its
-    /// [`Delivery`] tells. Ready within the delivery time-out. Looks at each partition of the topics that this producer has handles of, once.
+    /// [`Delivery`] tells. Ready within the delivery time-out. Looks once at each partition that was
+    /// written to since the last look.
     /// Cancel safe.
     pub async fn flush(&self) {
         self.shared.handle.flush().await;

@@ -12,6 +12,7 @@ use ottla_wire::Uuid;
 use ottla_wire::records::{BatchBuilder, ChunkPool, NewRecord};
 use tokio::sync::Semaphore;
 
+use super::busy::Busy;
 use super::handle::{Limits, Shared};
 use super::promise::{Begun, Fate, Promise, Waiter, WaitingEnd};
 use super::wire::{WireHeader, wire_headers, wire_record};
@@ -49,6 +50,8 @@ struct State {
     streak: usize,
     wall: WallClock,
     begun: Begun,
+    /// Its place in the list of those that are [`Busy`].
+    place: Option<u64>,
     /// Why nothing is accepted any more.
     closed: Option<Error>,
 }
@@ -198,6 +201,7 @@ impl Outbox {
                 streak: 0,
                 wall: WallClock::default(),
                 begun: Begun::default(),
+                place: None,
                 closed: None,
             }),
         }
@@ -206,25 +210,25 @@ impl Outbox {
     /// Appends all records in order, or none of them and says why. They share a batch if they fit into one; where they
     /// are is what comes back, by batch.
     pub(crate) fn append(
-        &self,
+        self: &Arc<Self>,
+        shared: &Shared,
         now: Instant,
         records: &[NewRecord<'_>],
         settings: &BatchSettings,
     ) -> Result<Vec<Span>> {
         let mut state = lock(&self.state);
-        let State { queue, pool, closed, begun, .. } = &mut *state;
+        let State { queue, pool, closed, begun, place, .. } = &mut *state;
         if let Some(error) = closed {
             return Err(error.clone());
         }
         queue.prepare(records, settings).map_err(|error| self.refuse(&error))?;
-        self.is_used.store(true, Ordering::Relaxed);
         let mut spans: Vec<Span> = Vec::new();
         for record in records {
             let appended = queue
                 .append(now, record, settings, pool, Promise::new)
                 .map_err(|error| self.refuse(&error))?;
             if appended.index == 0 {
-                begun.push(appended.delivery);
+                self.begin(begun, place, appended.delivery, shared);
             }
             match spans.last_mut().filter(|_| appended.index > 0) {
                 Some(span) => span.count += 1,
@@ -239,7 +243,7 @@ impl Outbox {
     /// Appends one record, if there is room for it now. Why it was refused goes to [`give_back`](Self::give_back).
     #[inline(never)]
     pub(crate) fn append_one(
-        &self,
+        self: &Arc<Self>,
         shared: &Shared,
         now: Instant,
         record: &Record<'_>,
@@ -254,7 +258,7 @@ impl Outbox {
     /// Appends records under one lock as long as there is room for the next, nothing is wrong with it, and others need
     /// not go first. How many is what comes back, and whether the driver must be told.
     pub(super) fn append_run(
-        &self,
+        self: &Arc<Self>,
         shared: &Shared,
         now: Instant,
         records: &[Record<'_>],
@@ -292,7 +296,7 @@ impl Outbox {
     /// See [`append_one`](Self::append_one).
     #[inline(always)]
     fn append_to(
-        &self,
+        self: &Arc<Self>,
         state: &mut State,
         shared: &Shared,
         now: Instant,
@@ -301,7 +305,7 @@ impl Outbox {
         how: How,
     ) -> Offered {
         let How { granted, is_awaited } = how;
-        let State { queue, pool, credit, streak, wall, begun, closed } = state;
+        let State { queue, pool, credit, streak, wall, begun, place, closed } = state;
         if let Some(error) = closed {
             return Err(Some(Box::new(Refused { unused: granted, error: error.clone() })));
         }
@@ -328,8 +332,7 @@ impl Outbox {
             self.has_streak.store(true, Ordering::Relaxed);
         }
         if appended.index == 0 {
-            begun.push(appended.delivery);
-            self.is_used.store(true, Ordering::Relaxed);
+            self.begin(begun, place, appended.delivery, shared);
         }
         let Appended { delivery, index, mut ready_changed } = appended;
         let end = delivery.end();
@@ -357,7 +360,8 @@ impl Outbox {
     /// Enters a batch that was put together elsewhere; its bytes of room and memory are the outbox's from now on. Whether
     /// the driver must be told is what comes back, or the promise and why nothing is accepted.
     pub(super) fn push(
-        &self,
+        self: &Arc<Self>,
+        shared: &Shared,
         batch: WrittenBatch,
         settings: &BatchSettings,
         promise: Promise,
@@ -366,10 +370,17 @@ impl Outbox {
         if let Some(error) = &state.closed {
             return Err((promise, error.clone()));
         }
-        state.begun.push(&promise);
-        self.is_used.store(true, Ordering::Relaxed);
+        let State { queue, begun, place, .. } = &mut *state;
+        self.begin(begun, place, &promise, shared);
         let WrittenBatch { builder, memory, since } = batch;
-        Ok(state.queue.push(builder, memory, settings, since, promise))
+        Ok(queue.push(builder, memory, settings, since, promise))
+    }
+
+    /// A batch begins: whoever waits for all that is under way finds it.
+    fn begin(self: &Arc<Self>, begun: &mut Begun, place: &mut Option<u64>, batch: &Promise, shared: &Shared) {
+        begun.push(batch);
+        self.is_used.store(true, Ordering::Relaxed);
+        place.get_or_insert_with(|| shared.busy.enter(self));
     }
 
     /// Takes room and memory for so many bytes, if both are there.
@@ -412,9 +423,14 @@ impl Outbox {
         lock(&self.state).begun.open()
     }
 
-    /// Whether there is something to wait for.
-    pub(super) fn has_begun(&self) -> bool {
-        lock(&self.state).begun.has_open()
+    /// Whether there is something to wait for; if not, it leaves the list.
+    pub(super) fn is_open_in(&self, busy: &Busy) -> bool {
+        let mut state = lock(&self.state);
+        let is_open = state.begun.has_open();
+        if !is_open && let Some(place) = state.place.take() {
+            busy.leave(place);
+        }
+        is_open
     }
 
     /// Accepts nothing more; what was accepted is still sent.

@@ -7,7 +7,7 @@ use ottla_fake::{Reaction, Rule, Stage};
 use ottla_wire::ApiKey;
 use tokio::task::JoinSet;
 
-use crate::support::{millis, one, records};
+use crate::support::{millis, one, records, world};
 
 fn rule(reaction: Reaction) -> Rule {
     Rule::new(reaction).api(ApiKey::PRODUCE)
@@ -105,6 +105,23 @@ async fn a_topic_created_again_fails_who_wrote_to_the_old_one_with_both_ids() {
     assert!(old.produce(records(&["lost"])).await.unwrap_err().recreated().is_some());
     assert_eq!(new.produce(records(&["b"])).await.unwrap(), [1]);
     assert_eq!(pipes.values("t", 0), ["a", "b"]);
+}
+
+/// Also of a partition that was never written to, of which nobody knows but the old handle; and before and after the close.
+#[tokio::test(start_paused = true)]
+async fn a_handle_of_a_topic_created_again_is_told_so_in_each_partition() {
+    let (client, pipes) = world(1, 3).await;
+    let producer = client.producer().build().await.unwrap();
+    let old = producer.topic("t").await.unwrap();
+    pipes.control(|cluster, now| cluster.delete_topic(now, "t")).unwrap();
+    pipes.create("t", 3, 1);
+    assert!(old.send_to(0, Record::new("lost")).await.unwrap_err().recreated().is_some());
+    let new = producer.topic("t").await.unwrap();
+    new.send_to(1, Record::new("a")).await.unwrap();
+    assert!(old.send_to(1, Record::new("lost")).await.unwrap_err().recreated().is_some());
+    producer.close().await;
+    assert!(old.send_to(2, Record::new("late")).await.unwrap_err().recreated().is_some());
+    assert!(matches!(new.send_to(2, Record::new("late")).await, Err(Error::Closed)));
 }
 
 /// F5, Trap P12: the room of what was resolved is used again, by whoever waits for it.

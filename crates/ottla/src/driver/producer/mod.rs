@@ -82,7 +82,7 @@ impl Driver {
 
     /// What was done so far, also after the end.
     pub(crate) fn metrics(&self) -> ProducerMetrics {
-        let outboxes = self.shared.all_outboxes();
+        let outboxes = self.shared.busy.outboxes();
         let running = self.turns.look(|engine| {
             let mut metrics = engine.metrics();
             // Batches leave their outboxes in the engine's steps alone, so none is on its way from one to the other now.
