@@ -63,5 +63,5 @@ pub use producer::{
 pub use record::{Payload, Record, RecordAndOffset, Timestamp};
 pub use stream::{
     Batch, OutOfRange, OwnedIter, PartitionMetrics, RecordStream, RecordStreamBuilder, Records, StartOffset,
-    StreamConsumer, StreamConsumerBuilder, StreamMetrics, StreamRecord,
+    StreamConsumer, StreamConsumerBuilder, StreamMetrics, StreamRates, StreamRecord,
 };

@@ -1,12 +1,12 @@
 //! What a stream has done, and what is left to be done.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ottla_core::fetcher::FetcherMetrics;
 
-/// Counts since the stream was made, and where it is.
-///
-/// A rate is the difference of two snapshots' counts by the time between them.
+/// Counts since the stream was made, those of `fetches` since its fetcher was, and where it is. Two snapshots make
+/// [rates](Self::rates_since).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamMetrics {
@@ -53,6 +53,33 @@ impl StreamMetrics {
     pub fn lag(&self) -> u64 {
         self.partitions.iter().filter_map(|partition| partition.lag).sum()
     }
+
+    /// What was done since an earlier snapshot, so much time ago, by the second. In no time nothing was done.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # fn example(stream: &ottla::RecordStream, earlier: &ottla::StreamMetrics) {
+    /// let rates = stream.metrics().rates_since(earlier, Duration::from_secs(10));
+    /// println!("{:.0} records/s, {:.0} bytes/s", rates.records, rates.bytes);
+    /// # }
+    /// ```
+    pub fn rates_since(&self, earlier: &Self, time: Duration) -> StreamRates {
+        let rate = |count: fn(&Self) -> u64| match time.as_secs_f64() {
+            0.0 => 0.0,
+            seconds => count(self).saturating_sub(count(earlier)) as f64 / seconds,
+        };
+        StreamRates { records: rate(|it| it.records), bytes: rate(|it| it.bytes) }
+    }
+}
+
+/// What a stream did in a time, by the second.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[non_exhaustive]
+pub struct StreamRates {
+    /// Records that were handed over.
+    pub records: f64,
+    /// Bytes of the batches they came in, as the broker has them.
+    pub bytes: f64,
 }
 
 /// What the reader counts.
@@ -62,4 +89,21 @@ pub(super) struct Done {
     pub(super) bytes: u64,
     pub(super) resets: u64,
     pub(super) truncations: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_what_came_since_by_the_second() {
+        let earlier = StreamMetrics { records: 100, bytes: 1_000, ..StreamMetrics::default() };
+        let later = StreamMetrics { records: 150, bytes: 6_000, ..StreamMetrics::default() };
+        let two_seconds = Duration::from_secs(2);
+        let rates = StreamRates { records: 25.0, bytes: 2_500.0 };
+        assert_eq!(later.rates_since(&earlier, two_seconds), rates);
+        assert_eq!(later.rates_since(&later, two_seconds), StreamRates::default());
+        assert_eq!(later.rates_since(&earlier, Duration::ZERO), StreamRates::default());
+        assert_eq!(earlier.rates_since(&later, two_seconds).records, 0.0, "they were mixed up");
+    }
 }

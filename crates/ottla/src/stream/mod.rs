@@ -13,6 +13,6 @@ mod single;
 
 pub use batch::{Batch, OwnedIter, Records};
 pub use many::{RecordStream, RecordStreamBuilder, StreamRecord};
-pub use metrics::{PartitionMetrics, StreamMetrics};
+pub use metrics::{PartitionMetrics, StreamMetrics, StreamRates};
 pub use settings::{OutOfRange, StartOffset};
 pub use single::{StreamConsumer, StreamConsumerBuilder};

@@ -185,6 +185,27 @@ async fn each_key_and_value_lies_where_the_socket_was_read_into() {
     }
 }
 
+/// A shorter one is copied once, out of what it shares with others: keys and values are slices of that copy, borrowed and owned.
+#[tokio::test(start_paused = true)]
+async fn each_key_and_value_of_a_short_answer_lies_in_one_copy_of_it() {
+    let pipes = cluster(1, 1);
+    let value = &*"v".repeat(300);
+    pipes.append("t", 0, &[value; 3]);
+    let (mut stream, reads) = watched(&pipes, 1).await;
+    let batch = stream.next_batch().await.unwrap().unwrap();
+    let mut lent = Vec::new();
+    for record in &batch {
+        lent.extend([record.key.unwrap().as_ptr(), record.value.unwrap().as_ptr()]);
+        assert!(!reads.have(record.value.unwrap()), "it would keep its neighbours");
+    }
+    let owned =
+        batch.owned().flat_map(|record| [record.key.unwrap().as_ptr(), record.value.unwrap().as_ptr()]);
+    assert_eq!(owned.collect::<Vec<_>>(), lent, "nothing is copied to be owned");
+    let (first, last) = (lent.iter().min().unwrap().addr(), lent.iter().max().unwrap().addr());
+    // Three values, their keys and what is around them.
+    assert!(lent.len() == 6 && last - first < 3 * 350, "they lie in {} bytes", last - first);
+}
+
 /// Of each record of a large answer.
 const VALUE: usize = 8 << 10;
 

@@ -190,6 +190,7 @@ fn calm(seed: u64) -> Plan {
         idle_timeout: secs(10),
         closes: false,
         streams: Vec::new(),
+        shared_budget: None,
         aggregators: Vec::new(),
         transactions: None,
         uneven: None,

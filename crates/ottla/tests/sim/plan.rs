@@ -46,6 +46,8 @@ pub(crate) struct Plan {
     /// Those who have a producer of their own close it now and then, and go on with another one.
     pub(crate) closes: bool,
     pub(crate) streams: Vec<StreamPlan>,
+    /// What all streams of the client may hold together.
+    pub(crate) shared_budget: Option<usize>,
     pub(crate) aggregators: Vec<AggregatorPlan>,
     /// What others write in transactions.
     pub(crate) transactions: Option<Transactions>,
@@ -335,6 +337,10 @@ fn codec(random: &mut Random) -> Compression {
     if random.one_in(3) { random.pick(&CODECS) } else { Compression::None }
 }
 
+fn shared_budget(random: &mut Random) -> Option<usize> {
+    random.one_in(2).then(|| usize::try_from(random.within(500..20_000)).unwrap())
+}
+
 impl Plan {
     pub(crate) fn of(seed: u64) -> Self {
         let mut random = Random::new(seed).branch(0);
@@ -407,6 +413,7 @@ impl Plan {
             idle_timeout: Duration::from_secs(more.pick(&[2, 10, 60])),
             closes: own.one_in(2),
             streams: (0..own.below(4)).map(|_| StreamPlan::of(&mut own, partitions)).collect(),
+            shared_budget: shared_budget(&mut Random::new(seed).branch(9)),
             aggregators: (0..own.below(3)).map(|_| AggregatorPlan::of(&mut own, partitions)).collect(),
             uneven: (nodes > 1 && late.one_in(3)).then(|| Uneven::of(&mut late, nodes)),
             again,

@@ -165,6 +165,8 @@ struct Follower {
     number: usize,
     /// Bytes that it may hold in all.
     limit: u64,
+    /// Other streams have the same budget, those with other fetchers among them.
+    has_others: bool,
     /// What it is told is charged to it byte by byte: no other stream shares its fetcher, and nothing is compressed.
     pays_for_bytes: bool,
     stream: Stream,
@@ -185,11 +187,13 @@ impl Follower {
         // budgets there is one answer of each node, the last batch of which may be as large as they come.
         let company = || plan.all_streams().filter(|it| it.max_wait == of.max_wait);
         let budgets: usize = company().map(|it| it.prefetch_bytes).sum();
+        let budgets = budgets.min(plan.shared_budget.unwrap_or(usize::MAX));
         let most = company().map(|it| it.max_bytes).max().unwrap_or_default();
         let answer = usize::try_from(most).unwrap() + LARGEST_BATCH;
         let limit = (budgets + answer * plan.nodes_ever() as usize) as u64;
+        let has_others = plan.shared_budget.is_some() && plan.all_streams().count() > 1;
         let pays_for_bytes = plan.codec == Compression::None && company().count() == 1;
-        Ok(Self { world, client, of, number, limit, pays_for_bytes, stream, places, resets: 0 })
+        Ok(Self { world, client, of, number, limit, has_others, pays_for_bytes, stream, places, resets: 0 })
     }
 
     /// Waits for a while, and takes what comes. Whether anything did.
@@ -253,6 +257,7 @@ impl Follower {
         place.values.insert(offset, value);
         (place.next, place.is_earliest) = (offset + 1, false);
         self.world.count("streamed", 1);
+        self.world.count("within a shared budget", self.has_others.into());
         if high_watermark <= offset && !self.world.has_lost(partition) {
             let what = format!("{name} told of {offset} of {partition} below {high_watermark}");
             return Err(broken(READERS, what));

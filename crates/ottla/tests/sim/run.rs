@@ -281,6 +281,10 @@ async fn build_client(plan: &Plan, pipes: &PipeTransport) -> Kept<Client> {
         .connect_timeout(secs(1))
         .request_timeout(REQUEST_TIMEOUT)
         .idle_timeout(plan.idle_timeout);
+    let client = match plan.shared_budget {
+        Some(bytes) => client.prefetch_bytes(bytes),
+        None => client,
+    };
     client.build().await.map_err(|error| broken(GOES_ON, format!("the client cannot be built: {error}")))
 }
 
