@@ -31,7 +31,7 @@ usage: consuming [--rows ID,...] [--clients NAME,...] [--rounds N] [--seconds S]
   --rows     of borrowed, owned, lz4, large, and with --kafka many, many-owned and tail; all of those unless told
   --clients  of those that the tables name; all unless told
   --rounds   of each client; 9 unless told
-  --seconds  of each round, 0.5 unless told
+  --seconds  of each round, 0.5 unless told; tail needs 20 for a p99 that says something
   --warm-up  before each round, 0.2 unless told
   --kafka    real brokers instead of the null broker: a topic is filled, and each round reads all of it
   --svg      where plots go
@@ -191,29 +191,35 @@ async fn fill(load: &Load) -> Result<()> {
 /// Values that differ, more than a batch has.
 const VALUES: usize = 4_000;
 
-/// A topic for each round, appended to while it is read.
+/// A topic for each round, appended to while all clients read it, each in its process: what brokers and processors are late with
+/// is the same for all of them.
 async fn followed(settings: &Settings, load: &Load, rate: u64) -> Result<Contest> {
     let mut contest = Contest::default();
-    for client in settings.turns(&settings.clients) {
-        if contest.has_failed(client) {
-            continue;
-        }
+    let mut clients = settings.clients.clone();
+    for _ in 0..settings.rounds {
+        // Whoever is started first in one round is last in the next.
+        clients.reverse();
         let topics =
             Topics::create(std::slice::from_ref(&load.bootstrap), &["tail"], load.partitions).await?;
-        // What a new topic and a new producer take their time for is over by then.
-        let warm_up = load.warm_up.max(Duration::from_secs(1));
+        // What a new topic, a new producer and new processes take their time for is over by then.
+        let warm_up = load.warm_up.max(Duration::from_secs(2));
         let load = Load { topic: topics.name(0).to_owned(), warm_up, ..load.clone() };
         let is_over = Arc::new(AtomicBool::new(false));
         let (started, has_started) = oneshot::channel();
         let writer = tokio::spawn(append(load.clone(), rate, started, is_over.clone()));
         // If it did not start, it says why below.
         let _gone = has_started.await;
-        let command = round(client, &load, settings)?;
-        let result = tokio::task::spawn_blocking(move || processes::run(client, command)).await?;
+        let mut rounds = Vec::new();
+        for client in clients.iter().copied().filter(|client| !contest.has_failed(client)) {
+            let command = round(client, &load, settings)?;
+            rounds.push((client, tokio::task::spawn_blocking(move || processes::run(client, command))));
+        }
+        for (client, round) in rounds {
+            contest.add(client, round.await?);
+        }
         is_over.store(true, Ordering::Relaxed);
         writer.await??;
         topics.delete().await;
-        contest.add(client, result);
     }
     Ok(contest)
 }

@@ -89,7 +89,7 @@ const MANY: Row = Row {
     id: "many",
     title: "100 B, 24 partitions, borrowed",
     partitions: 24,
-    total: 2_400_000,
+    total: 9_600_000,
     brokers: Brokers::Real,
     target: Target { cpu: Some(Cpu::Ahead), rate: Some(Rate::NeverBehind), latency: false },
     ..PLAIN
@@ -128,8 +128,8 @@ pub const ROWS: [Row; 7] = [
     Row { id: "many-owned", title: "100 B, 24 partitions, owned records", records: Records::Owned, ..MANY },
     Row {
         id: "tail",
-        title: "100 B, one partition, 500 appends/s, from append to delivery",
-        rate: 500,
+        title: "100 B, one partition, 200 appends/s, from append to delivery, side by side",
+        rate: 200,
         total: 0,
         brokers: Brokers::Real,
         target: Target { cpu: None, rate: None, latency: true },

@@ -45,5 +45,6 @@ impl Consuming for Krafka {
 
 /// Records of a poll at most: about those of an answer.
 const POLL: i32 = 10_000;
-/// Records that may be decoded before they are polled for.
-const BUFFERED: i32 = 100_000;
+/// Records that may be decoded before they are polled for. With a tenth it leaves out of its requests what it has too much of, and waits
+/// for the first byte of the rest where there is none: 0.2 million records/s from real brokers instead of 3.7.
+const BUFFERED: i32 = 1_000_000;
