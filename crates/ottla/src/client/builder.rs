@@ -265,7 +265,7 @@ impl ClientBuilder {
             }
         }
         if self.prefetch_bytes == Some(0) {
-            return Err(Error::config("prefetch_bytes", "is 0: nothing could ever be fetched"));
+            return Err(Error::config("prefetch_bytes", "of the client is 0: it must be 1 byte at least"));
         }
         if !(MIN_RESPONSE..=i32::MAX as usize).contains(&self.max_response_bytes) {
             let problem =

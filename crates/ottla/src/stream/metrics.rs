@@ -15,8 +15,8 @@ pub struct StreamMetrics {
     /// Bytes of the batches they came in, as the broker has them; again where a batch was fetched again because its partition was
     /// paused and gave its room to others.
     pub bytes: u64,
-    /// Bytes of answers that were not handed over so far, whole answers counted. One that has records of several streams is
-    /// divided between them.
+    /// Bytes of answers that were not handed over so far, whole answers counted; what was handed over last counts until the next
+    /// is asked for. One that has records of several streams is divided between them.
     pub buffered: u64,
     /// Positions that were not in the log, and went on elsewhere.
     pub resets: u64,

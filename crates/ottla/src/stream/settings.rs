@@ -75,7 +75,7 @@ impl Settings {
     pub(super) fn check(&self, cluster: &Cluster) -> Result<(FetcherSettings, StreamSettings)> {
         let Self { prefetch_bytes, min_bytes, max_bytes, partition_max_bytes, max_wait_ms, .. } = *self;
         if prefetch_bytes == 0 {
-            return Err(Error::config("prefetch_bytes", "is 0: nothing could ever be fetched"));
+            return Err(Error::config("prefetch_bytes", "of the stream is 0: it must be 1 byte at least"));
         }
         for (setting, value) in [("max_bytes", max_bytes), ("partition_max_bytes", partition_max_bytes)] {
             if value < 1 {
