@@ -89,7 +89,7 @@ pub fn note_latency(targets: &mut Targets, name: &str, medians: Medians) {
 }
 
 /// For what is "at most" and "never behind".
-pub const TOLERANCE: f64 = 1.05;
+const TOLERANCE: f64 = 1.05;
 
 #[cfg(test)]
 mod tests {

@@ -16,9 +16,18 @@ const fn chunks(records: u64) -> u64 {
     records * 110 / (16 * 1024) + 1
 }
 
+/// What handing over comes to where there is room. After every MiB it lets others go first, once.
+fn handed_over<F: Future>(enqueue: F) -> F::Output {
+    let (mut enqueue, mut context) = (pin!(enqueue), Context::from_waker(Waker::noop()));
+    let outcome = (0..2).find_map(|_| match enqueue.as_mut().poll(&mut context) {
+        Poll::Ready(outcome) => Some(outcome),
+        Poll::Pending => None,
+    });
+    outcome.expect("there is room")
+}
+
 /// Allocations of handing over so many records, which all fit into one batch.
 fn allocations(topic: &TopicProducer, value: &Payload<'_>, records: u64) -> u64 {
-    let mut context = Context::from_waker(Waker::noop());
     let counted = allocation_counter::measure(|| {
         for number in 0..records {
             let record = Record { value: Some(value.clone()), ..Record::default() };
@@ -26,13 +35,7 @@ fn allocations(topic: &TopicProducer, value: &Payload<'_>, records: u64) -> u64 
                 drop(topic.try_enqueue(record).unwrap());
                 continue;
             }
-            let mut enqueue = pin!(topic.enqueue(record));
-            // After every MiB it lets others go first, once.
-            let delivery = (0..2).find_map(|_| match enqueue.as_mut().poll(&mut context) {
-                Poll::Ready(delivery) => Some(delivery),
-                Poll::Pending => None,
-            });
-            drop(delivery.expect("there is room").unwrap());
+            drop(handed_over(topic.enqueue(record)).unwrap());
         }
     });
     counted.count_total
@@ -40,16 +43,10 @@ fn allocations(topic: &TopicProducer, value: &Payload<'_>, records: u64) -> u64 
 
 /// The same of handing over 64 at once.
 fn allocations_at_once(topic: &TopicProducer, value: &Payload<'_>, records: u64) -> u64 {
-    let mut context = Context::from_waker(Waker::noop());
     let counted = allocation_counter::measure(|| {
         for _ in 0..records / 64 {
             let values = (0..64).map(|_| Record { value: Some(value.clone()), ..Record::default() });
-            let mut enqueue = pin!(topic.enqueue_all(values));
-            let deliveries = (0..2).find_map(|_| match enqueue.as_mut().poll(&mut context) {
-                Poll::Ready(deliveries) => Some(deliveries),
-                Poll::Pending => None,
-            });
-            let deliveries = deliveries.expect("there is room");
+            let deliveries = handed_over(topic.enqueue_all(values));
             assert!(deliveries.len() == 64 && deliveries.iter().all(Result::is_ok));
         }
     });

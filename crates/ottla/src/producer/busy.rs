@@ -31,8 +31,7 @@ impl Busy {
     }
 
     pub(super) fn leave(&self, place: u64) {
-        let outbox = lock(&self.0).outboxes.remove(&place);
-        drop(outbox);
+        lock(&self.0).outboxes.remove(&place);
     }
 
     /// All that have a batch which is not resolved.

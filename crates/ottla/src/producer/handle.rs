@@ -507,7 +507,7 @@ impl Shared {
             outbox.close(&Error::Closed);
         }
         let outboxes = std::mem::take(&mut lock(&self.outboxes).by_partition);
-        drop((outboxes, self.busy.outboxes()));
+        drop(outboxes);
     }
 }
 
