@@ -246,13 +246,18 @@ impl fmt::Display for Error {
                 if let Some(after) = after {
                     write!(f, " within {}", Rounded(*after))?;
                 }
-                last.as_ref().map_or(Ok(()), |last| write!(f, ", last: {last}"))
+                let Some(last) = last else { return Ok(()) };
+                write!(f, ", last: {last}")?;
+                match last.reason {
+                    Failure::Connect(_) => f.write_str("; check that brokers run, and the hosts and ports"),
+                    _ => Ok(()),
+                }
             }
             Self::Topic { topic, code } if *code == ErrorCode::UNKNOWN_TOPIC_OR_PARTITION => {
                 write!(
                     f,
-                    "topic {topic:?} does not exist, or may not be seen (Metadata is answered with {code}); looking it up does \
-                     not create it"
+                    "topic {topic:?} does not exist, or may not be seen (Metadata is answered with {code}): check its name and the \
+                     right to describe it, or create it with `ControllerClient::create_topic`; looking it up does not"
                 )
             }
             Self::Topic { topic, code } => write!(f, "topic {topic:?} cannot be looked up: Metadata is answered with {code}"),

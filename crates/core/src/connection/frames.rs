@@ -8,6 +8,22 @@ use crate::error::CloseReason;
 /// Of the size that a frame begins with.
 pub const SIZE_LEN: usize = 4;
 
+/// What came between two sizes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// All of it.
+    pub bytes: Bytes,
+    /// The memory that is taken as long as any of it is held: its own length at least, and what else its buffer has.
+    pub memory: usize,
+}
+
+impl From<Bytes> for Frame {
+    /// A frame that lies in a buffer of its length.
+    fn from(bytes: Bytes) -> Self {
+        Self { memory: bytes.len(), bytes }
+    }
+}
+
 /// Takes the next whole frame off the front of `buffer`, without its size.
 ///
 /// `Ok(None)` asks for more bytes; [`frame_len`] says how many there will be. A size that is negative or above `limit` is an error:

@@ -19,7 +19,7 @@ mod frames;
 mod tests;
 mod versions;
 
-pub use frames::{SIZE_LEN, frame_len, next_frame};
+pub use frames::{Frame, SIZE_LEN, frame_len, next_frame};
 pub use versions::Versions;
 
 use std::collections::VecDeque;
@@ -109,6 +109,8 @@ pub struct Answer {
     pub version: i16,
     /// The frame after its size: response header, then body.
     pub payload: Bytes,
+    /// The memory that is taken as long as any of it is held.
+    pub memory: usize,
 }
 
 impl Answer {
@@ -331,14 +333,14 @@ impl<T, H> Connection<T, H> {
     /// Reads whole frames off the front of what the socket gave.
     pub fn handle_bytes(&mut self, now: Instant, buffer: &mut BytesMut) {
         let limit = self.settings.max_response_bytes;
-        self.handle_frames(now, || next_frame(buffer, limit));
+        self.handle_frames(now, || Ok(next_frame(buffer, limit)?.map(Frame::from)));
     }
 
     /// Takes whole frames, without their sizes, as long as there are any and the connection is open.
     pub fn handle_frames(
         &mut self,
         now: Instant,
-        mut next: impl FnMut() -> Result<Option<Bytes>, CloseReason>,
+        mut next: impl FnMut() -> Result<Option<Frame>, CloseReason>,
     ) {
         while self.closed().is_none() {
             match next() {
@@ -531,7 +533,7 @@ impl<T, H> Connection<T, H> {
         });
     }
 
-    fn handle_frame(&mut self, now: Instant, frame: Bytes) {
+    fn handle_frame(&mut self, now: Instant, Frame { bytes: frame, memory }: Frame) {
         let Some(correlation_id) = ottla_wire::correlation_id(&frame) else {
             return self.close(CloseReason::Protocol("an answer too short for its header".into()));
         };
@@ -543,7 +545,8 @@ impl<T, H> Connection<T, H> {
         match entry.waiter {
             Waiter::Negotiation => self.handle_versions(now, &frame, entry.version),
             Waiter::Answer(token) => {
-                let answer = Answer { peer: self.peer.clone(), version: entry.version, payload: frame };
+                let (peer, version) = (self.peer.clone(), entry.version);
+                let answer = Answer { peer, version, payload: frame, memory };
                 self.events.push_back(Event::Answer { token, answer });
             }
             Waiter::Silent { token, .. } => self.sent(token),

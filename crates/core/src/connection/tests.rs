@@ -220,8 +220,9 @@ fn bytes_behind_an_answer_are_passed_over() {
     let cluster_id = Some("mock".into());
     let response = MetadataResponse { cluster_id, ..Default::default() };
     let encoded = encode_response::<MetadataRequest>(&response, 9, 1).unwrap().into_bytes();
-    let payload = [&encoded[4..], &[0]].concat().into();
-    let answer = Answer { peer: Rig::dialling().connection.peer().clone(), version: 9, payload };
+    let payload: Bytes = [&encoded[4..], &[0]].concat().into();
+    let (peer, memory) = (Rig::dialling().connection.peer().clone(), payload.len());
+    let answer = Answer { peer, version: 9, payload, memory };
     assert_eq!(answer.decode::<MetadataRequest>(), Ok(response));
 }
 

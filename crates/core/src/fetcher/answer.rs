@@ -32,17 +32,19 @@ impl Mismatch {
 }
 
 impl Fetcher {
-    /// The answer to a Fetch, decoded from `version`; its frame has `frame_bytes`.
+    /// The answer to a Fetch, decoded from `version`; its frame has `frame_bytes`, and lies in so much `memory`.
     pub fn handle_fetched(
         &mut self,
         now: Instant,
         token: RequestToken,
         version: i16,
         frame_bytes: usize,
+        memory: usize,
         response: FetchResponse,
     ) -> Mismatch {
         self.advance(now);
-        let mismatch = self.take_answer(token, version, frame_bytes, response);
+        self.metrics.bytes += frame_bytes as u64;
+        let mismatch = self.take_answer(token, version, memory, response);
         // What was reserved for it and did not come is free.
         self.wake_starved();
         mismatch
@@ -52,7 +54,7 @@ impl Fetcher {
         &mut self,
         token: RequestToken,
         version: i16,
-        frame_bytes: usize,
+        memory: usize,
         response: FetchResponse,
     ) -> Mismatch {
         let mut mismatch = Mismatch::default();
@@ -60,7 +62,6 @@ impl Fetcher {
             return mismatch;
         };
         self.metrics.latency.record(self.now.saturating_duration_since(sent_at));
-        self.metrics.bytes += frame_bytes as u64;
         let FetchResponse { throttle_time_ms, error_code, session_id, responses, .. } = response;
         let is_empty = responses.iter().all(|topic| topic.partitions.is_empty());
         let Some(broker) = self.brokers.get_mut(&broker_id) else { return mismatch };
@@ -103,7 +104,7 @@ impl Fetcher {
                 holders.extend(self.handle_row(broker_id, id, token, row));
             }
         }
-        self.budget.hold(token, frame_bytes, holders);
+        self.budget.hold(token, memory, holders);
         // A broker that throttles answers without anything.
         let is_nothing = is_empty && throttle_time_ms > 0;
         if let Some(broker) = self.brokers.get_mut(&broker_id).filter(|_| is_searching && !is_nothing) {

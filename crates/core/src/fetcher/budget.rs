@@ -1,7 +1,7 @@
 //! The bytes that are held and have been asked for, and how much may be asked for next.
 //!
-//! Counted are whole answers: as long as the records of one partition are not handed over, all of the answer is in
-//! memory, and what was decoded besides its records. Each byte is charged to one stream: an answer that has records of several
+//! Counted is the memory of whole answers: as long as the records of one partition are not handed over, all of the buffer is there
+//! that the answer lies in, and what was decoded besides its records. Each byte is charged to one stream: an answer that has records of several
 //! is divided between them, and the last that holds some of it is charged with all. So never more is held than the budgets and one
 //! answer of each broker and stream, whose first batch may be larger than asked for. What is paused counts like the rest: where
 //! it leaves no room for others, it is given back and fetched again.
@@ -209,7 +209,7 @@ impl Budget {
         }
     }
 
-    /// An answer of so many bytes is held, because of these records.
+    /// An answer in a buffer of so many bytes is held, because of these records.
     pub(super) fn hold(&mut self, answer: RequestToken, bytes: usize, holders: Vec<Holder>) {
         // What is around the records, and what of them nobody wants.
         let rest = bytes.saturating_sub(holders.iter().map(|holder| holder.records).sum());

@@ -86,7 +86,7 @@ impl fmt::Display for FetchFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::OutOfRange { offset, log_start_offset, high_watermark } => {
-                write!(f, "offset {offset} is not in the log")?;
+                write!(f, "offset {offset} is not in the log ({})", ErrorCode::OFFSET_OUT_OF_RANGE)?;
                 if *log_start_offset >= 0 && *high_watermark >= 0 {
                     write!(f, ", which goes from {log_start_offset} to {high_watermark}")?;
                 }

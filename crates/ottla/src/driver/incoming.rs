@@ -6,7 +6,7 @@
 //! buffer grows as bytes come, and they move with it: no memory is taken for a mere length.) That buffer comes back when nobody
 //! holds the answer any more: fresh memory has to be mapped and zeroed by the system, which costs about as much as reading into it.
 //!
-//! Who holds an answer is charged with its length. So a buffer of its own is as long as the frame, or at most a quarter longer; and
+//! Who holds an answer is charged with all of its buffer. So one of its own is as long as the frame, or at most a quarter longer; and
 //! shorter answers than [`SHARED`] are not held in what they share with others.
 
 use std::future::Future;
@@ -17,7 +17,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use ottla_core::connection::{SIZE_LEN, frame_len, next_frame};
+use ottla_core::connection::{Frame, SIZE_LEN, frame_len, next_frame};
 use ottla_core::error::CloseReason;
 use tokio::io::AsyncReadExt;
 
@@ -41,6 +41,8 @@ const KEPT_FOR: Duration = Duration::from_secs(10);
 pub(super) struct Incoming {
     limit: usize,
     small: BytesMut,
+    /// How large the buffer is that `small` is a part of.
+    room: usize,
     large: Option<Large>,
     spare: Spare,
 }
@@ -56,7 +58,7 @@ struct Large {
 impl Incoming {
     /// Frames are at most `limit` bytes long.
     pub(super) fn new(limit: usize, spare: Spare) -> Self {
-        Self { limit, small: BytesMut::new(), large: None, spare }
+        Self { limit, small: BytesMut::new(), room: 0, large: None, spare }
     }
 
     /// Reads once. Ready with how many bytes came; 0 when the peer has closed its side.
@@ -68,7 +70,11 @@ impl Incoming {
         let Some(large) = &mut self.large else {
             let missing =
                 frame_len(&self.small, self.limit).map_or(0, |len| len.saturating_sub(self.small.len()));
+            let before = self.small.capacity();
             self.small.reserve(missing.clamp(READ_ROOM / 4, LARGE));
+            if self.small.capacity() != before {
+                self.room = self.small.capacity();
+            }
             return pin!(socket.read_buf(&mut self.small)).poll(cx);
         };
         let missing = large.len - large.buffer.len();
@@ -84,7 +90,7 @@ impl Incoming {
     }
 
     /// The next frame that is whole, without its size.
-    pub(super) fn next_frame(&mut self) -> Result<Option<Bytes>, CloseReason> {
+    pub(super) fn next_frame(&mut self) -> Result<Option<Frame>, CloseReason> {
         if let Some(large) = self.large.take_if(|large| large.buffer.len() == large.len) {
             return Ok(Some(self.spare.lend(large.buffer)));
         }
@@ -97,7 +103,7 @@ impl Incoming {
             Some(frame) if frame.len() >= SHARED && self.small.is_empty() => self.small = BytesMut::new(),
             Some(_) => {}
         }
-        Ok(frame)
+        Ok(frame.map(|bytes| Frame { memory: self.room.max(bytes.len()), bytes }))
     }
 
     /// A large frame that has begun goes on in a buffer of its own.
@@ -137,22 +143,22 @@ impl Spare {
         lock(&self.0).received
     }
 
-    /// What is kept if it is about as large as the frame, or an empty buffer.
+    /// What is kept if it is about as large as the frame, or an empty buffer: what is much larger is freed, so that no connection has
+    /// more than one buffer that nobody holds.
     fn take(&self, len: usize) -> Vec<u8> {
-        let mut kept = lock(&self.0);
-        if kept.buffer.capacity() > len + len / 4 {
-            return Vec::new();
-        }
-        std::mem::take(&mut kept.buffer)
+        let buffer = std::mem::take(&mut lock(&self.0).buffer);
+        if buffer.capacity() > len + len / 4 { Vec::new() } else { buffer }
     }
 
     /// The frame in `buffer`, without its size. Where its last slice is dropped, the buffer comes back.
-    fn lend(&self, buffer: Vec<u8>) -> Bytes {
+    fn lend(&self, buffer: Vec<u8>) -> Frame {
         let mut kept = lock(&self.0);
         kept.received = buffer.len().max(kept.received - kept.received / 8);
         kept.until = now().checked_add(KEPT_FOR);
         drop(kept);
-        Bytes::from_owner(Lent { buffer, home: Arc::downgrade(&self.0) }).slice(SIZE_LEN..)
+        let memory = buffer.capacity();
+        let owner = Lent { buffer, home: Arc::downgrade(&self.0) };
+        Frame { bytes: Bytes::from_owner(owner).slice(SIZE_LEN..), memory }
     }
 }
 
@@ -204,6 +210,11 @@ mod tests {
 
     /// What comes of `stream`, given in pieces of the lengths in `pieces`, again and again.
     async fn frames_of(incoming: &mut Incoming, stream: &[u8], pieces: &[usize]) -> Vec<Bytes> {
+        let frames = whole_frames_of(incoming, stream, pieces).await;
+        frames.into_iter().map(|frame| frame.bytes).collect()
+    }
+
+    async fn whole_frames_of(incoming: &mut Incoming, stream: &[u8], pieces: &[usize]) -> Vec<Frame> {
         let (mut broker, socket) = tokio::io::duplex(1 << 20);
         let mut socket: Box<dyn Socket> = Box::new(socket);
         let (mut frames, mut left) = (Vec::new(), stream);

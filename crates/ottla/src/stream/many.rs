@@ -87,6 +87,13 @@ impl RecordStreamBuilder {
         self
     }
 
+    /// A compressed batch that has more bytes than this when it is decompressed is damaged ([`Error::Corrupt`]):
+    /// one batch of a stream is decompressed at a time, in memory that no budget counts. Default: 128 MiB.
+    pub fn max_decompressed_bytes(mut self, bytes: usize) -> Self {
+        self.settings.limits.max_batch_bytes = bytes;
+        self
+    }
+
     /// A stream without partitions so far.
     ///
     /// # Errors
@@ -94,7 +101,7 @@ impl RecordStreamBuilder {
     pub fn build(self) -> Result<RecordStream> {
         let Self { cluster, settings } = self;
         let (fetcher, own) = settings.check(&cluster)?;
-        let reader = Reader::new(Member::new(&cluster, fetcher, own), settings.check_crcs);
+        let reader = Reader::new(Member::new(&cluster, fetcher, own), &settings);
         Ok(RecordStream { cluster, is_committed: settings.isolation.is_committed(), reader })
     }
 }
@@ -160,10 +167,10 @@ impl RecordStream {
             return Err(Error::config("partition", format!("is {partition}: partitions count from 0")));
         }
         if self.id(topic, partition).is_ok() {
-            return Err(Error::config(
-                "partition",
-                format!("{partition} of topic {topic:?} is in this stream already: remove it first, or seek"),
-            ));
+            let problem = format!(
+                "is {partition}: {topic}/{partition} is in this stream already; remove it first, or seek"
+            );
+            return Err(Error::config("partition", problem));
         }
         let timeout = self.cluster.settings().request_timeout;
         let topic = self.cluster.partition(topic, partition, timeout, true).await?;

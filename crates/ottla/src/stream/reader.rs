@@ -15,11 +15,12 @@ use std::task::{Context, Poll, ready};
 use ottla_core::fetcher::{FetchFailure, Hold, News, PartitionId, Place};
 use ottla_core::metadata::Topic;
 use ottla_wire::compression::Compression;
-use ottla_wire::records::{BatchError, Decoder, Limits, OwnedRecords, RecordBatch};
+use ottla_wire::records::{BatchError, Decoder, OwnedRecords, RecordBatch};
 
 use super::assigned::{Assigned, Item, OpenLoad};
 use super::batch::{Batch, Lent};
 use super::metrics::{Done, PartitionMetrics, StreamMetrics};
+use super::settings::Settings;
 use crate::damage::{offset_behind, way_past};
 use crate::driver::fetcher::{Event, Member, Taken, log_damaged};
 use crate::error::{Error, FetchError, Result};
@@ -64,7 +65,7 @@ struct OpenBatch {
 }
 
 impl Reader {
-    pub(super) fn new(fetchers: Member, check_crcs: bool) -> Self {
+    pub(super) fn new(fetchers: Member, settings: &Settings) -> Self {
         Self {
             fetchers,
             partitions: BTreeMap::new(),
@@ -74,8 +75,8 @@ impl Reader {
             lent: None,
             spare: Vec::new(),
             done: Done::default(),
-            decoder: Decoder::new(Limits::default()),
-            check_crcs,
+            decoder: Decoder::new(settings.limits),
+            check_crcs: settings.check_crcs,
             since_yield: 0,
             is_closed: false,
             was_told: false,

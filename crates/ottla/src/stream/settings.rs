@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ottla_core::fetcher::{FetcherSettings, Place, Reset, StreamSettings};
 use ottla_wire::Str;
+use ottla_wire::records::Limits;
 
 use crate::client::{check_length, wait};
 use crate::driver::cluster::Cluster;
@@ -53,6 +54,7 @@ pub(super) struct Settings {
     pub(super) isolation: IsolationLevel,
     pub(super) rack: Option<String>,
     pub(super) check_crcs: bool,
+    pub(super) limits: Limits,
 }
 
 impl Settings {
@@ -67,6 +69,7 @@ impl Settings {
             isolation,
             rack: None,
             check_crcs: true,
+            limits: Limits::default(),
         }
     }
 
@@ -76,6 +79,10 @@ impl Settings {
         let Self { prefetch_bytes, min_bytes, max_bytes, partition_max_bytes, max_wait_ms, .. } = *self;
         if prefetch_bytes == 0 {
             return Err(Error::config("prefetch_bytes", "of the stream is 0: it must be 1 byte at least"));
+        }
+        if self.limits.max_batch_bytes == 0 {
+            let problem = "of the stream is 0: no compressed batch could be read";
+            return Err(Error::config("max_decompressed_bytes", problem));
         }
         for (setting, value) in [("max_bytes", max_bytes), ("partition_max_bytes", partition_max_bytes)] {
             if value < 1 {

@@ -76,6 +76,13 @@ impl StreamConsumerBuilder {
         self
     }
 
+    /// A compressed batch that has more bytes than this when it is decompressed is damaged ([`Error::Corrupt`](crate::Error::Corrupt)):
+    /// one batch of a stream is decompressed at a time, in memory that no budget counts. Default: 128 MiB.
+    pub fn with_max_decompressed_bytes(mut self, bytes: usize) -> Self {
+        self.settings.limits.max_batch_bytes = bytes;
+        self
+    }
+
     /// Starts fetching.
     ///
     /// # Errors
@@ -87,7 +94,7 @@ impl StreamConsumerBuilder {
         let place = start.to_place()?;
         let (fetcher, own) = settings.check(client.cluster())?;
         let member = Member::new(client.cluster(), fetcher, own);
-        let mut reader = Reader::new(member, settings.check_crcs);
+        let mut reader = Reader::new(member, &settings);
         let id = reader.add(client.topic_ref(), client.partition(), place);
         Ok(StreamConsumer { client, id, is_committed: settings.isolation.is_committed(), reader })
     }

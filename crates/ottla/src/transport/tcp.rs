@@ -61,16 +61,22 @@ impl Transport for TcpTransport {
                 let share = left / u32::try_from(candidates.len() - index).unwrap_or(u32::MAX);
                 match time::timeout(share, open(*candidate)).await {
                     Ok(Ok(socket)) => return Ok(Box::new(socket) as Box<dyn Socket>),
-                    Ok(Err(error)) => refusals.push(format!("{candidate}: {error}")),
-                    Err(_) => refusals.push(format!("{candidate}: no answer within {share:.1?}")),
+                    Ok(Err(error)) => refusals.push((candidate, error.to_string())),
+                    Err(_) => refusals.push((candidate, format!("no answer within {share:.1?}"))),
                 }
             }
-            match refusals.is_empty() {
-                true => {
-                    Err(io::Error::new(io::ErrorKind::NotFound, format!("{} has no address", address.host())))
-                }
-                false => Err(io::Error::new(io::ErrorKind::ConnectionRefused, refusals.join("; "))),
+            if refusals.is_empty() {
+                let problem = format!("{} has no address", address.host());
+                return Err(io::Error::new(io::ErrorKind::NotFound, problem));
             }
+            // Whoever hears of it knows what was asked for, and not what a name was found to be.
+            let is_known = |candidate: &SocketAddr| candidate.to_string() == address.to_string();
+            let told = refusals.into_iter().map(|(candidate, problem)| match is_known(candidate) {
+                true => problem,
+                false => format!("{candidate}: {problem}"),
+            });
+            let told: Vec<String> = told.collect();
+            Err(io::Error::new(io::ErrorKind::ConnectionRefused, told.join("; ")))
         })
     }
 }

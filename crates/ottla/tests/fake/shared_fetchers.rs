@@ -84,7 +84,7 @@ async fn a_stream_that_is_not_read_holds_no_other_up() {
     slow.add("t", 0, StartOffset::Earliest).await.unwrap();
     pass(secs(1)).await;
     let held = slow.metrics().buffered;
-    assert!((5_000..=11_000).contains(&held), "{held}");
+    assert!((5_000..=12_000).contains(&held), "{held}");
     let mut quick = over(&client, [1]).await;
     for number in 0..50 {
         fill(&pipes, 1, 1, 2_000);
@@ -111,8 +111,8 @@ async fn a_budget_over_all_streams_is_kept() {
     }
     streams.push(third);
     let held = |streams: &[RecordStream]| -> u64 { streams.iter().map(|it| it.metrics().buffered).sum() };
-    // What is around the records of an answer is counted, and cannot be asked for.
-    let most = BUDGET as u64 + 3 * 500;
+    // What is around the records of an answer is counted, and cannot be asked for: an answer of each broker is beyond.
+    let most = BUDGET as u64 + 3 * 5_000;
     let mut largest = 0;
     for _ in 0..180 {
         pass(millis(50)).await;

@@ -224,6 +224,29 @@ async fn a_damaged_batch_is_an_error_with_a_way_past_it() {
     assert_eq!(values(&mut stream, 1).await, ["d"]);
 }
 
+/// Trap C13: what a compressed batch becomes has a limit, which can be set; a larger one is an error with a way past it.
+#[cfg(feature = "zstd")]
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_becomes_too_large_is_an_error() {
+    let (partition, _client, _pipes) = one().await;
+    let codec = Compression::Zstd;
+    let record = |len: usize| ottla::Record::new(vec![b'x'; len]);
+    partition.produce_with(vec![record(1_000), record(99_000)], codec).await.unwrap();
+    partition.produce_with(vec![record(2_000)], codec).await.unwrap();
+    let build = |limit| {
+        let builder = StreamConsumerBuilder::new(partition.clone(), StartOffset::Earliest);
+        builder.with_max_decompressed_bytes(limit).build()
+    };
+    let mut stream = build(100_000).unwrap();
+    let error = stream.next().await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Corrupt { offset: 0, next: 2, .. }), "{error}");
+    assert!(error.to_string().contains("bytes of zstd become more than 100000"), "{error}");
+    stream.seek(StartOffset::At(2)).unwrap();
+    assert_eq!(values(&mut stream, 1).await[0].len(), 2_000);
+    assert_eq!(values(&mut build(101_000).unwrap(), 3).await[1].len(), 99_000);
+    assert!(build(0).unwrap_err().to_string().contains("max_decompressed_bytes"));
+}
+
 /// Trap C1: what comes from behind the damage is not handed over, before somebody says where to go on.
 #[tokio::test(start_paused = true)]
 async fn nothing_comes_from_behind_damage_before_a_seek() {
@@ -429,8 +452,8 @@ async fn a_small_budget_is_kept_and_everything_comes() {
     pass(secs(5)).await;
     let asked = pipes.requests(ApiKey::FETCH);
     assert!((1..=4).contains(&asked), "{asked} fetches before anything was read");
-    // What is around the records of an answer is held as well. From 90 on the large batch may have come.
-    let around = 500;
+    // What is around the records of an answer is held as well, about a kilobyte. From 90 on the large batch may have come.
+    let around = 2_000;
     for read in 0..85 {
         let buffered = stream.metrics().buffered;
         assert!((1..=10_000 + around).contains(&buffered), "{buffered} bytes after {read} records");

@@ -148,7 +148,7 @@ impl World {
     fn respond(&mut self, fetch: &FetchOut, response: FetchResponse) -> Mismatch {
         let rows = response.responses.iter().flat_map(|topic| &topic.partitions);
         let bytes = 100 + rows.map(|row| row.records.as_ref().map_or(0, RecordSet::len)).sum::<usize>();
-        let mismatch = self.fetcher.handle_fetched(self.now, fetch.token, VERSION, bytes, response);
+        let mismatch = self.fetcher.handle_fetched(self.now, fetch.token, VERSION, bytes, bytes, response);
         self.run();
         mismatch
     }

@@ -196,14 +196,14 @@ impl World {
         }
     }
 
-    pub(super) fn look_at_answer(&mut self, out: &Out, frame_bytes: usize, response: &FetchResponse) {
+    pub(super) fn look_at_answer(&mut self, out: &Out, memory: usize, response: &FetchResponse) {
         self.truth.whole.clear();
         let rows = response.responses.iter().flat_map(|topic| &topic.partitions);
         let records: usize = rows.filter_map(|row| row.records.as_ref()).map(RecordSet::len).sum();
         let rows = response.responses.iter().flat_map(|topic| &topic.partitions);
         let aborted: usize =
             rows.filter_map(|row| row.aborted_transactions.as_deref()).map(size_of_val).sum();
-        self.truth.largest_rest = self.truth.largest_rest.max(frame_bytes - records + aborted);
+        self.truth.largest_rest = self.truth.largest_rest.max(memory - records + aborted);
         self.cover_session(out.node, response.error_code, response.session_id);
         let sends_again =
             self.plan.faults.iter().any(|fault| matches!(fault.kind, FaultKind::SendAgain { .. }));
@@ -221,7 +221,7 @@ impl World {
             let (whole, largest) = (lengths.iter().sum(), lengths.iter().copied().max().unwrap_or_default());
             // How large a damaged one is, nobody can tell, and what comes again counts as well.
             let largest = match (sends_again, is_damaged) {
-                (true, _) => frame_bytes,
+                (true, _) => memory,
                 (false, true) => records.len(),
                 (false, false) => largest,
             };

@@ -26,6 +26,12 @@ use crate::driver::incoming::SHARED;
 use crate::driver::{by_id_or_name, now};
 use crate::record::Timestamp;
 
+/// What is kept of an answer besides the buffer that it lies in: a little more than was measured.
+const FOR_AN_ANSWER: usize = 512;
+
+/// And of each partition in it, on its way to the reader.
+const FOR_A_PART: usize = 512;
+
 /// Everything the driver works with.
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -270,8 +276,10 @@ impl Engine {
             log_refused_whole(answer, response.error_code);
         }
         self.take_refusals(answer, &response);
-        let bytes = answer.payload.len();
-        let mismatch = self.fetcher.handle_fetched(now(), token, answer.version, bytes, response);
+        let Answer { version, payload, memory, .. } = answer;
+        let parts: usize = response.responses.iter().map(|topic| topic.partitions.len()).sum();
+        let memory = memory + FOR_AN_ANSWER + parts * FOR_A_PART;
+        let mismatch = self.fetcher.handle_fetched(now(), token, *version, payload.len(), memory, response);
         if !mismatch.is_empty() {
             tracing::warn!(name: "ottla.answer.mismatch", broker = %answer.peer, ?mismatch, "fetch answer does not match its request");
         }
@@ -341,7 +349,7 @@ impl Drop for Engine {
 /// Its records may be held for long, and a short answer shares the memory that the socket is read into with others: it gets its own.
 fn alone(answer: Answer) -> Answer {
     match answer.payload.len() {
-        ..SHARED => Answer { payload: Bytes::copy_from_slice(&answer.payload), ..answer },
+        len @ ..SHARED => Answer { payload: Bytes::copy_from_slice(&answer.payload), memory: len, ..answer },
         _ => answer,
     }
 }
