@@ -253,7 +253,7 @@ pub fn connection(data: &[u8]) {
             }
             5 => machine.throttle(now, Duration::from_millis(u64::from(step))),
             6 => {
-                let _chunks = machine.poll_transmit(now);
+                machine.poll_transmit(now);
                 machine.handle_transmitted(now);
             }
             _ => {

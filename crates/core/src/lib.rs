@@ -20,6 +20,7 @@ pub mod calls;
 pub mod connection;
 pub mod error;
 pub mod fetcher;
+mod few;
 mod histogram;
 mod host_port;
 pub mod metadata;

@@ -16,7 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 const ANSWERS: u64 = 64;
 
 /// What an answer costs on its way from the socket to the user, the request for it included; nothing of it is for a record.
-const FOR_AN_ANSWER: u64 = 22;
+const FOR_AN_ANSWER: u64 = 19;
 
 /// What lies in a topic: so many records of so many bytes in a batch.
 struct Kind {

@@ -149,6 +149,9 @@ impl Writer {
     /// An unsigned varint.
     #[inline]
     pub fn uvarint(&mut self, value: u32) {
+        if value < 0x80 {
+            return self.head.push(value as u8);
+        }
         let (bytes, len) = uvarint(value);
         self.head.extend_from_slice(&bytes[..len]);
     }
@@ -281,4 +284,4 @@ fn uvarint(mut value: u32) -> ([u8; 5], usize) {
 }
 
 /// Record chunks up to this size are copied into the head: a piece of their own in a vectored write costs more.
-const COPY_LIMIT: usize = 1024;
+pub(crate) const COPY_LIMIT: usize = 1024;

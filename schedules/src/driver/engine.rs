@@ -39,7 +39,7 @@ pub struct Accepted {
 struct Driver {
     outbox: Arc<Outbox>,
     shared: Shared,
-    turns: Turns<Engine, Event>,
+    turns: Turns<Engine, Event, Vec<Effect>>,
     /// What the broker has, in order. No step of shuttle's is in between.
     log: Unshared<Vec<String>>,
 }
@@ -184,12 +184,12 @@ impl Driven for Driver {
     const METADATA: Event = Event::Metadata;
     const TIME: Event = Event::Time;
 
-    fn turns(&self) -> &Turns<Engine, Event> {
+    fn turns(&self) -> &Turns<Engine, Event, Vec<Effect>> {
         &self.turns
     }
 
-    fn step(self: &Arc<Self>, engine: &mut Engine) -> (Vec<Effect>, After) {
-        let (mut events, mut effects) = (Vec::new(), Vec::new());
+    fn step(self: &Arc<Self>, engine: &mut Engine, effects: &mut Vec<Effect>) -> After {
+        let mut events = Vec::new();
         self.turns.take_events(&mut events);
         for event in events {
             match event {
@@ -209,11 +209,11 @@ impl Driven for Driver {
             effects.push(Effect::Send(engine.to_broker.clone(), Box::new(batch)));
         }
         let is_over = engine.is_closing && !engine.is_under_way && engine.ready.is_none();
-        (effects, After { is_held: false, is_over, due: None })
+        After { is_held: false, is_over, due: None }
     }
 
-    fn follow(&self, effects: Vec<Effect>) {
-        for effect in effects {
+    fn follow(&self, effects: &mut Vec<Effect>) {
+        for effect in effects.drain(..) {
             match effect {
                 Effect::Send(to_broker, batch) => to_broker.send(*batch).unwrap(),
                 Effect::Told(answered) => {

@@ -25,6 +25,7 @@ pub use versions::Versions;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use std::vec::Drain;
 
 use bytes::{Bytes, BytesMut};
 use ottla_wire::messages::api_versions::{ApiVersionsRequest, ApiVersionsResponse};
@@ -441,7 +442,7 @@ impl<T, H> Connection<T, H> {
 
     /// The bytes to write next, in order; empty when there is nothing to write now. Everything that may go out is
     /// in it, for one vectored write.
-    pub fn poll_transmit(&mut self, now: Instant) -> Vec<Bytes> {
+    pub fn poll_transmit(&mut self, now: Instant) -> Drain<'_, Bytes> {
         if let Phase::Ready { versions } = &self.phase {
             let versions = versions.clone();
             while self.throttled_until.is_none_or(|until| until <= now)
@@ -453,7 +454,7 @@ impl<T, H> Connection<T, H> {
         if self.released.is_some() && self.is_unused() && self.outbox.is_empty() {
             self.close(CloseReason::Released);
         }
-        std::mem::take(&mut self.outbox)
+        self.outbox.drain(..)
     }
 
     /// What happened, in order.

@@ -91,7 +91,7 @@ impl Rig {
 
     /// What reached the peer since it was last looked at.
     fn sent(&mut self) -> Vec<RequestHeader> {
-        let bytes = self.connection.poll_transmit(self.now).concat();
+        let bytes = self.connection.poll_transmit(self.now).collect::<Vec<_>>().concat();
         self.connection.handle_transmitted(self.now);
         headers(&bytes)
     }
@@ -468,7 +468,7 @@ fn a_silent_request_that_is_answered_before_it_was_flushed_was_sent() {
         let mut rig = Rig::ready();
         rig.send_silent(1);
         rig.send(2, TIMEOUT);
-        let asked = headers(&rig.connection.poll_transmit(rig.now).concat());
+        let asked = headers(&rig.connection.poll_transmit(rig.now).collect::<Vec<_>>().concat());
         rig.answer_metadata(&asked[answered]);
         let told: &[&str] = if answered == 0 { &[">1"] } else { &[">1", "+2"] };
         assert_eq!(rig.events(), told);

@@ -1,10 +1,8 @@
 //! What becomes of batches in flight: answered, written without an answer, lost with their connection, or given up
 //! because their broker kept silent while another one took over.
 
-use std::collections::HashMap;
 use std::time::Instant;
 
-use foldhash::fast::FixedState;
 use ottla_wire::messages::produce::{PartitionProduceResponse, ProduceResponse};
 use ottla_wire::{Str, Uuid};
 
@@ -38,10 +36,17 @@ impl Mismatch {
 }
 
 /// How an answer names a topic.
-#[derive(PartialEq, Eq, Hash, Clone)]
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum TopicKey {
     Id(Uuid),
     Name(Str),
+}
+
+/// A partition of a request, until it is answered.
+struct Expected {
+    topic: TopicKey,
+    index: i32,
+    waiting: Option<PartitionId>,
 }
 
 /// What a batch's attempt came to.
@@ -73,16 +78,17 @@ impl<D> Producer<D> {
             let by_id = version >= FIRST_VERSION_WITH_IDS;
             let key = if by_id { TopicKey::Id(topic.topic_id) } else { TopicKey::Name(topic.name.clone()) };
             for answer in &topic.partition_responses {
-                match expected.get_mut(&(key.clone(), answer.index)) {
-                    None => mismatch.unexpected += 1,
-                    Some(waiting) => match waiting.take() {
-                        None => mismatch.duplicated += 1,
-                        Some(id) => self.end(id, token, &request, random, Ending::answered(&request, answer)),
-                    },
+                let place = expected.binary_search_by(|it| (&it.topic, it.index).cmp(&(&key, answer.index)));
+                match place.map(|at| expected[at].waiting.take()) {
+                    Err(_) => mismatch.unexpected += 1,
+                    Ok(None) => mismatch.duplicated += 1,
+                    Ok(Some(id)) => {
+                        self.end(id, token, &request, random, Ending::answered(&request, answer));
+                    }
                 }
             }
         }
-        let mut missing: Vec<PartitionId> = expected.into_values().flatten().collect();
+        let mut missing: Vec<PartitionId> = expected.into_iter().filter_map(|it| it.waiting).collect();
         missing.sort();
         mismatch.missing = missing.len();
         for id in missing {
@@ -164,21 +170,19 @@ impl<D> Producer<D> {
         }
     }
 
-    /// The partitions of a request under the names that an answer of this version gives them.
-    fn expected(
-        &self,
-        request: &InFlight,
-        version: i16,
-    ) -> HashMap<(TopicKey, i32), Option<PartitionId>, FixedState> {
+    /// The partitions of a request under the names that an answer of this version gives them, by these names.
+    fn expected(&self, request: &InFlight, version: i16) -> Vec<Expected> {
         let by_id = version >= FIRST_VERSION_WITH_IDS;
         let partitions = request.partitions.iter().filter_map(|id| self.partitions.get(id));
         let known = partitions.map(|partition| (partition.id, &partition.topic, partition.index));
         let gone = request.forgotten.iter().map(|(id, topic, index)| (*id, topic, *index));
         let named = gone.chain(known).map(|(id, topic, index)| {
-            let key = if by_id { TopicKey::Id(topic.id) } else { TopicKey::Name(topic.name.clone()) };
-            ((key, index), Some(id))
+            let topic = if by_id { TopicKey::Id(topic.id) } else { TopicKey::Name(topic.name.clone()) };
+            Expected { topic, index, waiting: Some(id) }
         });
-        named.collect()
+        let mut expected: Vec<Expected> = named.collect();
+        expected.sort_unstable_by(|a, b| (&a.topic, a.index).cmp(&(&b.topic, b.index)));
+        expected
     }
 
     /// One batch's attempt is over. Attempts that were given up before are none of anybody's business.

@@ -47,6 +47,7 @@ use self::identity::Identity;
 use self::partition::{Partition, Pending, Step};
 use self::schedule::{Broker, InFlight};
 use crate::backoff::{Backoff, Random};
+use crate::few::Few;
 use crate::metadata::Leader;
 use crate::partition_queue::{Acks, Batch, Ready};
 use crate::time::later;
@@ -72,7 +73,7 @@ pub struct Producer<D> {
     partitions: HashMap<PartitionId, Partition<D>, FixedState>,
     brokers: HashMap<i32, Broker, FixedState>,
     /// Brokers at which something changed.
-    active: BTreeSet<i32>,
+    active: Few<i32>,
     /// Partitions whose queues have what is past its time.
     expired: BTreeSet<PartitionId>,
     requests: HashMap<RequestToken, InFlight, FixedState>,
@@ -265,7 +266,7 @@ impl<D> Producer<D> {
             ids: HashMap::default(),
             partitions: HashMap::default(),
             brokers: HashMap::default(),
-            active: BTreeSet::new(),
+            active: Few::default(),
             expired: BTreeSet::new(),
             requests: HashMap::default(),
             timers: Timers::new(),
@@ -449,7 +450,9 @@ impl<D> Producer<D> {
             return Some(action);
         }
         // However often it was heard of since: one batch, and then what the queue has behind it.
-        while let Some(partition) = self.expired.pop_first() {
+        while !self.expired.is_empty()
+            && let Some(partition) = self.expired.pop_first()
+        {
             if self.is_expired(partition) {
                 self.take(partition);
                 return Some(Action::Take { partition });
@@ -509,34 +512,28 @@ impl<D> Producer<D> {
             return self.forget(id);
         }
         let mut step = partition.step(self.now, self.identity.known(), self.settings.max_in_flight);
+        if step == Step::FindLeader && partition.retry_at.is_none() {
+            partition.failures += 1;
+            let pause = self.settings.backoff.delay(partition.failures, self.random.next_u64());
+            partition.retry_at = Some(later(self.now, pause));
+            self.refresh.get_or_insert((RefreshReason::NoLeader, None));
+        }
+        let due = partition.due(self.now);
+        self.timers.set(Timer::Partition(id), &mut partition.timer, due);
         match step {
             Step::Expire => {
                 self.expired.insert(id);
                 step = Step::Nothing;
             }
-            Step::FindLeader if partition.retry_at.is_none() => {
-                partition.failures += 1;
-                let pause = self.settings.backoff.delay(partition.failures, self.random.next_u64());
-                partition.retry_at = Some(later(self.now, pause));
-                self.refresh.get_or_insert((RefreshReason::NoLeader, None));
-            }
             Step::AwaitIdentity => self.ask_identity(),
             _ => {}
         }
         self.list(id, step);
-        self.set_timer(id);
     }
 
     fn is_expired(&self, id: PartitionId) -> bool {
         let (current, max_in_flight) = (self.identity.known(), self.settings.max_in_flight);
         self.partitions.get(&id).is_some_and(|it| it.step(self.now, current, max_in_flight) == Step::Expire)
-    }
-
-    fn set_timer(&mut self, id: PartitionId) {
-        if let Some(partition) = self.partitions.get_mut(&id) {
-            let due = partition.due(self.now);
-            self.timers.set(Timer::Partition(id), &mut partition.timer, due);
-        }
     }
 
     fn partition_due(&mut self, id: PartitionId) {

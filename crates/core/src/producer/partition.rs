@@ -401,11 +401,14 @@ impl<D> Partition<D> {
 
     /// The next moment at which the partition must be looked at.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
-        let batches =
-            self.batches.iter().filter(|batch| !batch.owed.is_nothing()).map(|batch| batch.deadline);
-        let lingers = self.queue.and_then(|queue| queue.lingers_until).filter(|until| *until > now);
-        let expires = self.queue.map(|queue| queue.deadline).filter(|at| *at > now);
-        batches.chain(expires).chain(lingers).chain(self.retry_at).min()
+        let mut due = self.retry_at;
+        let mut look = |at: Instant| due = Some(due.map_or(at, |due| due.min(at)));
+        self.batches.iter().filter(|batch| !batch.owed.is_nothing()).for_each(|batch| look(batch.deadline));
+        if let Some(queue) = self.queue {
+            let times = [Some(queue.deadline), queue.lingers_until];
+            times.into_iter().flatten().filter(|at| *at > now).for_each(look);
+        }
+        due
     }
 }
 

@@ -150,7 +150,11 @@ impl<D> Producer<D> {
             return None;
         }
         if let Some(partition) = broker.take.values().next().copied() {
-            self.take(partition);
+            if let Some(partition) = self.partitions.get_mut(&partition) {
+                partition.take();
+            }
+            // What it does next, and when it must be looked at, is settled with what is pushed.
+            self.list(partition, Step::Nothing);
             return Some(Action::Take { partition });
         }
         let Picked { partitions, stale } = self.pick(broker_id);
@@ -226,21 +230,20 @@ impl<D> Producer<D> {
         }
         request.acks = acks.to_wire();
         request.timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
-        self.remember(token, broker_id, &picks);
-        for id in picks {
-            self.settle(id);
+        for id in &picks {
+            self.settle(*id);
         }
+        self.remember(token, broker_id, picks);
         Action::Send(SendRequest { token, broker_id, request, acks, timeout })
     }
 
-    fn remember(&mut self, token: RequestToken, broker_id: i32, partitions: &[PartitionId]) {
+    fn remember(&mut self, token: RequestToken, broker_id: i32, partitions: Vec<PartitionId>) {
         let broker = self.brokers.entry(broker_id).or_default();
         broker.in_flight += 1;
         self.metrics.requests += 1;
         let start = broker.muted_until.map_or(self.now, |until| until.max(self.now));
         let overdue_at = later(start, OVERDUE_AFTER);
-        let (partitions, sent_at) = (partitions.to_vec(), self.now);
-        let forgotten = Vec::new();
+        let (forgotten, sent_at) = (Vec::new(), self.now);
         let mut request = InFlight { broker_id, partitions, forgotten, sent_at, overdue_at, timer: None };
         self.timers.set(Timer::Request(token), &mut request.timer, Some(overdue_at));
         self.requests.insert(token, request);

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use ottla_core::HostPort;
 use ottla_core::backoff::{Backoff, Pauses, Random};
 use ottla_core::connection::{
@@ -442,7 +442,7 @@ impl World {
             self.coverage.add("request", "withdrawn", withdrawn);
         }
         let Some(it) = self.client.channels.get_mut(&channel) else { return };
-        let chunks = it.machine.poll_transmit(now);
+        let chunks: Vec<Bytes> = it.machine.poll_transmit(now).collect();
         let state = it.machine.state();
         if std::mem::replace(&mut it.state, state) != state {
             self.coverage.hit("connection: state", state);

@@ -491,11 +491,12 @@ fn prepare(shared: &Shared, alarm: &mut Alarm) -> bool {
     let (due, closed) = {
         let mut state = lock(&shared.state);
         let State { machine, rings_at } = &mut *state;
-        let now = now();
-        if machine.poll_timeout().is_some_and(|due| due <= now) {
+        let (now, mut due) = (now(), machine.poll_timeout());
+        if due.is_some_and(|due| due <= now) {
             machine.handle_timeout(now);
+            due = machine.poll_timeout();
         }
-        let due = machine.poll_timeout().into_iter().chain(shared.spare.tidy(now)).min();
+        let due = due.into_iter().chain(shared.spare.tidy(now)).min();
         if rings_at.is_some_and(|at| at <= now) || is_earlier(due, *rings_at) {
             *rings_at = due;
         }
@@ -556,19 +557,21 @@ impl Io {
         if self.has_ended {
             return Poll::Ready(Ok(()));
         }
+        let mut was_written = false;
         loop {
             if self.outgoing.is_empty() && !self.flushing {
-                let machine = &mut lock(&shared.state).machine;
+                let (machine, now) = (&mut lock(&shared.state).machine, now());
+                if was_written {
+                    machine.handle_transmitted(now);
+                }
                 machine.withdraw(Asked::is_wanted);
-                self.outgoing.extend(machine.poll_transmit(now()));
+                self.outgoing.extend(machine.poll_transmit(now));
                 if self.outgoing.is_empty() {
                     return Poll::Ready(Ok(()));
                 }
             }
             ready!(self.poll_write(cx))?;
-            if self.outgoing.is_empty() && !self.flushing {
-                lock(&shared.state).machine.handle_transmitted(now());
-            }
+            was_written = true;
         }
     }
 
@@ -579,13 +582,17 @@ impl Io {
             self.flushing = false;
             return Poll::Ready(Ok(()));
         }
-        let mut slices = [IoSlice::new(&[]); SLICES];
-        let mut count = 0;
-        for (slice, chunk) in slices.iter_mut().zip(&self.outgoing) {
-            *slice = IoSlice::new(chunk);
-            count += 1;
-        }
-        let written = ready!(Pin::new(&mut self.socket).poll_write_vectored(cx, &slices[..count]))?;
+        let socket = Pin::new(&mut self.socket);
+        let written = match self.outgoing.make_contiguous() {
+            // A small request is one piece.
+            [chunk] => ready!(socket.poll_write(cx, chunk))?,
+            chunks => {
+                let mut slices = [IoSlice::new(&[]); SLICES];
+                let count = chunks.len().min(SLICES);
+                slices.iter_mut().zip(chunks).for_each(|(slice, chunk)| *slice = IoSlice::new(chunk));
+                ready!(socket.poll_write_vectored(cx, &slices[..count]))?
+            }
+        };
         if written == 0 {
             return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
         }

@@ -24,12 +24,12 @@ const ROUNDS: usize = 16;
 
 /// An engine, what it is told, and who is at it.
 #[derive(Debug)]
-pub(super) struct Turns<E, V> {
+pub(super) struct Turns<E, V, F> {
     inbox: Mutex<Vec<V>>,
     /// Held by whoever runs the engine, what wakes others included. Nobody waits for it: who does not get it leaves the
     /// work to who has it. So one who is told something, and says something in turn, does not run the engine again
-    /// inside itself.
-    runner: Mutex<()>,
+    /// inside itself. What is left to be done after a step lies in it, empty between steps: its memory is used again.
+    runner: Mutex<F>,
     /// `None` once the task has ended.
     engine: Mutex<Option<E>>,
     status: Mutex<Status>,
@@ -60,20 +60,20 @@ pub(super) trait Driven: Send + Sync + Sized + 'static {
     type Engine: Send + 'static;
     type Event: Send + 'static;
     /// What is left to be done without the engine's lock: it wakes others.
-    type Effects;
+    type Effects: Default + Send + 'static;
 
     /// The event that says that the metadata has changed.
     const METADATA: Self::Event;
     /// The event that says that time has passed.
     const TIME: Self::Event;
 
-    fn turns(&self) -> &Turns<Self::Engine, Self::Event>;
+    fn turns(&self) -> &Turns<Self::Engine, Self::Event, Self::Effects>;
 
-    /// One step of the engine, under its lock.
-    fn step(self: &Arc<Self>, engine: &mut Self::Engine) -> (Self::Effects, After);
+    /// One step of the engine, under its lock. `effects` are empty before.
+    fn step(self: &Arc<Self>, engine: &mut Self::Engine, effects: &mut Self::Effects) -> After;
 
-    /// What follows from a step. No lock is held.
-    fn follow(&self, effects: Self::Effects);
+    /// What follows from a step, which is taken out of `effects`. No lock is held that anybody waits for.
+    fn follow(&self, effects: &mut Self::Effects);
 
     /// In the task, after each turn: what an engine that is held needs.
     fn attend(self: &Arc<Self>) -> impl Future<Output = ()> + Send;
@@ -92,12 +92,12 @@ pub(super) trait Driven: Send + Sync + Sized + 'static {
         let turns = self.turns();
         let guard = Guard(&**self);
         let is_done = (0..ROUNDS).any(|_| {
-            let runner = match turns.runner.try_lock() {
+            let mut runner = match turns.runner.try_lock() {
                 Ok(runner) => runner,
                 Err(TryLockError::WouldBlock) => return true,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             };
-            self.round();
+            self.round(&mut runner);
             drop(runner);
             // What came while it was held, and by what was just done.
             lock(&turns.inbox).is_empty()
@@ -109,14 +109,15 @@ pub(super) trait Driven: Send + Sync + Sized + 'static {
     }
 
     /// One step of the engine, and what follows from it.
-    fn round(self: &Arc<Self>) {
+    fn round(self: &Arc<Self>, effects: &mut Self::Effects) {
         let turns = self.turns();
-        let effects = lock(&turns.engine).as_mut().map(|engine| {
-            let (effects, after) = self.step(engine);
+        let has_engine = lock(&turns.engine).as_mut().map(|engine| {
+            let after = self.step(engine, effects);
             lock(&turns.status).after = after;
-            effects
         });
-        let Some(effects) = effects else { return turns.discard() };
+        if has_engine.is_none() {
+            return turns.discard();
+        }
         self.follow(effects);
         // Those who are expected back have been told by now.
         if turns.needs_task() {
@@ -125,7 +126,7 @@ pub(super) trait Driven: Send + Sync + Sized + 'static {
     }
 }
 
-impl<E, V> Turns<E, V> {
+impl<E, V, F: Default> Turns<E, V, F> {
     pub(super) fn new(engine: E) -> Self {
         Self {
             inbox: Mutex::new(Vec::new()),

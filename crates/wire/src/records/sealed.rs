@@ -15,6 +15,7 @@ use super::crc::crc32c;
 use super::header::{CRC_AT, CRC_END, LENGTH_END, MAGIC};
 use super::{Attributes, BATCH_HEADER_LEN, BatchHeader, RecordBatch, TimestampType};
 use crate::RecordSet;
+use crate::writer::COPY_LIMIT;
 
 /// A batch without its header. A clone is a reference.
 #[derive(Clone)]
@@ -104,8 +105,15 @@ impl SealedBatch {
         bytes
     }
 
-    /// The stamped batch: the header and the chunks, which are referenced.
+    /// The stamped batch: the header and the chunks, which are referenced, or all of it in one piece where it is small enough to be copied
+    /// into a request.
     pub fn record_set(&self, stamp: &Stamp) -> RecordSet {
+        if self.len() <= COPY_LIMIT {
+            let mut whole = BytesMut::with_capacity(self.len());
+            whole.extend_from_slice(&self.stamp(stamp));
+            self.0.chunks.iter().for_each(|chunk| whole.extend_from_slice(chunk));
+            return RecordSet::Contiguous(whole.freeze());
+        }
         let mut chunks = Vec::with_capacity(self.0.chunks.len() + 1);
         chunks.push(Bytes::copy_from_slice(&self.stamp(stamp)));
         chunks.extend_from_slice(&self.0.chunks);

@@ -224,7 +224,12 @@ fn a_retry_sends_what_was_compressed_before() {
     let mut world = World::new();
     world.settings.codec = Compression::Lz4.into();
     let id = world.open(0, 1);
-    world.produce(id);
+    world.queues.insert(id, PartitionQueue::new(10_000));
+    // What is small is copied into the request.
+    let large: Vec<u8> = (0..4_000_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    world.append_value(id, &large);
+    world.producer.handle_ready(world.now, id, world.queues[&id].ready());
+    world.run();
     let first = world.one();
     world.lose(&first, Outcome::Unknown);
     world.pass(SECOND);

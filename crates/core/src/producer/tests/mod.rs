@@ -124,8 +124,11 @@ impl World {
     /// Appends a record of 100 bytes without telling the machine, and says whether it should be told. The first
     /// record of a batch holds the number of the batch's delivery.
     fn append(&mut self, id: PartitionId) -> (u32, bool) {
-        let value = (self.deliveries + 1).to_be_bytes().repeat(25);
-        let value = Some(Payload::Borrowed(&value));
+        self.append_value(id, &(self.deliveries + 1).to_be_bytes().repeat(25))
+    }
+
+    fn append_value(&mut self, id: PartitionId, value: &[u8]) -> (u32, bool) {
+        let value = Some(Payload::Borrowed(value));
         let record = NewRecord { key: None, value, headers: &[], timestamp: 0 };
         let queue = self.queues.get_mut(&id).unwrap();
         let next = self.deliveries + 1;

@@ -254,8 +254,7 @@ impl Cluster {
         let key = Key { to: to.clone(), purpose, owner };
         loop {
             let mut connections = lock(&self.connections);
-            let mut pauses = Pauses::new(self.settings.reconnect, self.random());
-            let mut dialled_at = now();
+            let mut known = None;
             if let Some(slot) = connections.get(&key) {
                 let (has_moved, is_closed) = (slot.handle.peer().address != address, slot.handle.is_closed());
                 if !is_closed {
@@ -269,11 +268,14 @@ impl Cluster {
                     continue;
                 }
                 if slot.handle.never_ready() && !has_moved {
-                    pauses = slot.pauses.clone();
+                    let mut pauses = slot.pauses.clone();
                     // A pause that is long over costs whoever comes now nothing.
-                    dialled_at = dialled_at.max(slot.dialled_at + pauses.next_delay());
+                    let dialled_at = now().max(slot.dialled_at + pauses.next_delay());
+                    known = Some((pauses, dialled_at));
                 }
             }
+            let (pauses, dialled_at) =
+                known.unwrap_or_else(|| (Pauses::new(self.settings.reconnect, self.random()), now()));
             let handle = self.dial(to, address, dialled_at);
             connections.insert(key, Slot { handle: handle.clone(), dialled_at, pauses });
             return Some(handle);

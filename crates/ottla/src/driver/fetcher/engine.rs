@@ -1,7 +1,7 @@
 //! The engine of a fetcher: carries what the [`Fetcher`] machine asks for to connections and metadata, and what it tells
 //! to the readers. Decides nothing.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,7 @@ pub(crate) struct Engine {
     streams: BTreeMap<StreamId, Seat>,
     partitions: BTreeMap<PartitionId, (StreamId, Arc<str>, i32)>,
     /// What each request that is out asks, and its connection.
-    sent: HashMap<RequestToken, (ApiKey, Handle)>,
+    sent: BTreeMap<RequestToken, (ApiKey, Handle)>,
     effects: Effects,
     /// Events of the step that is going on; empty between steps.
     events: Vec<Event>,
@@ -69,7 +69,7 @@ impl Engine {
             cluster,
             streams: BTreeMap::new(),
             partitions: BTreeMap::new(),
-            sent: HashMap::new(),
+            sent: BTreeMap::new(),
             effects: Effects::default(),
             events: Vec::new(),
             is_closing: false,
@@ -77,7 +77,7 @@ impl Engine {
     }
 
     /// Takes what is in the inbox and what time has made due, and does what the machine asks for.
-    pub(super) fn step(&mut self, driver: &Arc<Driver>) -> Effects {
+    pub(super) fn step(&mut self, driver: &Arc<Driver>, effects: &mut Effects) {
         let mut events = std::mem::take(&mut self.events);
         driver.turns.take_events(&mut events);
         for event in events.drain(..) {
@@ -91,7 +91,7 @@ impl Engine {
             self.act(driver, action);
         }
         self.effects.has_freed = self.fetcher.take_freed();
-        std::mem::take(&mut self.effects)
+        std::mem::swap(&mut self.effects, effects);
     }
 
     pub(super) fn metrics(&self) -> FetcherMetrics {

@@ -63,7 +63,7 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) struct Driver {
     cluster: Weak<Cluster>,
-    turns: Turns<Engine, Event>,
+    turns: Turns<Engine, Event, Effects>,
     /// A stream waits for room.
     is_starved: AtomicBool,
     is_closed: AtomicBool,
@@ -123,25 +123,28 @@ impl Driven for Driver {
     const METADATA: Event = Event::Metadata;
     const TIME: Event = Event::Time;
 
-    fn turns(&self) -> &Turns<Engine, Event> {
+    fn turns(&self) -> &Turns<Engine, Event, Effects> {
         &self.turns
     }
 
-    fn step(self: &Arc<Self>, engine: &mut Engine) -> (Effects, After) {
-        let effects = engine.step(self);
+    fn step(self: &Arc<Self>, engine: &mut Engine, effects: &mut Effects) -> After {
+        engine.step(self, effects);
         self.is_starved.store(engine.is_starved(), Ordering::Relaxed);
-        (effects, After { is_held: false, is_over: engine.is_over(), due: engine.poll_timeout() })
+        After { is_held: false, is_over: engine.is_over(), due: engine.poll_timeout() }
     }
 
-    fn follow(&self, effects: Effects) {
-        let mut news = effects.news.into_iter().peekable();
+    fn follow(&self, effects: &mut Effects) {
+        let mut news = effects.news.drain(..).peekable();
         while let Some((feed, item)) = news.next() {
             // Those of one stream that follow each other wake it once.
             let same = || news.next_if(|(next, _)| Arc::ptr_eq(next, &feed)).map(|(_, item)| item);
             feed.put(std::iter::once(item).chain(std::iter::from_fn(same)));
         }
+        drop(news);
         effects.kicks.iter().for_each(Handle::kick);
-        if effects.has_freed
+        effects.kicks.clear();
+        effects.seats.clear();
+        if std::mem::take(&mut effects.has_freed)
             && let Some(cluster) = self.cluster.upgrade()
         {
             cluster.fetchers().wake_starved(self);

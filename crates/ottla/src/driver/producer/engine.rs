@@ -3,7 +3,7 @@
 //! Decides nothing but where batches are compressed. Whatever wakes others is handed back as an [`Effect`], for when
 //! the engine's lock is released.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,11 +42,13 @@ pub(crate) struct Engine {
     producer: Producer<Promise>,
     outboxes: BTreeMap<PartitionId, Arc<Outbox>>,
     /// The connection of each request that is out.
-    sent: HashMap<RequestToken, Handle>,
+    sent: BTreeMap<RequestToken, Handle>,
     sealer: Sealer,
     effects: Vec<Effect>,
     /// Events of the step that is going on; empty between steps.
     events: Vec<Event>,
+    /// When the step began that is going on.
+    now: Instant,
     is_closing: bool,
 }
 
@@ -83,35 +85,38 @@ impl Effect {
 impl Engine {
     pub(super) fn new(cluster: Arc<Cluster>, shared: Arc<Shared>) -> Self {
         let settings = ProducerSettings { backoff: cluster.settings().retry, ..ProducerSettings::default() };
+        let now = now();
         Self {
             owner: cluster.new_owner(),
-            producer: Producer::new(now(), settings, cluster.random()),
+            producer: Producer::new(now, settings, cluster.random()),
             cluster,
             sealer: Sealer::new(&shared.chunks),
             shared,
             outboxes: BTreeMap::new(),
-            sent: HashMap::new(),
+            sent: BTreeMap::new(),
             effects: Vec::new(),
             events: Vec::new(),
+            now,
             is_closing: false,
         }
     }
 
     /// Takes what is in the inbox and what time has made due, and does what the machine asks for.
-    pub(super) fn step(&mut self, driver: &Arc<Driver>) -> Vec<Effect> {
+    pub(super) fn step(&mut self, driver: &Arc<Driver>, effects: &mut Vec<Effect>) {
         let mut events = std::mem::take(&mut self.events);
         driver.turns.take_events(&mut events);
+        self.now = now();
         for event in events.drain(..) {
             self.handle(driver, event);
         }
         self.events = events;
-        if self.producer.poll_timeout().is_some_and(|due| due <= now()) {
-            self.producer.handle_timeout(now());
+        if self.producer.poll_timeout().is_some_and(|due| due <= self.now) {
+            self.producer.handle_timeout(self.now);
         }
         while let Some(action) = self.producer.poll_action() {
             self.act(driver, action);
         }
-        std::mem::take(&mut self.effects)
+        std::mem::swap(&mut self.effects, effects);
     }
 
     /// Whether something could be sent but for callers who are expected.
@@ -169,12 +174,12 @@ impl Engine {
         match event {
             Event::Ready(outbox) => {
                 if let Some(id) = self.open(&outbox) {
-                    self.producer.handle_ready(now(), id, outbox.ready());
+                    self.producer.handle_ready(self.now, id, outbox.ready());
                 }
             }
             Event::Appended(outbox) => {
                 if let Some(id) = self.open(&outbox) {
-                    self.producer.handle_appended(now(), id, outbox.ready());
+                    self.producer.handle_appended(self.now, id, outbox.ready());
                 }
             }
             Event::Reply(token, outcome) => self.handle_reply(token, outcome),
@@ -183,7 +188,7 @@ impl Engine {
                 self.start_threads(driver);
             }
             Event::ProducerId(result) => {
-                if let Some(failure) = self.producer.handle_producer_id(now(), result) {
+                if let Some(failure) = self.producer.handle_producer_id(self.now, result) {
                     tracing::warn!(name: "ottla.producer_id.failed", %failure, "no producer id");
                 }
             }
@@ -202,7 +207,7 @@ impl Engine {
     fn hurry(&mut self) {
         for (id, outbox) in &self.outboxes {
             if outbox.hurry() {
-                self.producer.handle_ready(now(), *id, outbox.ready());
+                self.producer.handle_ready(self.now, *id, outbox.ready());
             }
         }
     }
@@ -219,11 +224,11 @@ impl Engine {
             return None;
         }
         let name = Str::from(&*outbox.topic);
-        let id = self.producer.open(now(), &name, outbox.topic_id, outbox.partition);
+        let id = self.producer.open(self.now, &name, outbox.topic_id, outbox.partition);
         let id = *outbox.id.get_or_init(|| id);
         self.outboxes.insert(id, outbox.clone());
         if let Some(topic) = topic {
-            self.producer.handle_leader(now(), id, topic.leader(outbox.partition));
+            self.producer.handle_leader(self.now, id, topic.leader(outbox.partition));
         }
         Some(id)
     }
@@ -234,7 +239,7 @@ impl Engine {
 
     fn take(&mut self, driver: &Arc<Driver>, partition: PartitionId) {
         let batch = self.outboxes.get(&partition).and_then(|outbox| outbox.take());
-        let Some(batch) = batch else { return self.producer.nothing_to_push(now(), partition, None) };
+        let Some(batch) = batch else { return self.producer.nothing_to_push(self.now, partition, None) };
         let takes_long = batch.is_compressed() && batch.encoded_len() > INLINE_SEAL;
         if !takes_long && !self.sealer.order.has_open(partition) {
             let result = batch.seal(self.sealer.pool());
@@ -244,7 +249,7 @@ impl Engine {
         self.sealer.records += batch.count();
         self.work(driver, Work::Seal(place, Box::new(batch)), takes_long);
         // The next one may be sealed meanwhile.
-        self.producer.handle_ready(now(), partition, self.ready(partition));
+        self.producer.handle_ready(self.now, partition, self.ready(partition));
     }
 
     /// What the outbox of a partition has now.
@@ -299,14 +304,14 @@ impl Engine {
                 }
             }
             Done::Split(partition, token, parts) => {
-                self.producer.handle_split(now(), partition, token, parts);
+                self.producer.handle_split(self.now, partition, token, parts);
             }
         }
     }
 
     fn push(&mut self, partition: PartitionId, result: Result<Batch<Promise>, SealError<Promise>>) {
         match result {
-            Ok(batch) => self.producer.push(now(), partition, batch, self.ready(partition)),
+            Ok(batch) => self.producer.push(self.now, partition, batch, self.ready(partition)),
             Err(SealError { delivery, memory, source }) => {
                 if let Some(outbox) = self.outboxes.get(&partition) {
                     let (topic, partition) = (outbox.topic.clone(), outbox.partition);
@@ -322,7 +327,7 @@ impl Engine {
     /// A batch is gone without the machine having seen it.
     fn skip(&mut self, partition: PartitionId, memory: usize) {
         self.release(partition, memory);
-        self.producer.nothing_to_push(now(), partition, self.ready(partition));
+        self.producer.nothing_to_push(self.now, partition, self.ready(partition));
     }
 
     fn send(&mut self, driver: &Arc<Driver>, request: SendRequest) {
@@ -330,13 +335,12 @@ impl Engine {
         let to = Destination::Broker(broker_id);
         let Some(handle) = self.cluster.connection(&to, Purpose::Produce, self.owner) else {
             let error = self.cluster.unknown_broker(&to, ApiKey::PRODUCE);
-            return self.producer.handle_lost(now(), token, &error);
+            return self.producer.handle_lost(self.now, token, &error);
         };
-        let now = now();
         let has_ids = request.topic_data.iter().all(|topic| !topic.topic_id.is_nil());
         let outgoing = Outgoing {
             request: by_id_or_name(request, has_ids),
-            deadline: now.checked_add(timeout).unwrap_or(now),
+            deadline: self.now.checked_add(timeout).unwrap_or(self.now),
             // For as long as its replicas may take the broker is not silent.
             own_wait: timeout.saturating_sub(self.cluster.settings().request_timeout),
             expects_answer: acks != Acks::None,
@@ -354,7 +358,7 @@ impl Engine {
     ) {
         let handle = self.sent.remove(&token);
         match outcome {
-            Ok(None) => self.producer.handle_written(now(), token),
+            Ok(None) => self.producer.handle_written(self.now, token),
             Ok(Some(answer)) => match answer.decode::<ProduceRequest>() {
                 Ok(response) => self.handle_answer(token, &answer, &response, handle.as_ref()),
                 Err(error) => {
@@ -362,12 +366,12 @@ impl Engine {
                     let api = ApiKey::PRODUCE;
                     let error = RequestError { peer: answer.peer, api, outcome: Outcome::Unknown, reason };
                     log_lost(&error, self.producer.carried(token));
-                    self.producer.handle_lost(now(), token, &error);
+                    self.producer.handle_lost(self.now, token, &error);
                 }
             },
             Err(error) => {
                 log_lost(&error, self.producer.carried(token));
-                self.producer.handle_lost(now(), token, &error);
+                self.producer.handle_lost(self.now, token, &error);
             }
         }
     }
@@ -380,7 +384,7 @@ impl Engine {
         handle: Option<&Handle>,
     ) {
         self.take_refusals(token, answer, response);
-        let mismatch = self.producer.handle_answer(now(), token, answer.version, response);
+        let mismatch = self.producer.handle_answer(self.now, token, answer.version, response);
         if !mismatch.is_empty() {
             tracing::warn!(name: "ottla.answer.mismatch", broker = %answer.peer, ?mismatch, "produce answer does not match its request");
         }
@@ -445,7 +449,7 @@ impl Engine {
         self.shared.chunks.trim();
         let news: Vec<_> = self.cluster.with_metadata(|metadata| {
             for outbox in used {
-                metadata.want_topic(now(), &outbox.topic);
+                metadata.want_topic(self.now, &outbox.topic);
             }
             let known = outboxes.iter().filter_map(|(id, outbox)| match metadata.topic(&outbox.topic) {
                 Lookup::Known(topic) => Some((*id, outbox.clone(), topic)),
@@ -456,9 +460,9 @@ impl Engine {
         self.shared.grow(&self.cluster);
         for (id, outbox, topic) in news {
             if is_same(topic.id, outbox.topic_id) {
-                self.producer.handle_leader(now(), id, topic.leader(outbox.partition));
+                self.producer.handle_leader(self.now, id, topic.leader(outbox.partition));
             } else {
-                self.producer.handle_topic_id(now(), &Str::from(&*outbox.topic), topic.id);
+                self.producer.handle_topic_id(self.now, &Str::from(&*outbox.topic), topic.id);
             }
         }
     }

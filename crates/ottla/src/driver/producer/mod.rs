@@ -55,7 +55,7 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) struct Driver {
     pub(crate) shared: Arc<Shared>,
-    turns: Turns<Engine, Event>,
+    turns: Turns<Engine, Event, Vec<Effect>>,
     /// What the engine had done when it ended.
     last_metrics: Mutex<ProducerMetrics>,
     ended: Notify,
@@ -117,19 +117,17 @@ impl Driven for Driver {
     const METADATA: Event = Event::Metadata;
     const TIME: Event = Event::Time;
 
-    fn turns(&self) -> &Turns<Engine, Event> {
+    fn turns(&self) -> &Turns<Engine, Event, Vec<Effect>> {
         &self.turns
     }
 
-    fn step(self: &Arc<Self>, engine: &mut Engine) -> (Vec<Effect>, After) {
-        let effects = engine.step(self);
-        let after =
-            After { is_held: engine.is_held(), is_over: engine.is_over(), due: engine.poll_timeout() };
-        (effects, after)
+    fn step(self: &Arc<Self>, engine: &mut Engine, effects: &mut Vec<Effect>) -> After {
+        engine.step(self, effects);
+        After { is_held: engine.is_held(), is_over: engine.is_over(), due: engine.poll_timeout() }
     }
 
-    fn follow(&self, effects: Vec<Effect>) {
-        effects.into_iter().for_each(|effect| effect.run(&self.shared));
+    fn follow(&self, effects: &mut Vec<Effect>) {
+        effects.drain(..).for_each(|effect| effect.run(&self.shared));
     }
 
     /// Lets the other tasks go first, so that what they append now shares the request. They may be on another thread:
