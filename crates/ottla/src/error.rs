@@ -248,8 +248,10 @@ impl fmt::Display for Error {
                 }
                 let Some(last) = last else { return Ok(()) };
                 write!(f, ", last: {last}")?;
-                match last.reason {
-                    Failure::Connect(_) => f.write_str("; check that brokers run, and the hosts and ports"),
+                match (&last.reason, last.peer.broker_id) {
+                    (Failure::Connect(_), None) => {
+                        f.write_str("; check that brokers run, and the hosts and ports")
+                    }
                     _ => Ok(()),
                 }
             }

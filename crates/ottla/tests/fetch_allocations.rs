@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops where something unexpected is")]
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use ottla::{
     Client, ClientBuilder, Compression, PartitionClient, Record, StartOffset, StreamConsumerBuilder,
@@ -152,8 +154,10 @@ fn a_part_of_an_answer_costs_no_allocation_of_its_own() {
         // One may have been under way at the beginning, and one is at the end.
         let asked = requests() - before;
         assert!(asked.abs_diff(ANSWERS) <= 2, "{asked} answers of {PARTITIONS} batches");
-        let expected = ANSWERS * (FOR_AN_ANSWER + more);
-        assert_eq!(counted, expected, "{topic}: allocations for {ANSWERS} answers");
+        // On a busy machine the last of them may be a part of it, or what came before the first.
+        let (of_each, spare) = (FOR_AN_ANSWER + more, 2 * FOR_AN_ANSWER);
+        let off = counted.abs_diff(ANSWERS * of_each);
+        assert!(off <= spare, "{topic}: {counted} allocations for {ANSWERS} answers, not {of_each} each");
     }
 }
 
@@ -197,9 +201,13 @@ fn the_memory_of_answers_is_what_the_budget_says() {
                 // For less than a sixteenth nobody asks, where several may be answered at once.
                 let full = if partitions == 1 { BUDGET } else { BUDGET - BUDGET / 16 };
                 for _ in 0..first + 4 {
-                    while stream.metrics().buffered < full as u64 {
-                        tokio::task::yield_now().await;
-                    }
+                    let filled = async {
+                        while stream.metrics().buffered < full as u64 {
+                            tokio::task::yield_now().await;
+                        }
+                    };
+                    let filled = tokio::time::timeout(Duration::from_secs(60), filled).await;
+                    assert!(filled.is_ok(), "{} of {full} bytes", stream.metrics().buffered);
                     stream.next_batch().await.unwrap().unwrap();
                 }
             });

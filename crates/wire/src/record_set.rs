@@ -7,7 +7,7 @@ use bytes::{Bytes, BytesMut};
 /// Record batches as they are on the wire, not looked into. [`crate::records::batches`] reads them.
 ///
 /// Decoding yields one slice of the frame. A producer hands in a batch as the chunks it consists of, and they leave
-/// without being joined. Two sets are equal when their bytes are, however they are cut.
+/// without being joined, unless they are small. Two sets are equal when their bytes are, however they are cut.
 #[derive(Clone)]
 pub enum RecordSet {
     /// One piece.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use ottla_wire::messages::fetch::{FetchResponse, FetchableTopicResponse, PartitionData};
-use ottla_wire::{ErrorCode, RecordSet};
+use ottla_wire::{ErrorCode, RecordSet, UnknownTags};
 
 use super::budget::Holder;
 use super::cursor::{Phase, Position};
@@ -18,7 +18,7 @@ const FIRST_VERSION_WITH_IDS: i16 = 13;
 /// How an answer differs from what was asked; worth a warning, and handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Mismatch {
-    /// Partitions that were not asked for; ignored.
+    /// Partitions that were not asked for, or are there already; ignored.
     pub unexpected: usize,
     /// Partitions without an answer, although all were named; they are named again.
     pub missing: usize,
@@ -32,7 +32,7 @@ impl Mismatch {
 }
 
 impl Fetcher {
-    /// The answer to a Fetch, decoded from `version`; its frame has `frame_bytes`, and lies in so much `memory`.
+    /// The answer to a Fetch, decoded from `version`; its frame has `frame_bytes`, and is held in so much `memory`.
     pub fn handle_fetched(
         &mut self,
         now: Instant,
@@ -97,6 +97,11 @@ impl Fetcher {
                     }
                     continue;
                 };
+                // One row of each is read, or what is told of a partition would have no bound.
+                if !self.is_first_of(token, id) {
+                    mismatch.unexpected += 1;
+                    continue;
+                }
                 answered += 1;
                 if is_searching && row.records.as_ref().is_some_and(|records| !records.is_empty()) {
                     brought.push(id);
@@ -117,6 +122,12 @@ impl Fetcher {
             broker.failures = 0;
         }
         mismatch
+    }
+
+    /// Whether an answer has not had anything for this partition before.
+    fn is_first_of(&mut self, token: RequestToken, id: PartitionId) -> bool {
+        let cursor = self.cursors.get_mut(&id);
+        cursor.is_none_or(|cursor| cursor.answered_in.replace(token) != Some(token))
     }
 
     /// Whether the broker was to answer for this partition.
@@ -169,7 +180,9 @@ impl Fetcher {
             return None;
         }
         let committed = self.settings.read_committed;
-        let aborted = row.aborted_transactions.filter(|_| committed).unwrap_or_default();
+        let mut aborted = row.aborted_transactions.filter(|_| committed).unwrap_or_default();
+        // Nobody reads them, and they would be held with the rest.
+        aborted.iter_mut().for_each(|transaction| transaction.unknown_tags = UnknownTags::default());
         let Scan { records, next, epoch, is_damaged, .. } = scan;
         let (bytes, decoded) = (records.len(), size_of_val(&*aborted));
         let hold = Hold { answer: token, bytes };

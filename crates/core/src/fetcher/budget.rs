@@ -209,7 +209,7 @@ impl Budget {
         }
     }
 
-    /// An answer in a buffer of so many bytes is held, because of these records.
+    /// An answer takes so many bytes of memory, because of these records.
     pub(super) fn hold(&mut self, answer: RequestToken, bytes: usize, holders: Vec<Holder>) {
         // What is around the records, and what of them nobody wants.
         let rest = bytes.saturating_sub(holders.iter().map(|holder| holder.records).sum());

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ottla_wire::{Str, Uuid};
 
 use super::session::Entry;
-use super::{PartitionId, StreamId, Watermarks};
+use super::{PartitionId, RequestToken, StreamId, Watermarks};
 use crate::metadata::Leader;
 
 /// A place in a partition.
@@ -76,6 +76,8 @@ pub(super) struct Cursor {
     pub(super) unknown_since: Option<Instant>,
     /// With which broker it is listed, and for what.
     pub(super) listed: Option<(i32, Question)>,
+    /// The answer that had something for it last.
+    pub(super) answered_in: Option<RequestToken>,
     /// Since when a batch comes in part, however much is asked for.
     pub(super) cut_since: Option<Instant>,
     /// Its entry among the timers.
@@ -155,6 +157,7 @@ impl Cursor {
             failures: 0,
             retry_at: None,
             unknown_since: None,
+            answered_in: None,
             cut_since: None,
             listed: None,
             timer: None,

@@ -152,7 +152,10 @@ impl Fetcher {
 
     fn found(&mut self, id: PartitionId, place: Place, offset: i64, epoch: i32) {
         let Some(cursor) = self.cursors.get_mut(&id) else { return };
-        (cursor.failures, cursor.unknown_since) = (0, None);
+        cursor.unknown_since = None;
+        if cursor.reset_from.is_none() {
+            cursor.failures = 0;
+        }
         if offset < 0 {
             if place == Place::Latest {
                 return self.back_off(id);

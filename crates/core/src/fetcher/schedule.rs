@@ -107,6 +107,13 @@ impl Broker {
         }
     }
 
+    /// Whether there is nothing to remember it by: followers that leaders send to may be any numbers.
+    fn is_unused(&self) -> bool {
+        let is_asked = self.fetching.or(self.looking).or(self.checking).is_some();
+        let is_listed = !(self.readers.is_empty() && self.look_ups.is_empty() && self.checks.is_empty());
+        !is_asked && !is_listed && !self.session.is_open()
+    }
+
     /// How long the next Fetch may wait.
     fn wait(&mut self, max_wait: Duration) -> Duration {
         if self.session.is_searching() {
@@ -268,6 +275,9 @@ impl Fetcher {
         }
         if broker.fetching.is_none() && broker.session.is_ready() {
             return self.fetch(broker_id);
+        }
+        if broker.is_unused() {
+            self.brokers.remove(&broker_id);
         }
         None
     }

@@ -117,6 +117,11 @@ impl Session {
         self.changed.insert(id);
     }
 
+    /// Whether the broker may remember something.
+    pub(super) fn is_open(&self) -> bool {
+        self.id != NONE || self.sent.is_some() || !self.wanted.is_empty()
+    }
+
     /// Whether there is anything to ask for, and no request on its way.
     pub(super) fn is_ready(&self) -> bool {
         self.sent.is_none() && !self.wanted.is_empty()

@@ -319,8 +319,8 @@ impl Metadata {
         }
     }
 
-    /// A broker said in passing who leads a partition, and where that broker is (KIP-951). The brokers named add to
-    /// those known. Whether that was news is what comes back.
+    /// A broker said in passing who leads a partition, and where that broker is (KIP-951). That one of the brokers named adds to
+    /// those known, for a topic that is known. Whether it was news is what comes back.
     pub fn handle_leader_hint(
         &mut self,
         topic: &str,
@@ -328,14 +328,16 @@ impl Metadata {
         leader: Leader,
         brokers: impl IntoIterator<Item = Broker>,
     ) -> bool {
-        for broker in brokers {
+        let Some(known) = self.topics.get_mut(topic).and_then(|entry| entry.known.as_mut()) else {
+            return false;
+        };
+        if let Some(broker) = brokers.into_iter().find(|broker| broker.id == leader.broker_id) {
             self.brokers.insert(broker.id, broker);
         }
         if !self.brokers.contains_key(&leader.broker_id) {
             return false;
         }
-        let Some(entry) = self.topics.get_mut(topic) else { return false };
-        let is_news = entry.known.as_mut().is_some_and(|known| known.take_hint(partition, leader));
+        let is_news = known.take_hint(partition, leader);
         self.generation += u64::from(is_news);
         is_news
     }

@@ -328,7 +328,7 @@ fn a_refresh_avoids_the_broker_in_trouble() {
     }
 }
 
-/// Trap M1: brokers named in a leader hint add to the known ones.
+/// Trap M1: the leader named in a hint adds to the brokers that are known, and nothing else that is named.
 #[test]
 fn a_leader_hint_adds_brokers_and_replaces_none() {
     let mut rig = Rig::knowing(&[1, 2]);
@@ -337,7 +337,11 @@ fn a_leader_hint_adds_brokers_and_replaces_none() {
     rig.answer(query, &with_topic(answer(&[1, 2]), "t", 1, 5));
     let before = rig.metadata.generation();
     let third = broker(3, "b", 9003, None).unwrap();
-    assert!(rig.metadata.handle_leader_hint("t", 0, Leader { broker_id: 3, epoch: 6 }, [third]));
+    let strangers = (10..20).map(|id| broker(id, "b", 9003, None).unwrap());
+    let leader = Leader { broker_id: 3, epoch: 6 };
+    assert!(!rig.metadata.handle_leader_hint("other", 0, leader, [third.clone()]), "nobody asked for it");
+    assert_eq!(rig.metadata.brokers().count(), 2);
+    assert!(rig.metadata.handle_leader_hint("t", 0, leader, strangers.chain([third])));
     assert_eq!(rig.metadata.brokers().map(|b| b.id).collect::<Vec<_>>(), [1, 2, 3]);
     let Lookup::Known(topic) = rig.metadata.topic("t") else { panic!() };
     assert_eq!(topic.leader(0), Some(Leader { broker_id: 3, epoch: 6 }));

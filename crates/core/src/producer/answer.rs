@@ -49,6 +49,12 @@ struct Expected {
     waiting: Option<PartitionId>,
 }
 
+impl Expected {
+    fn key(&self) -> (&TopicKey, i32) {
+        (&self.topic, self.index)
+    }
+}
+
 /// What a batch's attempt came to.
 struct Ending {
     verdict: Verdict,
@@ -78,7 +84,7 @@ impl<D> Producer<D> {
             let by_id = version >= FIRST_VERSION_WITH_IDS;
             let key = if by_id { TopicKey::Id(topic.topic_id) } else { TopicKey::Name(topic.name.clone()) };
             for answer in &topic.partition_responses {
-                let place = expected.binary_search_by(|it| (&it.topic, it.index).cmp(&(&key, answer.index)));
+                let place = expected.binary_search_by(|it| it.key().cmp(&(&key, answer.index)));
                 match place.map(|at| expected[at].waiting.take()) {
                     Err(_) => mismatch.unexpected += 1,
                     Ok(None) => mismatch.duplicated += 1,
@@ -170,7 +176,7 @@ impl<D> Producer<D> {
         }
     }
 
-    /// The partitions of a request under the names that an answer of this version gives them, by these names.
+    /// The partitions of a request under the names that an answer of this version gives them, sorted by these.
     fn expected(&self, request: &InFlight, version: i16) -> Vec<Expected> {
         let by_id = version >= FIRST_VERSION_WITH_IDS;
         let partitions = request.partitions.iter().filter_map(|id| self.partitions.get(id));
@@ -181,7 +187,7 @@ impl<D> Producer<D> {
             Expected { topic, index, waiting: Some(id) }
         });
         let mut expected: Vec<Expected> = named.collect();
-        expected.sort_unstable_by(|a, b| (&a.topic, a.index).cmp(&(&b.topic, b.index)));
+        expected.sort_unstable_by(|a, b| a.key().cmp(&b.key()));
         expected
     }
 

@@ -450,9 +450,7 @@ impl<D> Producer<D> {
             return Some(action);
         }
         // However often it was heard of since: one batch, and then what the queue has behind it.
-        while !self.expired.is_empty()
-            && let Some(partition) = self.expired.pop_first()
-        {
+        while let Some(partition) = self.expired.pop_first() {
             if self.is_expired(partition) {
                 self.take(partition);
                 return Some(Action::Take { partition });
@@ -546,12 +544,12 @@ impl<D> Producer<D> {
         self.settle(id);
     }
 
-    /// Marks the partition as waiting for a push.
+    /// Marks the partition as waiting for a push. What it does next, and when it must be looked at, is settled with that.
     fn take(&mut self, id: PartitionId) {
         if let Some(partition) = self.partitions.get_mut(&id) {
             partition.take();
         }
-        self.settle(id);
+        self.list(id, Step::Nothing);
     }
 
     fn forget(&mut self, id: PartitionId) {

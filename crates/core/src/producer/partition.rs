@@ -401,14 +401,15 @@ impl<D> Partition<D> {
 
     /// The next moment at which the partition must be looked at.
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
-        let mut due = self.retry_at;
-        let mut look = |at: Instant| due = Some(due.map_or(at, |due| due.min(at)));
-        self.batches.iter().filter(|batch| !batch.owed.is_nothing()).for_each(|batch| look(batch.deadline));
+        let mut first = self.retry_at;
+        let mut look_at = |at: Instant| first = Some(first.map_or(at, |first| first.min(at)));
+        let owed = self.batches.iter().filter(|batch| !batch.owed.is_nothing());
+        owed.for_each(|batch| look_at(batch.deadline));
         if let Some(queue) = self.queue {
             let times = [Some(queue.deadline), queue.lingers_until];
-            times.into_iter().flatten().filter(|at| *at > now).for_each(look);
+            times.into_iter().flatten().filter(|at| *at > now).for_each(look_at);
         }
-        due
+        first
     }
 }
 

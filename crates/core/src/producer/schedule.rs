@@ -150,11 +150,7 @@ impl<D> Producer<D> {
             return None;
         }
         if let Some(partition) = broker.take.values().next().copied() {
-            if let Some(partition) = self.partitions.get_mut(&partition) {
-                partition.take();
-            }
-            // What it does next, and when it must be looked at, is settled with what is pushed.
-            self.list(partition, Step::Nothing);
+            self.take(partition);
             return Some(Action::Take { partition });
         }
         let Picked { partitions, stale } = self.pick(broker_id);

@@ -165,7 +165,7 @@ impl ClientBuilder {
         self
     }
 
-    /// How many bytes of answers all streams of the client together may hold or have on their way, before those are
+    /// How much memory answers may take that all streams of the client together hold or have on their way, in bytes, before those are
     /// decompressed: each its part of it, and no more than it was given itself. Beyond that come only a batch that is larger
     /// than what was asked for, and one small answer of each broker for a stream that holds nothing while the others hold
     /// everything.

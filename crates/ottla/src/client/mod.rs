@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use ottla_core::calls::Target;
 use ottla_core::metadata::{self, Broker};
+use ottla_core::producer::ProducerMetrics;
 use ottla_wire::ErrorCode;
 use ottla_wire::messages::metadata::{MetadataRequest, MetadataResponse};
 
@@ -111,6 +112,25 @@ impl Client {
     /// A producer, for records to any topic; each has connections and buffers of its own.
     pub fn producer(&self) -> ProducerBuilder {
         ProducerBuilder::new(self.cluster.clone())
+    }
+
+    /// What the client's own producer has done so far: that of its partition clients, and of batch producers that are made of those. See
+    /// [`Producer::metrics`](crate::Producer::metrics).
+    ///
+    /// ```
+    /// # use ottla::{ClientBuilder, Record, Result};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// # let server = ottla_fake::net::Server::start(ottla_fake::FakeCluster::builder().build_now()).unwrap();
+    /// # server.control(|cluster, now| cluster.create_topic(now, "orders", 1, 1)).unwrap();
+    /// let client = ClientBuilder::new(server.bootstrap()).build().await?;
+    /// client.partition_client("orders", 0).await?.produce(vec![Record::new("a"), Record::new("b")]).await?;
+    /// assert_eq!(client.producer_metrics().records_written, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn producer_metrics(&self) -> ProducerMetrics {
+        self.producer.metrics()
     }
 
     /// A stream over partitions that the user assigns; each has a budget of its own, and those with equal settings

@@ -41,7 +41,7 @@ const KEPT_FOR: Duration = Duration::from_secs(10);
 pub(super) struct Incoming {
     limit: usize,
     small: BytesMut,
-    /// How large the buffer is that `small` is a part of.
+    /// How large the buffer is that `small` is a part of, from where it was when that was made or made larger.
     room: usize,
     large: Option<Large>,
     spare: Spare,
@@ -210,11 +210,11 @@ mod tests {
 
     /// What comes of `stream`, given in pieces of the lengths in `pieces`, again and again.
     async fn frames_of(incoming: &mut Incoming, stream: &[u8], pieces: &[usize]) -> Vec<Bytes> {
-        let frames = whole_frames_of(incoming, stream, pieces).await;
+        let frames = with_memory(incoming, stream, pieces).await;
         frames.into_iter().map(|frame| frame.bytes).collect()
     }
 
-    async fn whole_frames_of(incoming: &mut Incoming, stream: &[u8], pieces: &[usize]) -> Vec<Frame> {
+    async fn with_memory(incoming: &mut Incoming, stream: &[u8], pieces: &[usize]) -> Vec<Frame> {
         let (mut broker, socket) = tokio::io::duplex(1 << 20);
         let mut socket: Box<dyn Socket> = Box::new(socket);
         let (mut frames, mut left) = (Vec::new(), stream);
@@ -283,6 +283,29 @@ mod tests {
         }
         drop(large);
         assert!(kept() <= 2 * LARGE, "answers have become smaller: {}", kept());
+    }
+
+    /// Trap C13: a frame says how large its buffer is, whichever that is.
+    #[tokio::test]
+    async fn a_frame_has_the_memory_of_its_buffer() {
+        let mut incoming = incoming();
+        let mut next = async |len, pieces: &[usize]| {
+            let mut frames = with_memory(&mut incoming, &frame(len, 7), pieces).await;
+            (frames.remove(0).memory, incoming.room)
+        };
+        for len in [SHARED + SIZE_LEN, 30_000, READ_ROOM, LARGE - 1] {
+            for pieces in [&[1_000_000][..], &[1_000], &[len - 1, 1]] {
+                let (memory, room) = next(len, pieces).await;
+                assert!(
+                    memory == room && (len..=2 * len + READ_ROOM / 4).contains(&memory),
+                    "{memory}: {len}"
+                );
+            }
+        }
+        let (memory, _) = next(4 * LARGE, &[70_000]).await;
+        assert!((4 * LARGE..5 * LARGE).contains(&memory), "{memory}");
+        let (again, _) = next(4 * LARGE - 1_000, &[70_000]).await;
+        assert_eq!(again, memory, "the buffer that was kept is as large as it was");
     }
 
     #[tokio::test(start_paused = true)]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use ottla_core::connection::Answer;
 use ottla_core::fetcher::ZSTD_NEEDS_FETCH_10;
-use ottla_core::metadata::{Broker, Leader, broker};
+use ottla_core::metadata::{Leader, broker};
 use ottla_wire::messages::fetch::{
     AbortedTransaction, FetchPartition, FetchRequest, FetchResponse, FetchTopic, PartitionData,
 };
@@ -134,11 +134,7 @@ impl PartitionClient {
         if !response.error_code.is_none() {
             return Verdict::Code(response.error_code, None);
         }
-        let brokers: Vec<Broker> = response
-            .node_endpoints
-            .iter()
-            .filter_map(|b| broker(b.node_id, &b.host, b.port, b.rack.as_deref()))
-            .collect();
+        let endpoints = response.node_endpoints;
         let throttled = response.throttle_time_ms > 0;
         let mut partitions = response.responses.into_iter().flat_map(|topic| topic.partitions);
         let Some(data) = partitions.find(|data| data.partition_index == self.partition) else {
@@ -154,7 +150,9 @@ impl PartitionClient {
         }
         let leader =
             Leader { broker_id: data.current_leader.leader_id, epoch: data.current_leader.leader_epoch };
-        self.cluster.hint(&self.topic.name, self.partition, leader, brokers);
+        let named = endpoints.iter().find(|it| it.node_id == leader.broker_id);
+        let named = named.and_then(|it| broker(it.node_id, &it.host, it.port, it.rack.as_deref()));
+        self.cluster.hint(&self.topic.name, self.partition, leader, named);
         let about = match data.error_code {
             ErrorCode::OFFSET_OUT_OF_RANGE => {
                 Some(format!("offset {offset} is not in the log; get_offset tells where it starts and ends"))

@@ -38,7 +38,7 @@ impl RecordStreamBuilder {
         self
     }
 
-    /// How many bytes of answers may be held or on their way, for all partitions together, before they are decompressed. A
+    /// How much memory answers may take, held or on their way, for all partitions together, in bytes, before they are decompressed. A
     /// batch that is larger comes all the same. Default: 64 MiB.
     pub fn prefetch_bytes(mut self, bytes: usize) -> Self {
         self.settings.prefetch_bytes = bytes;

@@ -15,8 +15,8 @@ pub struct StreamMetrics {
     /// Bytes of the batches they came in, as the broker has them; again where a batch was fetched again because its partition was
     /// paused and gave its room to others.
     pub bytes: u64,
-    /// Memory of answers that were not handed over so far, in bytes: whole answers, their buffers, and about a kilobyte for each
-    /// beside. What was handed over last counts until the next is asked for. An answer that has records of several streams is
+    /// Memory of answers that were not handed over so far, in bytes: the buffers of whole answers, half a kilobyte for each, and half a
+    /// kilobyte for each partition in it. What was handed over last counts until the next is asked for. An answer that has records of several streams is
     /// divided between them.
     pub buffered: u64,
     /// Positions that were not in the log, and went on elsewhere.

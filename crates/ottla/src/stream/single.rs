@@ -33,7 +33,7 @@ impl StreamConsumerBuilder {
         Self { client, start, settings }
     }
 
-    /// How many bytes of answers may be held or on their way, before they are decompressed. A batch that is larger comes all
+    /// How much memory answers may take, held or on their way, in bytes, before they are decompressed. A batch that is larger comes all
     /// the same. Default: 64 MiB.
     pub fn with_prefetch_bytes(mut self, bytes: usize) -> Self {
         self.settings.prefetch_bytes = bytes;

@@ -224,7 +224,7 @@ async fn a_damaged_batch_is_an_error_with_a_way_past_it() {
     assert_eq!(values(&mut stream, 1).await, ["d"]);
 }
 
-/// Trap C13: what a compressed batch becomes has a limit, which can be set; a larger one is an error with a way past it.
+/// Trap W5: what a compressed batch becomes has a limit, which can be set; a larger one is an error with a way past it.
 #[cfg(feature = "zstd")]
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_becomes_too_large_is_an_error() {

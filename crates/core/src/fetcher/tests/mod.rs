@@ -1,5 +1,6 @@
 //! The machine in virtual time, and a hand that plays brokers, metadata and readers.
 
+mod excess;
 mod lookups;
 mod memory;
 mod metrics;

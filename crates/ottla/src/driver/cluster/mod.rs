@@ -230,9 +230,9 @@ impl Cluster {
     }
 
     /// A broker told in passing who leads a partition (KIP-951).
-    pub(crate) fn hint(&self, topic: &str, partition: i32, leader: Leader, brokers: Vec<Broker>) {
+    pub(crate) fn hint(&self, topic: &str, partition: i32, leader: Leader, named: Option<Broker>) {
         let news =
-            self.with_metadata(|metadata| metadata.handle_leader_hint(topic, partition, leader, brokers));
+            self.with_metadata(|metadata| metadata.handle_leader_hint(topic, partition, leader, named));
         if news {
             tracing::debug!(
                 name: "ottla.metadata.hint",
@@ -254,7 +254,7 @@ impl Cluster {
         let key = Key { to: to.clone(), purpose, owner };
         loop {
             let mut connections = lock(&self.connections);
-            let mut known = None;
+            let mut after_failure = None;
             if let Some(slot) = connections.get(&key) {
                 let (has_moved, is_closed) = (slot.handle.peer().address != address, slot.handle.is_closed());
                 if !is_closed {
@@ -271,11 +271,11 @@ impl Cluster {
                     let mut pauses = slot.pauses.clone();
                     // A pause that is long over costs whoever comes now nothing.
                     let dialled_at = now().max(slot.dialled_at + pauses.next_delay());
-                    known = Some((pauses, dialled_at));
+                    after_failure = Some((pauses, dialled_at));
                 }
             }
             let (pauses, dialled_at) =
-                known.unwrap_or_else(|| (Pauses::new(self.settings.reconnect, self.random()), now()));
+                after_failure.unwrap_or_else(|| (Pauses::new(self.settings.reconnect, self.random()), now()));
             let handle = self.dial(to, address, dialled_at);
             connections.insert(key, Slot { handle: handle.clone(), dialled_at, pauses });
             return Some(handle);

@@ -24,7 +24,7 @@ use ottla_core::metadata::Topic;
 
 use self::engine::{Effects, Engine};
 use super::cluster::Cluster;
-use super::connection::{Handle, Sink};
+use super::connection::Sink;
 use super::lock;
 use super::turns::{After, Driven, Turns, drive};
 
@@ -134,19 +134,19 @@ impl Driven for Driver {
     }
 
     fn follow(&self, effects: &mut Effects) {
-        let mut news = effects.news.drain(..).peekable();
+        // Empty from here on, whoever's waker panics.
+        let Effects { news, kicks, seats, has_freed } = effects;
+        let (news, kicks, seats) = (news.drain(..), kicks.drain(..), seats.drain(..));
+        let has_freed = std::mem::take(has_freed);
+        let mut news = news.peekable();
         while let Some((feed, item)) = news.next() {
             // Those of one stream that follow each other wake it once.
             let same = || news.next_if(|(next, _)| Arc::ptr_eq(next, &feed)).map(|(_, item)| item);
             feed.put(std::iter::once(item).chain(std::iter::from_fn(same)));
         }
-        drop(news);
-        effects.kicks.iter().for_each(Handle::kick);
-        effects.kicks.clear();
-        effects.seats.clear();
-        if std::mem::take(&mut effects.has_freed)
-            && let Some(cluster) = self.cluster.upgrade()
-        {
+        kicks.for_each(|handle| handle.kick());
+        drop(seats);
+        if has_freed && let Some(cluster) = self.cluster.upgrade() {
             cluster.fetchers().wake_starved(self);
         }
     }
