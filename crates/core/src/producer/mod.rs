@@ -449,8 +449,11 @@ impl<D> Producer<D> {
         if let Some(action) = self.actions.pop_front() {
             return Some(action);
         }
-        // However often it was heard of since: one batch, and then what the queue has behind it.
-        while let Some(partition) = self.expired.pop_first() {
+        // However often it was heard of since: one batch, and then what the queue has behind it. (Nearly always there is none, and a
+        // tree is not asked in vain for each action.)
+        while !self.expired.is_empty()
+            && let Some(partition) = self.expired.pop_first()
+        {
             if self.is_expired(partition) {
                 self.take(partition);
                 return Some(Action::Take { partition });
