@@ -189,8 +189,8 @@ impl Follower {
         let budgets: usize = company().map(|it| it.prefetch_bytes).sum();
         let budgets = budgets.min(plan.shared_budget.unwrap_or(usize::MAX));
         let most = company().map(|it| it.max_bytes).max().unwrap_or_default();
-        // Its buffer may be twice as long, and a little is kept besides.
-        let answer = 2 * (usize::try_from(most).unwrap() + LARGEST_BATCH) + 2_048;
+        // A little is kept besides.
+        let answer = usize::try_from(most).unwrap() + LARGEST_BATCH + 2_048;
         let limit = (budgets + answer * plan.nodes_ever() as usize) as u64;
         let has_others = plan.shared_budget.is_some() && plan.all_streams().count() > 1;
         let pays_for_bytes = plan.codec == Compression::None && company().count() == 1;
