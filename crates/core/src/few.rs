@@ -1,14 +1,8 @@
 //! A small set in order: where there are as few as brokers, shifting them costs less than the nodes of a tree.
 
 /// See the module.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Few<T>(Vec<T>);
-
-impl<T> Default for Few<T> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
 
 impl<T: Ord> Few<T> {
     pub(crate) fn insert(&mut self, value: T) {

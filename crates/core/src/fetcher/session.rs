@@ -119,7 +119,7 @@ impl Session {
 
     /// Whether the broker may remember something.
     pub(super) fn is_open(&self) -> bool {
-        self.id != NONE || self.sent.is_some() || !self.wanted.is_empty()
+        self.id != NONE
     }
 
     /// Whether there is anything to ask for, and no request on its way.

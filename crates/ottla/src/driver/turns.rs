@@ -111,11 +111,11 @@ pub(super) trait Driven: Send + Sync + Sized + 'static {
     /// One step of the engine, and what follows from it.
     fn round(self: &Arc<Self>, effects: &mut Self::Effects) {
         let turns = self.turns();
-        let has_engine = lock(&turns.engine).as_mut().map(|engine| {
+        let stepped = lock(&turns.engine).as_mut().map(|engine| {
             let after = self.step(engine, effects);
             lock(&turns.status).after = after;
         });
-        if has_engine.is_none() {
+        if stepped.is_none() {
             return turns.discard();
         }
         self.follow(effects);

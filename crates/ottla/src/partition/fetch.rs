@@ -150,9 +150,9 @@ impl PartitionClient {
         }
         let leader =
             Leader { broker_id: data.current_leader.leader_id, epoch: data.current_leader.leader_epoch };
-        let named = endpoints.iter().find(|it| it.node_id == leader.broker_id);
-        let named = named.and_then(|it| broker(it.node_id, &it.host, it.port, it.rack.as_deref()));
-        self.cluster.hint(&self.topic.name, self.partition, leader, named);
+        let brokers =
+            endpoints.iter().filter_map(|it| broker(it.node_id, &it.host, it.port, it.rack.as_deref()));
+        self.cluster.hint(&self.topic.name, self.partition, leader, brokers);
         let about = match data.error_code {
             ErrorCode::OFFSET_OUT_OF_RANGE => {
                 Some(format!("offset {offset} is not in the log; get_offset tells where it starts and ends"))

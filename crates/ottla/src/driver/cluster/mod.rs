@@ -230,9 +230,15 @@ impl Cluster {
     }
 
     /// A broker told in passing who leads a partition (KIP-951).
-    pub(crate) fn hint(&self, topic: &str, partition: i32, leader: Leader, named: Option<Broker>) {
+    pub(crate) fn hint(
+        &self,
+        topic: &str,
+        partition: i32,
+        leader: Leader,
+        brokers: impl IntoIterator<Item = Broker>,
+    ) {
         let news =
-            self.with_metadata(|metadata| metadata.handle_leader_hint(topic, partition, leader, named));
+            self.with_metadata(|metadata| metadata.handle_leader_hint(topic, partition, leader, brokers));
         if news {
             tracing::debug!(
                 name: "ottla.metadata.hint",

@@ -409,11 +409,11 @@ impl Engine {
                 );
                 let leader = &refused.current_leader;
                 if leader.leader_id >= 0 {
-                    let endpoint = response.node_endpoints.iter().find(|it| it.node_id == leader.leader_id);
-                    let named =
-                        endpoint.and_then(|it| broker(it.node_id, &it.host, it.port, it.rack.as_deref()));
+                    let endpoints = response.node_endpoints.iter();
+                    let brokers =
+                        endpoints.filter_map(|it| broker(it.node_id, &it.host, it.port, it.rack.as_deref()));
                     let leader = Leader { broker_id: leader.leader_id, epoch: leader.leader_epoch };
-                    self.cluster.hint(&name, partition, leader, named);
+                    self.cluster.hint(&name, partition, leader, brokers);
                 }
             }
         }
